@@ -1,0 +1,1 @@
+"""One file per verb; no logic of its own."""

@@ -1,0 +1,1 @@
+"""The desk: where commands are checked, ordered and answered."""

@@ -1,0 +1,117 @@
+"""Every error plantbridge raises, named by what the caller does next.
+
+    BridgeError
+      x ConfigError           print all its faults, exit 2, start nothing
+      x AddressTaken          name the port and who wanted it, exit 1
+      x StateDirectoryBusy    another bridge of this name runs: stay passive
+      + SourceError           a vendor's room failed; the supervisor decides
+        x NotConnected        connect again, with back-off
+        x RateLimited         wait as told, then go on
+        x AuthFailed          a person is needed; try again slowly (>= 60 s)
+        x ProtocolError       skip this payload; if all fail, as NotConnected
+      + LinkError             an MQTT session failed; its owner connects anew
+        x LinkLost            the connection broke or was never made
+        x LinkRefused         the broker said no: credentials, client id, protocol version
+        x SubscribeRefused    the broker refused a topic filter: an ACL needs a person
+
+Results of commands are values, not exceptions: see `bridge.model.command`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class BridgeError(Exception):
+    """Root of the tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong in a file a person wrote.
+
+    Printed as `file:line:column: key path: problem; expected …; did you mean …`.
+    Lines and columns count from 1; 0 means "the file as a whole".
+    """
+
+    file: str
+    line: int
+    column: int
+    key_path: str
+    problem: str
+    expected: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        text = f"{where}: {self.key_path}: {self.problem}" if self.key_path else f"{where}: {self.problem}"
+        if self.expected:
+            text += f"; expected {self.expected}"
+        if self.hint:
+            text += f"; {self.hint}"
+        return text
+
+
+class ConfigError(BridgeError):
+    """The configuration cannot be used; carries every fault found, not just the first."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("\n".join(map(str, faults)))
+        self.faults = tuple(faults)
+
+
+class AddressTaken(BridgeError):
+    """A port we were told to listen on is in use, or may not be bound."""
+
+    def __init__(self, what: str, address: str, reason: str) -> None:
+        super().__init__(f"{what} cannot listen on {address}: {reason}")
+        self.what = what
+        self.address = address
+
+
+class StateDirectoryBusy(BridgeError):
+    """The lock of the state directory is held by another process."""
+
+
+class SourceError(BridgeError):
+    """Root of what a source's `run` may raise."""
+
+
+class NotConnected(SourceError):
+    """The vendor cannot be reached."""
+
+
+class RateLimited(SourceError):
+    """The vendor asks us to wait `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class AuthFailed(SourceError):
+    """The vendor refused our credentials."""
+
+
+class ProtocolError(SourceError):
+    """The vendor's answer does not have the shape its documents and recorded answers show."""
+
+
+class LinkError(BridgeError):
+    """Root of what an MQTT session may raise."""
+
+
+class LinkLost(LinkError):
+    """The MQTT connection broke, or was never made."""
+
+
+class LinkRefused(LinkError):
+    """The broker answered CONNECT with a refusal."""
+
+
+class SubscribeRefused(LinkError):
+    """The broker answered SUBSCRIBE with a refusal (SUBACK >= 0x80)."""

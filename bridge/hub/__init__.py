@@ -1,0 +1,1 @@
+"""The table in the hall: the current value of every tag, its readers, and the log."""

@@ -1,0 +1,37 @@
+"""Action: a command as one vendor understands it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.model.value import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a readback must show for a command to count as confirmed.
+
+    `path` names a payload field ("state.screw_state.target_rpm").
+    """
+
+    path: str
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What to send, and how to know that it took effect.
+
+    `confirm` lists alternatives; each is a conjunction of expectations. Empty: no readback exists.
+    `absolute` is true where doing it twice leaves the same state, so that it may be repeated.
+    """
+
+    source: str
+    machine: str
+    payload: Any
+    confirm: tuple[tuple[Expectation, ...], ...] = ()
+    hazards: frozenset[str] = frozenset()
+    absolute: bool = True
+    requires: Mapping[str, Value] | None = None

@@ -1,0 +1,1 @@
+"""The front rooms: one folder per language the plant speaks."""

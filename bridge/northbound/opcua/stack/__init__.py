@@ -1,0 +1,1 @@
+"""Everything that touches asyncua's private names, and nothing else."""

@@ -1,0 +1,1 @@
+"""Plain topics of a Unified Namespace."""

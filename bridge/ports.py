@@ -1,0 +1,207 @@
+"""The protocols between the rooms, with the rules of calling them (design.md 2.1)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from bridge.model.action import Action
+from bridge.model.command import Command, Outcome
+from bridge.model.event import Event
+from bridge.model.observation import Condition, Inventory, Observation, Reading
+from bridge.model.plant import Batch, Plant
+from bridge.model.tag import Tag
+from bridge.model.value import DataValue
+
+Publish = Callable[[Observation | Condition | Inventory | Event | Reading], None]
+"""How a source speaks. Never blocks, never raises for what it is given."""
+
+
+class Clock(Protocol):
+    """The one source of time."""
+
+    def now(self) -> datetime:
+        """UTC, aware, whole milliseconds."""
+
+    def monotonic(self) -> float:
+        """Seconds; only differences mean anything."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class Source(Protocol):
+    """A vendor's connection. The constructor does no I/O."""
+
+    @property
+    def name(self) -> str:
+        """The source's name in the configuration."""
+
+    async def run(self, publish: Publish) -> None:
+        """Serve until everything it has is gone, or it is cancelled.
+
+        Raises NotConnected, AuthFailed or RateLimited when the whole connection is gone; the supervisor waits and
+        calls `run` again, on the same object. It never sleeps to retry the whole connection itself. A part that
+        fails (one machine, one channel, one bad payload) is published as a Condition, not raised.
+        """
+
+
+class Executor(Protocol):
+    """The second face of a source that accepts commands."""
+
+    def validate(self, action: Action) -> str | None:
+        """Why this action must not be sent, or None. Pure; holds the vendor's deny-list."""
+
+    async def execute(self, action: Action, deadline: float) -> Outcome:
+        """Send it. Called at most once per command id, in the machine's lane. A refusal is an outcome."""
+
+    async def refresh(self, machine: str) -> None:
+        """Ask for the machine's state now, so that observations requested after this moment arrive."""
+
+    async def reconcile(self, action: Action) -> Outcome:
+        """Find out by reading what became of an action whose fate is unknown. Never sends it again."""
+
+
+class Projector(Protocol):
+    """One machine part's mapping, compiled. No I/O; remembers only the last payload of each channel."""
+
+    def project(self, observation: Observation) -> Sequence[tuple[int, DataValue]]:
+        """The tags (by slot) that this observation changes, and to what."""
+
+
+class Feed(AsyncIterator[Batch], Protocol):
+    """A reader's view of the table. The first batch is the whole plant; then what changed since the last one.
+
+    A reader that is slow gets the newest value per tag and the sum of plant changes; nothing queues up.
+    """
+
+
+class EventLog(Protocol):
+    """Events and history with a cursor per reader; bounded on disk."""
+
+    async def read(self, reader: str, limit: int = 100) -> Sequence[tuple[int, Event]]:
+        """The next events for this reader, oldest first, with their positions. Waits until there is one."""
+
+    def acknowledge(self, reader: str, position: int) -> None:
+        """The reader has delivered everything up to `position`: it will not be shown again, also after a restart."""
+
+
+class TagView(Protocol):
+    """What a northbound may look at."""
+
+    @property
+    def plant(self) -> Plant:
+        """The plant now."""
+
+    @property
+    def log(self) -> EventLog:
+        """Events, by the reader's own cursor."""
+
+    def read(self, tag: Tag) -> DataValue:
+        """The current value of a tag."""
+
+    def snapshot(self) -> Mapping[int, DataValue]:
+        """Every current value by slot; a copy."""
+
+    def subscribe(self, name: str) -> AbstractContextManager[Feed]:
+        """Begin reading; leaving the context ends it. `name` is for metrics and must be unique among readers."""
+
+
+class Ticket(Protocol):
+    """A command on its way. Its task belongs to the desk: a caller that vanishes cancels nothing."""
+
+    @property
+    def accepted(self) -> Awaitable[Outcome | None]:
+        """None once the command is in its lane, or the outcome that refused it."""
+
+    @property
+    def result(self) -> Awaitable[Outcome]:
+        """How it ended."""
+
+
+Submit = Callable[[Command], Ticket]
+"""How a door hands in a command. Never blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHealth:
+    """One source as a person wants to see it. `state` is one of the words of Connection/<part>/State."""
+
+    name: str
+    type: str
+    state: str
+    reason: str
+    since: datetime
+    advice: str
+    last_update: datetime | None
+    reconnects: int
+    next_try_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FaceHealth:
+    """One northbound."""
+
+    name: str
+    running: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The bridge's own state. Ready means: values flow from every source that is configured."""
+
+    live: bool
+    ready: bool
+    why_not_ready: tuple[str, ...]
+    version: str
+    started: datetime
+    configuration: str
+    """Hash of the configuration that runs."""
+    sources: tuple[SourceHealth, ...] = ()
+    faces: tuple[FaceHealth, ...] = ()
+    refused: tuple[str, ...] = ()
+    """Faults of the configuration that was refused at the last start or reload."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+class Operations(Protocol):
+    """What the admin API and the status page show and do."""
+
+    def health(self) -> Health:
+        """The bridge's state now."""
+
+    def addresses(self, tag: Tag) -> Mapping[str, str]:
+        """Where the tag is on each face, by the face's name."""
+
+    async def events(self, limit: int) -> Sequence[Event]:
+        """The newest events, newest first."""
+
+    async def reload(self) -> Sequence[str]:
+        """Read the configuration again; the faults that kept it from being taken, or none."""
+
+    def explain(self, tag: Tag) -> Mapping[str, Any]:
+        """Where a value comes from and why it is as it is."""
+
+
+class Northbound(Protocol):
+    """A face of the bridge. The constructor does no I/O."""
+
+    @property
+    def name(self) -> str:
+        """The face's name: "opcua", "sparkplug", "uns", "status"."""
+
+    async def run(self, view: TagView, submit: Submit, operations: Operations) -> None:
+        """Serve until cancelled; then say goodbye in its own language, within a few seconds.
+
+        It owns its own reconnecting: what it raises ends the process. It may be called again.
+        """
+
+    def address(self, tag: Tag) -> str:
+        """Where this tag is on this face (a NodeId, a metric, a topic). Pure; used at compile time."""
+
+    def faults(self, plant: Plant) -> Sequence[str]:
+        """What of this plant this face cannot carry (colliding topics, ids with forbidden characters). Pure."""

@@ -1,0 +1,1 @@
+"""Tasks, their order, and what keeps them alive."""

@@ -1,0 +1,1 @@
+"""Simulators of every vendor, as unkind as the real thing."""

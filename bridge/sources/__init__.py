@@ -1,0 +1,1 @@
+"""The back doors: one folder per vendor."""

@@ -1,0 +1,1 @@
+"""QiTech panels (extrusion lines): REST on 2.x, Socket.IO on 3.x."""
