@@ -1,0 +1,152 @@
+"""The table in the hall: the current value of every tag. The only shared mutable state.
+
+    source -> observation -> projection -> Table.update -> each Feed's pending dict -> northbound batch
+
+Rules:
+1. Everything here runs on the event loop's thread, and nothing awaits while it changes the table.
+2. A value is stored by reference and never changed.
+3. A feed holds at most one value per tag: a slow reader merges, it never queues.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from bridge.model.plant import Batch
+from bridge.model.status import StatusCode
+from bridge.model.value import DataValue, bad
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from bridge.model.plant import Machine, Plant
+    from bridge.model.tag import Tag
+    from bridge.ports import Clock, EventLog
+
+WAITING = "No value has been received yet"
+
+
+class Feed:
+    """A reader's view: the whole plant first, then what changed (see `bridge.ports.Feed`)."""
+
+    def __init__(self, table: Table, name: str) -> None:
+        self.name = name
+        self._table = table
+        self._pending: dict[int, DataValue] = table.snapshot()
+        self._seen: Plant | None = None
+        self._wake = asyncio.Event()
+        self._wake.set()
+
+    def __aiter__(self) -> Feed:
+        return self
+
+    async def __anext__(self) -> Batch:
+        """The next batch; waits until there is something to tell."""
+        await self._wake.wait()
+        self._wake.clear()
+        plant, seen = self._table.plant, self._seen
+        change = plant.changes_since(seen)
+        values, self._pending, self._seen = self._pending, {}, plant
+        return Batch(plant, change, values)
+
+    def push(self, pairs: Sequence[tuple[int, DataValue]]) -> None:
+        """New values. Called by the table only."""
+        self._pending.update(pairs)
+        self._wake.set()
+
+    def forget(self, slots: Sequence[int]) -> None:
+        """These tags are gone. Called by the table only."""
+        for slot in slots:
+            self._pending.pop(slot, None)
+        self._wake.set()
+
+
+class Table:
+    """Current values by slot, and who reads them."""
+
+    def __init__(self, plant: Plant, clock: Clock, log: EventLog) -> None:
+        self._clock = clock
+        self._log = log
+        self._plant = plant
+        self._values: dict[int, DataValue] = {}
+        self._feeds: list[Feed] = []
+        self.updates_total = 0
+        self._welcome(list(plant.everything()))
+
+    @property
+    def plant(self) -> Plant:
+        """The plant now."""
+        return self._plant
+
+    @property
+    def log(self) -> EventLog:
+        """Events, by the reader's own cursor."""
+        return self._log
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """Names of those who read."""
+        return tuple(feed.name for feed in self._feeds)
+
+    def read(self, tag: Tag) -> DataValue:
+        """The current value of a tag of the plant."""
+        return self._values[tag.slot]
+
+    def get(self, slot: int) -> DataValue | None:
+        """The current value in a slot; None where no tag is."""
+        return self._values.get(slot)
+
+    def snapshot(self) -> dict[int, DataValue]:
+        """Every current value by slot; a copy."""
+        return dict(self._values)
+
+    def values(self) -> Mapping[int, DataValue]:
+        """Every current value by slot, as it is: do not keep it over an await."""
+        return self._values
+
+    def update(self, pairs: Sequence[tuple[int, DataValue]]) -> None:
+        """Put new values on the table; slots of tags that are no longer in the plant are passed over."""
+        if not pairs:
+            return
+        values = self._values
+        known = [pair for pair in pairs if pair[0] in values]
+        self.updates_total += len(known)
+        values.update(known)
+        for feed in self._feeds:
+            feed.push(known)
+
+    def replace_plant(self, plant: Plant) -> None:
+        """Show another plant; tags that stay keep their values, new ones wait for their first."""
+        change = plant.changes_since(self._plant)
+        self._plant = plant
+        if change is None:
+            return
+        before = {
+            tag.slot for machine in (*change.removed, *(c.before for c in change.changed)) for tag in machine.tags
+        }
+        after = {tag.slot for machine in (*change.added, *(c.after for c in change.changed)) for tag in machine.tags}
+        gone = list(before - after)
+        for slot in gone:
+            self._values.pop(slot, None)
+        for feed in self._feeds:
+            feed.forget(gone)
+        self._welcome([*change.added, *(c.after for c in change.changed)])
+
+    def _welcome(self, machines: list[Machine]) -> None:
+        waiting = bad(StatusCode.BadWaitingForInitialData, WAITING, self._clock.now())
+        pairs = [(tag.slot, waiting) for machine in machines for tag in machine.tags if tag.slot not in self._values]
+        self._values.update(pairs)
+        for feed in self._feeds:
+            feed.push(pairs)
+
+    @contextmanager
+    def subscribe(self, name: str) -> Iterator[Feed]:
+        """Begin reading; leaving the context ends it."""
+        feed = Feed(self, name)
+        self._feeds.append(feed)
+        try:
+            yield feed
+        finally:
+            self._feeds.remove(feed)
