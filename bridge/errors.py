@@ -20,14 +20,21 @@ Results of commands are values, not exceptions: see `bridge.model.command`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class BridgeError(Exception):
     """Root of the tree."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """'did you mean "x"?' for the nearest known word, or "" where none is near."""
+    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f'did you mean "{near[0]}"?' if near else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,616 @@
+"""From a mapping file to a compiled mapping: `for_each` expanded, every path parsed, every name checked.
+
+Faults are reported, never raised, so that a person sees all of them at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from bridge.errors import did_you_mean
+from bridge.mapping.actions import placeholders
+from bridge.mapping.expand import Binding, bindings, fill, fill_text
+from bridge.mapping.expression import compile_expression
+from bridge.mapping.schema import (
+    ArgumentRule,
+    ChannelRule,
+    CommandRule,
+    ExampleRule,
+    ItemStateRule,
+    LimitRule,
+    MappingFile,
+    Scalar,
+    TagRule,
+    WhenRule,
+    WriteRule,
+)
+from bridge.mapping.select import Path, parse_path
+from bridge.model.command import Argument, ArgumentRange, CommandDefinition
+from bridge.model.path import SEGMENT
+from bridge.model.plant import ALIVE, ITEM_STATE
+from bridge.model.tag import GROUPS, Limits, Owner, Range, TagDefinition
+from bridge.model.units import UNITS
+from bridge.model.value import DataType
+
+KeyPath = tuple[str | int, ...]
+Report = Callable[[KeyPath, str, str, str], None]
+"""Takes key path, problem, expected, hint."""
+
+ALARM_COUNT = "Alarms/ActiveCount"
+ITEM_STATES = {"NotAvailable": 0, "OutOfService": 1, "NotExecuting": 2, "Executing": 3}
+"""MachineryItemState numbers (OPC 40001-1, 9.2)."""
+
+IDENTIFICATION_FIELDS = (
+    "Manufacturer",
+    "ManufacturerUri",
+    "Model",
+    "ProductCode",
+    "SerialNumber",
+    "ProductInstanceUri",
+    "DeviceClass",
+    "ComponentName",
+    "AssetId",
+    "Location",
+    "YearOfConstruction",
+    "MonthOfConstruction",
+    "InitialOperationDate",
+    "HardwareRevision",
+    "SoftwareRevision",
+)
+"""Fields of MachineIdentificationType (OPC 40001-1, 8.2)."""
+
+VENDOR_GROUPS = tuple(group for group in GROUPS if group not in {"Connection", "Commands", "Alarms", "Identification"})
+
+
+@dataclass(frozen=True, slots=True)
+class TagSpec:
+    """One tag as compiled. `sources` are alternatives, or the names `expr` uses when `named`."""
+
+    definition: TagDefinition
+    rule: TagRule
+    key_path: KeyPath
+    sources: tuple[tuple[str, Path], ...]
+    named: bool
+    channel: str
+    deadband: float
+    text: TagDefinition | None = None
+    """The sibling that carries an enum's text."""
+    alarms: tuple[tuple[TagDefinition, str], ...] = ()
+    """Alarm tags made by `limits`, each with the limit's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """One command as compiled."""
+
+    name: str
+    rule: CommandRule
+    arguments: tuple[Argument, ...]
+    key_path: KeyPath
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledMapping:
+    """A machine type, ready to be bound to machines."""
+
+    name: str
+    label: str
+    match: Mapping[str, Scalar | list[Scalar]]
+    identification: Mapping[str, str]
+    channels: Mapping[str, ChannelRule]
+    tags: tuple[TagSpec, ...]
+    commands: tuple[CommandSpec, ...]
+    item_state: ItemStateRule | None
+    examples: tuple[ExampleRule, ...] = ()
+    was: Mapping[str, str] = field(default_factory=dict)
+
+    def matches(self, identity: Mapping[str, str | int]) -> bool:
+        """This mapping is for machines with this identity."""
+        return bool(self.match) and all(
+            identity.get(key) in (wanted if isinstance(wanted, list) else [wanted])
+            for key, wanted in self.match.items()
+        )
+
+
+class _Compiler:
+    def __init__(self, file: MappingFile, overrides: Mapping[str, Any], report: Report) -> None:
+        self.file = file
+        self.overrides = dict(overrides)
+        self.report = report
+        self.specs: dict[str, TagSpec] = {}
+
+    def compile(self) -> CompiledMapping:
+        file = self.file
+        self._check_channels()
+        self._check_identification()
+        for name, rule in file.tags.items():
+            if rule is not None:
+                self._tag(name, rule)
+        for name in self.overrides:
+            self.report(
+                ("overrides", name),
+                f"{file.mapping} has no tag of this name",
+                "the name of one of its tags",
+                did_you_mean(name, self.specs),
+            )
+        commands = tuple(self._commands())
+        self._check_names()
+        self._check_references(commands)
+        self._check_item_state()
+        was = {old: name for name, spec in self.specs.items() for old in _as_list(spec.rule.was)}
+        return CompiledMapping(
+            file.mapping,
+            file.label,
+            file.match,
+            file.identification,
+            file.channels,
+            tuple(self.specs.values()),
+            commands,
+            file.item_state,
+            tuple(file.examples),
+            was,
+        )
+
+    # -- tags ---------------------------------------------------------------------------------------------------------
+
+    def _tag(self, name: str, rule: TagRule) -> None:
+        key_path: KeyPath = ("tags", name)
+        try:
+            bound = list(bindings(name, self.file.for_each))
+        except KeyError as error:
+            self.report(
+                key_path, f"<{error.args[0]}> is not in for_each", "", did_you_mean(error.args[0], self.file.for_each)
+            )
+            return
+        for binding in bound:
+            self._bound_tag(name, rule, binding, key_path)
+
+    def _bound_tag(self, name: str, rule: TagRule, binding: Binding, key_path: KeyPath) -> None:
+        filled = self._filled(rule, binding, key_path)
+        if filled is None:
+            return
+        text = fill_text(name, binding)
+        override = self.overrides.pop(text, None)
+        if override is not None:
+            filled = deep_merge(filled, override)
+        try:
+            bound_rule = TagRule.model_validate(filled)
+        except ValidationError as error:
+            for detail in error.errors():
+                self.report(("overrides", text, *detail["loc"]), detail["msg"].removeprefix("Value error, "), "", "")
+            return
+        if text in self.specs:
+            self.report(key_path, f"{text} is declared twice", "", "")
+            return
+        spec = self._spec(text, bound_rule, key_path)
+        if spec is not None:
+            self.specs[text] = spec
+
+    def _filled(self, rule: TagRule | CommandRule, binding: Binding, key_path: KeyPath) -> dict[str, Any] | None:
+        raw = rule.model_dump(by_alias=True, exclude_unset=True)
+        try:
+            filled: dict[str, Any] = fill(raw, binding)
+        except KeyError as error:
+            self.report(key_path, f"{error.args[0]} stands for nothing here", "a variable that the name uses", "")
+            return None
+        return filled
+
+    def _spec(self, name: str, rule: TagRule, key_path: KeyPath) -> TagSpec | None:
+        if not self._name_is_sound(name, key_path):
+            return None
+        sources = self._sources(rule, key_path)
+        data_type = self._data_type(rule, key_path)
+        if sources is None or data_type is None:
+            return None
+        self._check_rule(rule, data_type, key_path)
+        definition = self._definition(name, rule, data_type)
+        return TagSpec(
+            definition,
+            rule,
+            key_path,
+            sources,
+            isinstance(rule.source, dict),
+            sources[0][1].channel,
+            _deadband(rule),
+            _text_sibling(definition) if rule.enum else None,
+            tuple(_alarms(definition, rule.limits)) if rule.limits else (),
+        )
+
+    def _name_is_sound(self, name: str, key_path: KeyPath) -> bool:
+        group, *levels = name.split("/")
+        if group not in VENDOR_GROUPS:
+            expected = f"a name that begins with {', '.join(VENDOR_GROUPS)}"
+            self.report(
+                key_path,
+                f"{group!r} is not a group for a vendor's values",
+                expected,
+                did_you_mean(group, VENDOR_GROUPS),
+            )
+            return False
+        if not levels or not all(SEGMENT.match(level) for level in levels):
+            self.report(key_path, f"{name!r} is no tag name", "<Group>/<Tag> with letters, digits, _ and - only", "")
+            return False
+        if name in {ITEM_STATE, ALIVE}:
+            self.report(key_path, f"{name} is made by the bridge", "another name, or item_state:", "")
+            return False
+        return True
+
+    def _sources(self, rule: TagRule, key_path: KeyPath) -> tuple[tuple[str, Path], ...] | None:
+        if rule.source is None:
+            self.report(key_path, "says nothing about where the value comes from", "from: <channel>.<path>", "")
+            return None
+        pairs = (
+            list(rule.source.items())
+            if isinstance(rule.source, dict)
+            else [("v", text) for text in _as_list(rule.source)]
+        )
+        parsed = [(name, self._path(text, (*key_path, "from"))) for name, text in pairs]
+        if not parsed or any(path is None for _, path in parsed):
+            return None
+        return tuple((name, path) for name, path in parsed if path is not None)
+
+    def _path(self, text: str, key_path: KeyPath) -> Path | None:
+        try:
+            path = parse_path(text)
+        except ValueError as error:
+            self.report(key_path, f"{text!r} is {error}", "a path such as state.mode_state.mode", "")
+            return None
+        if self.file.channels and path.channel not in self.file.channels:
+            known = ", ".join(self.file.channels)
+            self.report(
+                key_path,
+                f"{path.channel!r} is no channel of this mapping",
+                f"one of {known}",
+                did_you_mean(path.channel, self.file.channels),
+            )
+            return None
+        return path
+
+    def _data_type(self, rule: TagRule, key_path: KeyPath) -> DataType | None:
+        if rule.enum is not None:
+            if rule.type not in (None, DataType.UInt32):
+                self.report((*key_path, "type"), "an enum is UInt32 on every face", "no type, or UInt32", "")
+            return DataType.UInt32
+        if rule.type is None:
+            self.report(key_path, "has no type", "type: Double, Boolean, String, Int32, Int64, UInt32 or DateTime", "")
+        return rule.type
+
+    def _check_rule(self, rule: TagRule, data_type: DataType, key_path: KeyPath) -> None:
+        for key, given in (("unit", rule.unit), ("range", rule.range), ("limits", rule.limits), ("scale", rule.scale)):
+            if given is not None and (not data_type.is_numeric or rule.enum):
+                self.report((*key_path, key), f"{data_type.value} has no {key}", "a numeric type", "")
+        if rule.range and rule.range[0] >= rule.range[1]:
+            self.report((*key_path, "range"), "the low end is not below the high end", "[low, high]", "")
+        if isinstance(rule.deadband, str) and not _is_percentage(rule.deadband):
+            self.report(
+                (*key_path, "deadband"), f"{rule.deadband!r} is no deadband", "a number, or a percentage such as 1%", ""
+            )
+        elif isinstance(rule.deadband, str) and not rule.range:
+            self.report((*key_path, "deadband"), "a percentage needs a range", "range: [low, high]", "")
+        if rule.enum and len(set(rule.enum.values())) != len(rule.enum):
+            self.report((*key_path, "enum"), "two texts have one number", "a number of its own for each text", "")
+        if rule.enum and any(number < 0 for number in rule.enum.values()):
+            self.report((*key_path, "enum"), "a number is negative", "numbers from 0 on", "")
+        if rule.precision is not None and data_type is not DataType.Double:
+            self.report(
+                (*key_path, "precision"), f"{data_type.value} has no digits after the point", "type: Double", ""
+            )
+        if rule.limits:
+            limits = rule.limits
+            ladder = [v for v in (limits.low_low, limits.low, limits.high, limits.high_high) if v is not None]
+            if ladder != sorted(ladder) or not ladder:
+                self.report((*key_path, "limits"), "not in order", "low_low <= low <= high <= high_high", "")
+        self._check_expression(rule, key_path)
+        for key in ("bad_when", "uncertain_when"):
+            for when in _as_list(getattr(rule, key)):
+                self._check_when(when, (*key_path, key))
+        for key, text in (("quality", rule.quality and rule.quality.path), ("time", rule.time)):
+            if text:
+                self._path(text, (*key_path, key))
+        if rule.write:
+            self._check_write(rule, rule.write, key_path)
+
+    def _check_expression(self, rule: TagRule, key_path: KeyPath) -> None:
+        if isinstance(rule.source, dict) and rule.expr is None:
+            self.report((*key_path, "from"), "names are of no use without expr", "expr:, or one path", "")
+        if rule.expr is None:
+            return
+        names = frozenset(rule.source) if isinstance(rule.source, dict) else frozenset({"v"})
+        try:
+            compile_expression(rule.expr, names)
+        except ValueError as error:
+            self.report((*key_path, "expr"), str(error), "a CEL expression such as v * 2.0", "")
+
+    def _check_when(self, when: WhenRule, key_path: KeyPath) -> None:
+        for inner in when.all or ():
+            self._check_when(inner, key_path)
+        if when.path is not None:
+            self._path(when.path, (*key_path, "path"))
+
+    def _check_write(self, rule: TagRule, write: WriteRule, key_path: KeyPath) -> None:
+        here = (*key_path, "write")
+        asked = set(placeholders(write.send))
+        if asked - {"value"}:
+            self.report((*here, "send"), f"${sorted(asked - {'value'})[0]} stands for nothing", "$value", "")
+        if "value" not in asked:
+            self.report((*here, "send"), "the new value is not sent", "$value somewhere in it", "")
+        texts = rule.enum or {}
+        for key, words in (("hazard", write.hazard if isinstance(write.hazard, dict) else {}), ("safe", write.safe)):
+            for word in words:
+                if word not in texts:
+                    self.report(
+                        (*here, key), f"{word!r} is no text of the enum", ", ".join(texts), did_you_mean(word, texts)
+                    )
+        if isinstance(write.hazard, dict) and (missing := [text for text in texts if text not in write.hazard]):
+            self.report(
+                (*here, "hazard"), f"{', '.join(missing)} is not mentioned", "a list for each text of the enum", ""
+            )
+        if write.confirm_path is not None:
+            self._path(write.confirm_path, (*here, "confirm_path"))
+
+    @staticmethod
+    def _definition(name: str, rule: TagRule, data_type: DataType) -> TagDefinition:
+        write = rule.write
+        allowed = (write and write.range) or rule.range
+        return TagDefinition(
+            name,
+            data_type,
+            UNITS[rule.unit] if rule.unit else None,
+            Range(*allowed) if allowed else None,
+            dict(rule.enum) if rule.enum else None,
+            _labels(rule.label),
+            rule.description,
+            write is not None,
+            _hazards(write),
+            Limits(**rule.limits.model_dump()) if rule.limits else None,
+            rule.history,
+        )
+
+    # -- commands -----------------------------------------------------------------------------------------------------
+
+    def _commands(self) -> Iterator[CommandSpec]:
+        for name, rule in self.file.commands.items():
+            if rule is None:
+                continue
+            key_path: KeyPath = ("commands", name)
+            try:
+                bound = list(bindings(name, self.file.for_each))
+            except KeyError as error:
+                self.report(
+                    key_path,
+                    f"<{error.args[0]}> is not in for_each",
+                    "",
+                    did_you_mean(error.args[0], self.file.for_each),
+                )
+                continue
+            for binding in bound:
+                filled = self._filled(rule, binding, key_path)
+                if filled is not None:
+                    yield self._command(fill_text(name, binding), CommandRule.model_validate(filled), key_path)
+
+    def _command(self, name: str, rule: CommandRule, key_path: KeyPath) -> CommandSpec:
+        if not all(SEGMENT.match(level) for level in name.split("/")):
+            self.report(key_path, f"{name!r} is no command name", "letters, digits, _ and - in levels parted by /", "")
+        asked = set(placeholders(rule.send))
+        for unknown in sorted(asked - set(rule.args)):
+            self.report(
+                (*key_path, "send"),
+                f"${unknown} is no argument",
+                ", ".join(rule.args),
+                did_you_mean(unknown, rule.args),
+            )
+        for unused in sorted(set(rule.args) - asked):
+            self.report((*key_path, "args", unused), "is never sent", f"${unused} in send", "")
+        arguments = tuple(_argument(word, argument) for word, argument in rule.args.items())
+        return CommandSpec(name, rule, arguments, key_path)
+
+    # -- the file as a whole ------------------------------------------------------------------------------------------
+
+    def _check_channels(self) -> None:
+        for name, channel in self.file.channels.items():
+            other = channel.alive_by
+            if other is not None and other not in self.file.channels:
+                hint = did_you_mean(other, self.file.channels)
+                self.report(
+                    ("channels", name, "alive_by"), f"{other!r} is no channel", ", ".join(self.file.channels), hint
+                )
+
+    def _check_identification(self) -> None:
+        for name in self.file.identification:
+            if name not in IDENTIFICATION_FIELDS:
+                self.report(
+                    ("identification", name),
+                    "is no field of MachineIdentificationType",
+                    ", ".join(IDENTIFICATION_FIELDS),
+                    did_you_mean(name, IDENTIFICATION_FIELDS),
+                )
+
+    def _all_definitions(self) -> Iterator[tuple[TagDefinition, KeyPath]]:
+        for spec in self.specs.values():
+            yield spec.definition, spec.key_path
+            if spec.text:
+                yield spec.text, spec.key_path
+            for alarm, _ in spec.alarms:
+                yield alarm, spec.key_path
+
+    def _check_names(self) -> None:
+        seen: dict[str, str] = {}
+        for definition, key_path in self._all_definitions():
+            name = definition.name
+            other = seen.setdefault(name.lower(), name)
+            if other != name:
+                self.report(key_path, f"{name} and {other} differ only in case", "names that differ otherwise", "")
+        names = set(seen.values())
+        counted = Counter(definition.name for definition, _ in self._all_definitions())
+        for name, count in counted.items():
+            if count > 1:
+                key_path = self.specs[name].key_path if name in self.specs else ("tags",)
+                self.report(key_path, f"{name} is also made by enum or limits of another tag", "another name", "")
+        for name in names:
+            folder = name.rpartition("/")[0]
+            while "/" in folder:
+                if folder in names:
+                    key_path = self.specs[folder].key_path if folder in self.specs else ("tags",)
+                    self.report(key_path, f"{folder} is a tag and also the folder of {name}", "a name of its own", "")
+                folder = folder.rpartition("/")[0]
+
+    def _check_references(self, commands: Sequence[CommandSpec]) -> None:
+        for spec in self.specs.values():
+            if spec.rule.write:
+                here = (*spec.key_path, "write")
+                self._check_confirm(spec.rule.write.confirm, (*here, "confirm"))
+                self._check_tags(spec.rule.write.requires, (*here, "requires"))
+        for command in commands:
+            self._check_confirm(command.rule.confirm, (*command.key_path, "confirm"))
+            self._check_tags(command.rule.requires, (*command.key_path, "requires"))
+
+    def _check_confirm(self, confirm: Any, key_path: KeyPath) -> None:
+        for alternative in confirm_alternatives(confirm):
+            self._check_tags(alternative, key_path)
+
+    def _check_tags(self, names: Mapping[str, Any], key_path: KeyPath) -> None:
+        for name in names:
+            if name not in self.specs:
+                self.report(
+                    key_path,
+                    f"there is no tag {name}",
+                    "the name of a tag of this mapping",
+                    did_you_mean(name, self.specs),
+                )
+
+    def _check_item_state(self) -> None:
+        rule = self.file.item_state
+        if rule is None:
+            return
+        spec = self.specs.get(rule.source)
+        if spec is None:
+            self.report(
+                ("item_state", "from"),
+                f"there is no tag {rule.source}",
+                "a tag's name",
+                did_you_mean(rule.source, self.specs),
+            )
+        elif spec.rule.enum:
+            for text in rule.map:
+                if text not in spec.rule.enum:
+                    hint = did_you_mean(str(text), spec.rule.enum)
+                    self.report(
+                        ("item_state", "map"), f"{text!r} is no text of {rule.source}", ", ".join(spec.rule.enum), hint
+                    )
+
+
+def compile_mapping(file: MappingFile, report: Report, overrides: Mapping[str, Any] | None = None) -> CompiledMapping:
+    """The mapping, compiled; what is wrong with it goes to `report` (paths under "overrides" for the overrides).
+
+    Args:
+        file: the mapping with its `extends` already merged in.
+        report: called once for each fault.
+        overrides: a machine's own changes of tag rules, by tag name.
+    """
+    return _Compiler(file, overrides or {}, report).compile()
+
+
+def deep_merge(base: Any, change: Any) -> Any:
+    """`change` laid over `base`: dicts are merged key by key, everything else is replaced."""
+    if isinstance(base, dict) and isinstance(change, Mapping):
+        return {**base, **{key: deep_merge(base.get(key), inner) for key, inner in change.items()}}
+    return change
+
+
+def confirm_alternatives(confirm: Any) -> list[dict[str, Any]]:
+    """The alternatives of a `confirm`: each is a conjunction of tag name and value."""
+    if not confirm:
+        return []
+    if set(confirm) == {"any"} and isinstance(confirm["any"], list):
+        return list(confirm["any"])
+    return [confirm]
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _is_percentage(text: str) -> bool:
+    try:
+        return text.endswith("%") and 0 <= float(text[:-1]) <= 100
+    except ValueError:
+        return False
+
+
+def _deadband(rule: TagRule) -> float:
+    if isinstance(rule.deadband, str):
+        if not rule.range or not _is_percentage(rule.deadband):
+            return 0.0
+        return (rule.range[1] - rule.range[0]) * float(rule.deadband[:-1]) / 100
+    return rule.deadband or 0.0
+
+
+def _labels(label: str | dict[str, str] | None) -> dict[str, str]:
+    return {"en": label} if isinstance(label, str) else dict(label or {})
+
+
+def _hazards(write: WriteRule | None) -> frozenset[str]:
+    if write is None:
+        return frozenset()
+    if isinstance(write.hazard, dict):
+        return frozenset(hazard for hazards in write.hazard.values() for hazard in hazards)
+    return frozenset(write.hazard)
+
+
+def _text_sibling(definition: TagDefinition) -> TagDefinition:
+    label = {language: f"{text} (text)" for language, text in definition.label.items()}
+    return TagDefinition(definition.name + "Text", DataType.String, label=label, description=definition.description)
+
+
+def _alarms(definition: TagDefinition, limits: LimitRule) -> Iterator[tuple[TagDefinition, str]]:
+    below = definition.name.partition("/")[2]
+    for key, word in (("low_low", "LowLow"), ("low", "Low"), ("high", "High"), ("high_high", "HighHigh")):
+        limit = getattr(limits, key)
+        if limit is not None:
+            unit = f" {definition.unit.symbol}" if definition.unit else ""
+            side = "at or below" if key.startswith("low") else "at or above"
+            description = f"{definition.display_name} is {side} {limit:g}{unit}"
+            yield (
+                TagDefinition(f"Alarms/{below}/{word}", DataType.Boolean, description=description, owner=Owner.BRIDGE),
+                key,
+            )
+
+
+def _argument(name: str, rule: tuple[float, float] | ArgumentRule) -> Argument:
+    if isinstance(rule, tuple):
+        return Argument(name, DataType.Double, ArgumentRange(*rule))
+    return Argument(
+        name,
+        DataType.String if rule.enum else rule.type,
+        ArgumentRange(*rule.range) if rule.range else None,
+        tuple(rule.enum or ()),
+        UNITS[rule.unit] if rule.unit else None,
+        rule.description,
+    )
+
+
+def command_definition(spec: CommandSpec, part: str) -> CommandDefinition:
+    """The command as every face sees it."""
+    rule = spec.rule
+    return CommandDefinition(
+        spec.name, part, spec.arguments, frozenset(rule.hazard), rule.safe, _labels(rule.label), rule.description
+    )
+
+
+__all__ = [
+    "ALARM_COUNT",
+    "IDENTIFICATION_FIELDS",
+    "ITEM_STATES",
+    "CommandSpec",
+    "CompiledMapping",
+    "TagSpec",
+    "command_definition",
+    "compile_mapping",
+    "confirm_alternatives",
+    "deep_merge",
+]

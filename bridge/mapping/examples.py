@@ -1,0 +1,119 @@
+"""A mapping's `examples`, run as tests: observations in and tags out, commands in and vendor payloads out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bridge.errors import did_you_mean
+from bridge.mapping.actions import render
+from bridge.mapping.compile import CompiledMapping, KeyPath, Report
+from bridge.mapping.projection import PartProjection
+from bridge.mapping.schema import ExampleRule, GivenRule
+from bridge.model.observation import Observation
+from bridge.model.value import DataValue
+
+_START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def run_examples(mapping: CompiledMapping, report: Report) -> int:
+    """Run every example; what does not come out as expected goes to `report`. Gives how many there are."""
+    for index, example in enumerate(mapping.examples):
+        path: KeyPath = ("examples", index)
+        if example.given is not None:
+            _run_given(mapping, example, path, report)
+        elif example.write is not None:
+            _run_write(mapping, example.write, example.expect_send, path, report)
+        elif example.call is not None:
+            _run_call(mapping, example.call, example.expect_send, path, report)
+    return len(mapping.examples)
+
+
+def _run_given(mapping: CompiledMapping, example: ExampleRule, path: KeyPath, report: Report) -> None:
+    names: dict[str, int] = {}
+    counter = itertools.count()
+
+    def slot_of(name: str) -> int:
+        return names.setdefault(name, next(counter))
+
+    projection = PartProjection(mapping, slot_of)
+    values: dict[int, DataValue] = {}
+    given = example.given if isinstance(example.given, list) else [example.given]
+    for step, one in enumerate(given):
+        if isinstance(one, GivenRule):
+            if mapping.channels and one.channel not in mapping.channels:
+                report((*path, "given"), f"{one.channel!r} is no channel", ", ".join(mapping.channels), "")
+            received = _START + timedelta(seconds=step)
+            values.update(projection.project(Observation("example", "machine", one.channel, one.payload, received)))
+    for name, expected in (example.expect or {}).items():
+        here = (*path, "expect", name)
+        if name not in names:
+            report(here, "there is no such tag", "the name of a tag of this mapping", did_you_mean(name, names))
+        elif (actual := values.get(names[name])) is None:
+            report(here, "did not get a value", _wanted(expected), "")
+        elif not _agrees(actual, expected):
+            report(here, f"is {_shown(actual)}", _wanted(expected), "")
+
+
+def _agrees(actual: DataValue, expected: Any) -> bool:
+    if isinstance(expected, Mapping):
+        status = expected.get("status", "Good")
+        return actual.status.name == status and ("value" not in expected or _same(actual.value, expected["value"]))
+    return actual.status.is_good and _same(actual.value, expected)
+
+
+def _same(actual: Any, expected: Any) -> bool:
+    if isinstance(actual, bool) or isinstance(expected, bool):
+        return actual is expected
+    if isinstance(actual, float) and isinstance(expected, int | float):
+        return abs(actual - expected) <= 1e-9 * max(1.0, abs(expected))
+    if isinstance(actual, datetime) and isinstance(expected, datetime | str):
+        return actual == (expected if isinstance(expected, datetime) else datetime.fromisoformat(expected))
+    return bool(actual == expected)
+
+
+def _shown(actual: DataValue) -> str:
+    return repr(actual.value) if actual.status.is_good else f"{actual.status.name} ({actual.reason})"
+
+
+def _wanted(expected: Any) -> str:
+    return str(dict(expected)) if isinstance(expected, Mapping) else repr(expected)
+
+
+def _run_write(mapping: CompiledMapping, write: dict[str, Any], sent: Any, path: KeyPath, report: Report) -> None:
+    writable = {spec.definition.name: spec for spec in mapping.tags if spec.rule.write}
+    for name, value in write.items():
+        spec = writable.get(name)
+        if spec is None or spec.rule.write is None:
+            report((*path, "write", name), "is no set point", "a tag with write:", did_you_mean(name, writable))
+            continue
+        if spec.rule.enum is not None and value not in spec.rule.enum:
+            report((*path, "write", name), f"{value!r} is no text of its enum", ", ".join(spec.rule.enum), "")
+        if (
+            spec.definition.eu_range
+            and not spec.definition.eu_range.low <= float(value) <= spec.definition.eu_range.high
+        ):
+            report((*path, "write", name), f"{value!r} is out of range", str(tuple(spec.definition.eu_range)), "")
+        _compare(render(spec.rule.write.send, {"value": value}), sent, path, report)
+
+
+def _run_call(mapping: CompiledMapping, call: dict[str, Any], sent: Any, path: KeyPath, report: Report) -> None:
+    known = {spec.name: spec for spec in mapping.commands}
+    for name, arguments in call.items():
+        spec = known.get(name)
+        if spec is None:
+            report((*path, "call", name), "is no command", "a command of this mapping", did_you_mean(name, known))
+            continue
+        try:
+            payload = render(spec.rule.send, arguments)
+        except KeyError as error:
+            report((*path, "call", name), f"the argument {error.args[0]} is missing", ", ".join(spec.rule.args), "")
+            continue
+        _compare(payload, sent, path, report)
+
+
+def _compare(payload: Any, sent: Any, path: KeyPath, report: Report) -> None:
+    if payload != sent:
+        report((*path, "expect_send"), f"{payload!r} would be sent", repr(sent), "")

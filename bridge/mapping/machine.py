@@ -1,0 +1,147 @@
+"""From compiled mappings to one machine: slots given, projections bound, the bridge's own tags added."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from bridge.mapping.compile import ALARM_COUNT, ITEM_STATES, CompiledMapping, command_definition
+from bridge.mapping.projection import PartProjection
+from bridge.model.connection import CONNECTION_STATES
+from bridge.model.path import Place
+from bridge.model.plant import ALIVE, ITEM_STATE, Machine, Part
+from bridge.model.tag import Owner, Tag, TagDefinition, tag_id
+from bridge.model.units import UNITS
+from bridge.model.value import DataType
+
+
+class PartMapping(NamedTuple):
+    """A part and the mapping it uses; None while the mapping is not known (the machine was never seen)."""
+
+    part: Part
+    mapping: CompiledMapping | None
+    identity: Mapping[str, str | int]
+
+
+class BoundMachine(NamedTuple):
+    """A machine and what feeds it, by part name."""
+
+    machine: Machine
+    projections: Mapping[str, PartProjection]
+
+
+def connection_definitions(part: str) -> Iterator[TagDefinition]:
+    """The tags that say how a part stands with its source; they are always Good."""
+
+    def own(name: str, data_type: DataType, description: str, **more: object) -> TagDefinition:
+        return TagDefinition(
+            f"Connection/{part}/{name}",
+            data_type,
+            description=description,
+            owner=Owner.BRIDGE,
+            **more,  # type: ignore[arg-type]
+        )
+
+    yield own("State", DataType.UInt32, "How this part stands with its source", enumeration=CONNECTION_STATES)
+    yield own("StateText", DataType.String, "State in words")
+    yield own("Reason", DataType.String, "Why it is so")
+    yield own("Since", DataType.DateTime, "Since when it is so")
+    yield own("Advice", DataType.String, "What a person can do about it")
+    yield own("LastUpdate", DataType.DateTime, "When this part was last heard")
+    yield own("Age", DataType.Double, "How long ago this part was last heard", unit=UNITS["s"])
+
+
+def compile_machine(
+    machine_id: str,
+    place: Place,
+    parts: Sequence[PartMapping],
+    slot: Callable[[str], int],
+    label: str = "",
+) -> BoundMachine:
+    """The machine made of these parts; the first part is the primary one (item state, identification).
+
+    Tag names of later parts that an earlier one already has are left out: the first part wins, and
+    `duplicate_names` tells which.
+    """
+    definitions = {definition.name: definition for definition in _definitions(parts)}
+    tags = tuple(_tag(machine_id, definition, slot) for definition in definitions.values())
+
+    def slot_of(name: str) -> int:
+        return slot(tag_id(machine_id, name))
+
+    projections = {p.part.name: PartProjection(p.mapping, slot_of) for p in parts if p.mapping is not None}
+    commands = tuple(
+        command_definition(spec, p.part.name) for p in parts if p.mapping is not None for spec in p.mapping.commands
+    )
+    known = [p for p in parts if p.mapping is not None]
+    machine = Machine(
+        machine_id,
+        place,
+        "+".join(p.mapping.name for p in known if p.mapping) or "unknown",
+        tuple(p.part for p in parts),
+        tags,
+        commands,
+        _identification(machine_id, known),
+        label or next((p.mapping.label for p in known if p.mapping), "") or machine_id,
+    )
+    return BoundMachine(machine, projections)
+
+
+def duplicate_names(parts: Sequence[PartMapping]) -> list[str]:
+    """Tag names that more than one part makes."""
+    seen: set[str] = set()
+    twice = []
+    for part in parts:
+        for definition in _vendor_definitions(part):
+            if definition.name in seen:
+                twice.append(definition.name)
+            seen.add(definition.name)
+    return twice
+
+
+def _definitions(parts: Sequence[PartMapping]) -> Iterator[TagDefinition]:
+    """Every definition, the primary part's last: in the dict above a later one of a name wins."""
+    for part in reversed(parts):
+        yield from _vendor_definitions(part)
+    if any(p.mapping and p.mapping.item_state for p in parts):
+        yield TagDefinition(
+            ITEM_STATE,
+            DataType.UInt32,
+            enumeration=ITEM_STATES,
+            label={"en": "Item state"},
+            description="Machinery item state (OPC 40001-1)",
+            owner=Owner.BRIDGE,
+        )
+    if any(spec.alarms for p in parts if p.mapping for spec in p.mapping.tags):
+        yield TagDefinition(ALARM_COUNT, DataType.Int64, description="How many alarms are active", owner=Owner.BRIDGE)
+    yield TagDefinition(
+        ALIVE, DataType.Boolean, description="The machine's values flow, by its alive rule", owner=Owner.BRIDGE
+    )
+    for part in parts:
+        yield from connection_definitions(part.part.name)
+
+
+def _vendor_definitions(part: PartMapping) -> Iterator[TagDefinition]:
+    for spec in part.mapping.tags if part.mapping else ():
+        yield spec.definition
+        if spec.text:
+            yield spec.text
+        for alarm, _ in spec.alarms:
+            yield alarm
+
+
+def _tag(machine_id: str, definition: TagDefinition, slot: Callable[[str], int]) -> Tag:
+    identifier = tag_id(machine_id, definition.name)
+    return Tag(identifier, slot(identifier), machine_id, definition)
+
+
+def _identification(machine_id: str, parts: Sequence[PartMapping]) -> dict[str, str]:
+    """The primary part's identification with `<serial>` and the like filled from the vendor's identity."""
+    fields: dict[str, str] = {}
+    for part in reversed(parts):
+        assert part.mapping is not None  # noqa: S101
+        for name, text in part.mapping.identification.items():
+            for key, value in part.identity.items():
+                text = text.replace(f"<{key}>", str(value))
+            fields[name] = text.replace("<id>", machine_id)
+    return fields

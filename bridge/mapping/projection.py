@@ -1,0 +1,394 @@
+"""Projection: what an observation makes of a machine's tags.
+
+Theory of operation. A part of a machine has one `PartProjection`. It remembers the last payload of each channel,
+because a condition may look at another channel than the value, and what it last said of each tag, because only
+changes are passed on.
+
+Rules
+1. No I/O, no clock: time comes with the observation.
+2. A channel changes only its own tags; a tag whose condition looks at another channel is looked at again when that
+   channel speaks, unless its own channel is suspended (stale or lost).
+3. Only changes are passed on: of value (by more than the deadband) or of status. The source time of a value is that
+   of its last change (OPC UA Part 4, 7.11.3).
+4. What is wrong with a value is a status and a reason; the value channel never carries a diagnosis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge.mapping.compile import ITEM_STATES, CompiledMapping, TagSpec
+from bridge.mapping.conditions import When
+from bridge.mapping.convert import Converter, converter, kind, parse_time
+from bridge.mapping.expression import compile_expression
+from bridge.mapping.schema import WhenRule
+from bridge.mapping.select import MISSING, Getter, getter, parse_path
+from bridge.model.observation import Observation
+from bridge.model.plant import ITEM_STATE
+from bridge.model.status import StatusCode
+from bridge.model.value import DataType, DataValue, Value
+
+Pairs = list[tuple[int, DataValue]]
+SlotOf = Callable[[str], int]
+"""The slot of a tag of this machine, by the tag's name."""
+
+GOOD = StatusCode.Good
+FUTURE_TOLERANCE = timedelta(seconds=5)
+"""A source time further ahead than this is not believed (facts: clock skew of panels and clouds)."""
+
+Raw = tuple[Value, StatusCode, str]
+
+
+class TagPlan:
+    """How one tag is made from payloads."""
+
+    def __init__(self, spec: TagSpec, slot_of: SlotOf) -> None:
+        rule = spec.rule
+        self.spec = spec
+        self.slot = slot_of(spec.definition.name)
+        self.text_slot = slot_of(spec.text.name) if spec.text else None
+        self.channel = spec.channel
+        self.get = getter(spec.sources[0][1].keys)
+        self.deadband = spec.deadband
+        self.low, self.high = _usual_range(spec)
+        self.scale = 1.0 if rule.scale is None else rule.scale
+        self.offset = rule.offset or 0.0
+        self.last: DataValue | None = None
+        self.last_text: DataValue | None = None
+        self._alarms = [(slot_of(alarm.name), key, getattr(rule.limits, key)) for alarm, key in spec.alarms]
+        self._alarm_states: dict[int, DataValue] = {}
+        self._sources = [(name, path.channel, getter(path.keys)) for name, path in spec.sources]
+        self._convert = converter(spec.definition.data_type)
+        self._expression = compile_expression(rule.expr, frozenset(n for n, _ in spec.sources)) if rule.expr else None
+        self._bad = _whens(rule.bad_when, StatusCode.BadDeviceFailure)
+        self._uncertain = _whens(rule.uncertain_when, StatusCode.UncertainSubNormal)
+        self._absent = StatusCode[rule.absent] if rule.absent else StatusCode.BadNoData
+        self._time = _channel_getter(rule.time)
+        self._quality = _channel_getter(rule.quality.path) if rule.quality else None
+        self._sent_at: datetime | None = None
+        self.watched = frozenset(channel for when, _ in (*self._bad, *self._uncertain) for channel in when.channels)
+        self.is_plain = self._is_plain()
+
+    def _is_plain(self) -> bool:
+        """A number that needs nothing but arithmetic: the hot path."""
+        rule = self.spec.rule
+        special = (
+            rule.map,
+            rule.expr,
+            rule.bad_when,
+            rule.uncertain_when,
+            rule.quality,
+            rule.time,
+            rule.limits,
+            rule.max_age,
+            rule.min_interval,
+        )
+        simple_type = self.spec.definition.data_type is DataType.Double and self.spec.text is None
+        return simple_type and len(self._sources) == 1 and rule.precision is None and not any(special)
+
+    def project(self, payloads: dict[str, Any], stamp: datetime, received: datetime, out: Pairs) -> None:
+        """Put what changed of this tag (and of its text and alarms) into `out`."""
+        value, status, reason = self._evaluate(payloads, received)
+        moment = self._moment(payloads, stamp, received)
+        if status is GOOD and self._is_too_old(moment, received):
+            status, reason = StatusCode.UncertainLastUsableValue, f"The vendor's value is from {moment.isoformat()}"
+        if status.is_bad:
+            value = None
+        if self._is_unchanged(value, status, reason) or self._is_too_soon(status, received):
+            return
+        since = None if status is GOOD else self._since(status, received)
+        self.last = DataValue(value, status, moment, received, reason, since)
+        self._sent_at = received
+        out.append((self.slot, self.last))
+        if self.text_slot is not None:
+            self._project_text(payloads, out)
+        self._project_alarms(out)
+
+    def _evaluate(self, payloads: dict[str, Any], received: datetime) -> Raw:
+        raw = self._select(payloads)
+        at = received.timestamp()
+        for when, status in self._bad:
+            if when.holds(payloads, at):
+                return None, status, when.reason
+        if raw is None or raw is MISSING:
+            return None, self._absent, "The vendor sent null" if raw is None else "The vendor did not send this field"
+        try:
+            value = self._typed(raw)
+        except ValueError as error:
+            return None, StatusCode.BadOutOfRange, f"{error}".removesuffix(".")
+        return self._judged(value, payloads, at)
+
+    def _select(self, payloads: dict[str, Any]) -> Any:
+        if self.spec.named:
+            values = {name: get(payloads.get(channel, MISSING)) for name, channel, get in self._sources}
+            absent = next((value for value in values.values() if value is None or value is MISSING), None)
+            return values if absent is None and None not in values.values() else absent
+        raw: Any = MISSING
+        for _, channel, get in self._sources:
+            raw = get(payloads.get(channel, MISSING))
+            if raw is not MISSING:
+                break
+        return raw
+
+    def _typed(self, raw: Any) -> Value:
+        rule = self.spec.rule
+        if self._expression is not None:
+            raw = self._computed(raw)
+        if rule.map is not None:
+            raw = _mapped(raw, rule.map)
+        if rule.enum is not None:
+            return _number_of(raw, rule.enum)
+        value = self._convert(raw)
+        if self.scale != 1.0 or self.offset:
+            value = self._convert(value * self.scale + self.offset)  # type: ignore[operator]
+        if rule.precision is not None:
+            value = round(value, rule.precision)  # type: ignore[arg-type]
+        return value
+
+    def _computed(self, raw: Any) -> Any:
+        assert self._expression is not None  # noqa: S101
+        try:
+            return self._expression(raw if self.spec.named else {"v": raw})
+        except Exception as error:  # CEL is total: what its functions refuse is a fault of the data
+            raise ValueError(f"expr gave no value ({type(error).__name__}: {str(error)[:80]})") from error
+
+    def _judged(self, value: Value, payloads: dict[str, Any], at: float) -> Raw:
+        if self._quality is not None and self.spec.rule.quality is not None:
+            named = self.spec.rule.quality.map.get(str(self._quality(payloads)))
+            if named is not None and not StatusCode[named].is_good:
+                return value, StatusCode[named], f"The vendor calls this value {self._quality(payloads)}"
+        for when, status in self._uncertain:
+            if when.holds(payloads, at):
+                return value, status, when.reason
+        if isinstance(value, float | int) and not self.low <= value <= self.high:
+            status = StatusCode.UncertainEngineeringUnitsExceeded
+            return value, status, f"Outside the range {self.low:g} to {self.high:g}"
+        return value, GOOD, ""
+
+    def _moment(self, payloads: dict[str, Any], stamp: datetime, received: datetime) -> datetime:
+        if self._time is None:
+            return stamp
+        try:
+            moment = parse_time(self._time(payloads))
+        except (ValueError, TypeError):
+            return stamp
+        return moment if moment <= received + FUTURE_TOLERANCE else stamp
+
+    def _is_too_old(self, moment: datetime, received: datetime) -> bool:
+        max_age = self.spec.rule.max_age
+        return max_age is not None and (received - moment).total_seconds() > max_age
+
+    def _is_unchanged(self, value: Value, status: StatusCode, reason: str) -> bool:
+        last = self.last
+        if last is None or last.status is not status or last.reason != reason:
+            return False
+        if value == last.value:
+            return True
+        if self.deadband and isinstance(value, float | int) and isinstance(last.value, float | int):
+            return abs(value - last.value) < self.deadband
+        return False
+
+    def _is_too_soon(self, status: StatusCode, received: datetime) -> bool:
+        interval, last = self.spec.rule.min_interval, self.last
+        if interval is None or last is None or self._sent_at is None or status is not last.status:
+            return False
+        return (received - self._sent_at).total_seconds() < interval
+
+    def _since(self, status: StatusCode, received: datetime) -> datetime:
+        last = self.last
+        return last.since if last is not None and last.status is status and last.since else received
+
+    def _project_text(self, payloads: dict[str, Any], out: Pairs) -> None:
+        assert self.last is not None and self.text_slot is not None and self.spec.rule.enum is not None  # noqa: S101
+        last = self.last
+        raw = self._select(payloads)
+        if last.value is not None:
+            text = next((word for word, number in self.spec.rule.enum.items() if number == last.value), None)
+            self.last_text = last._replace(value=text)
+        elif last.status is StatusCode.BadOutOfRange and isinstance(raw, str):
+            # an unknown word has no number, but a person may read it (facts/opcua.md 2.3)
+            self.last_text = DataValue(raw, GOOD, last.source_timestamp, last.server_timestamp)
+        else:
+            self.last_text = last
+        out.append((self.text_slot, self.last_text))
+
+    def _project_alarms(self, out: Pairs) -> None:
+        last = self.last
+        assert last is not None  # noqa: S101
+        for slot, key, limit in self._alarms:
+            if last.value is None:
+                state = last
+            else:
+                active = last.value <= limit if key.startswith("low") else last.value >= limit
+                state = last._replace(value=active)
+            before = self._alarm_states.get(slot)
+            if before is None or before.value != state.value or before.status is not state.status:
+                self._alarm_states[slot] = state
+                out.append((slot, state))
+
+    @property
+    def active_alarms(self) -> int:
+        """How many of this tag's limits are violated."""
+        return sum(1 for state in self._alarm_states.values() if state.value is True)
+
+    def forget(self) -> None:
+        """Say everything again at the next observation."""
+        self.last = self.last_text = self._sent_at = None
+        self._alarm_states.clear()
+
+    @property
+    def slots(self) -> list[int]:
+        """Every slot this plan writes."""
+        text = [] if self.text_slot is None else [self.text_slot]
+        return [self.slot, *text, *(slot for slot, _, _ in self._alarms)]
+
+
+class PartProjection:
+    """One part's mapping, bound to the slots of one machine (see `bridge.ports.Projector`)."""
+
+    def __init__(self, mapping: CompiledMapping, slot_of: SlotOf) -> None:
+        self.mapping = mapping
+        self._payloads: dict[str, Any] = {}
+        self._suspended: set[str] = set()
+        self._plans: dict[str, list[TagPlan]] = {}
+        self._watchers: dict[str, list[TagPlan]] = {}
+        for spec in mapping.tags:
+            plan = TagPlan(spec, slot_of)
+            self._plans.setdefault(plan.channel, []).append(plan)
+            for channel in plan.watched - {plan.channel}:
+                self._watchers.setdefault(channel, []).append(plan)
+        self._item_state = self._item_state_plan(slot_of)
+
+    def _item_state_plan(self, slot_of: SlotOf) -> tuple[TagPlan, int, dict[Any, int]] | None:
+        rule = self.mapping.item_state
+        if rule is None:
+            return None
+        plan = next(
+            plan for plans in self._plans.values() for plan in plans if plan.spec.definition.name == rule.source
+        )
+        enum = plan.spec.rule.enum or {}
+        numbers: dict[Any, int] = {enum.get(str(word), word): ITEM_STATES[state] for word, state in rule.map.items()}
+        return plan, slot_of(ITEM_STATE), numbers
+
+    @property
+    def channels(self) -> frozenset[str]:
+        """The channels that make tags here."""
+        return frozenset(self._plans)
+
+    def project(self, observation: Observation) -> Sequence[tuple[int, DataValue]]:
+        """What this observation changes. A historical one changes nothing current."""
+        if observation.historical:
+            return ()
+        channel = observation.channel
+        self._payloads[channel] = observation.payload
+        stamp = observation.source_time or observation.received
+        return self._run(channel, stamp, observation.received)
+
+    def suspend(self, channel: str) -> None:
+        """The channel went stale or was lost: say nothing of its tags until it speaks again."""
+        self._suspended.add(channel)
+
+    def resume(self, channel: str) -> None:
+        """The channel speaks again: everything is to be said anew."""
+        self._suspended.discard(channel)
+        for plan in self._plans.get(channel, ()):
+            plan.forget()
+
+    def restate(self, channel: str, now: datetime) -> Sequence[tuple[int, DataValue]]:
+        """The channel's last payload is true again (silence is over): all its tags anew."""
+        self.resume(channel)
+        return self._run(channel, now, now) if channel in self._payloads else ()
+
+    def slots(self, channel: str | None = None) -> list[int]:
+        """Slots of the tags that come from a channel, or from all."""
+        chosen = self._plans.values() if channel is None else [self._plans.get(channel, [])]
+        found = [slot for plans in chosen for plan in plans for slot in plan.slots]
+        if self._item_state and (channel is None or self._item_state[0].channel == channel):
+            found.append(self._item_state[1])
+        return found
+
+    @property
+    def active_alarms(self) -> int:
+        """How many limits are violated in this part."""
+        return sum(plan.active_alarms for plans in self._plans.values() for plan in plans)
+
+    def _run(self, channel: str, stamp: datetime, received: datetime) -> Pairs:
+        payloads = self._payloads
+        payload = payloads[channel]
+        out: Pairs = []
+        for plan in self._plans.get(channel, ()):
+            if plan.is_plain:
+                raw = plan.get(payload)
+                if raw.__class__ is float and math.isfinite(raw):
+                    value = raw * plan.scale + plan.offset
+                    if plan.low <= value <= plan.high:
+                        last = plan.last
+                        if last is not None and last.status is GOOD:
+                            delta = value - last.value  # type: ignore[operator]
+                            if delta == 0 or -plan.deadband < delta < plan.deadband:
+                                continue
+                        plan.last = DataValue(value, GOOD, stamp, received)
+                        out.append((plan.slot, plan.last))
+                        continue
+            plan.project(payloads, stamp, received, out)
+        for plan in self._watchers.get(channel, ()):
+            if plan.channel not in self._suspended and plan.channel in payloads:
+                plan.project(payloads, received, received, out)
+        self._project_item_state(out)
+        return out
+
+    def _project_item_state(self, out: Pairs) -> None:
+        if self._item_state is None:
+            return
+        plan, slot, numbers = self._item_state
+        for written, value in out:
+            if written == plan.slot:
+                known = value.value is not None and value.value in numbers
+                number = numbers[value.value] if known else ITEM_STATES["NotAvailable"]
+                out.append((slot, value._replace(value=number) if known else _not_available(value)))
+                return
+
+
+def _not_available(value: DataValue) -> DataValue:
+    return DataValue(ITEM_STATES["NotAvailable"], GOOD, value.source_timestamp, value.server_timestamp)
+
+
+def _usual_range(spec: TagSpec) -> tuple[float, float]:
+    """Bounds beyond which a value is doubtful; a set point beyond our own bounds is still what the machine has."""
+    rule = spec.rule
+    return (-math.inf, math.inf) if rule.range is None or rule.write is not None else rule.range
+
+
+def _whens(rules: WhenRule | list[WhenRule] | None, default: StatusCode) -> list[tuple[When, StatusCode]]:
+    listed = [] if rules is None else rules if isinstance(rules, list) else [rules]
+    compiled = [When(rule) for rule in listed]
+    return [(when, StatusCode[when.status] if when.status else default) for when in compiled]
+
+
+def _channel_getter(text: str | None) -> Getter | None:
+    if text is None:
+        return None
+    path = parse_path(text)
+    get = getter(path.keys)
+    return lambda payloads: get(payloads.get(path.channel, MISSING))
+
+
+def _mapped(raw: Any, table: dict[Any, Any]) -> Any:
+    for key, mapped in table.items():
+        if key == raw and isinstance(key, bool) is isinstance(raw, bool):
+            return mapped
+    raise ValueError(f"{kind(raw)} is not in map")
+
+
+def _number_of(raw: Any, enum: dict[str, int]) -> int:
+    if isinstance(raw, str) and raw in enum:
+        return enum[raw]
+    if isinstance(raw, int) and not isinstance(raw, bool) and raw in enum.values():
+        return raw
+    raise ValueError(f"expected one of {', '.join(enum)}, got {kind(raw)}")
+
+
+__all__ = ["Converter", "PartProjection", "TagPlan"]

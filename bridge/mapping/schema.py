@@ -1,0 +1,254 @@
+"""The mapping language: one machine type's YAML file as pydantic models (design.md section 4).
+
+The models hold what can be said about a key by itself; what needs the whole file (does the tag exist that `confirm`
+names?) is found in `bridge.mapping.compile`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from bridge.model.command import HAZARDS
+from bridge.model.status import StatusCode
+from bridge.model.units import UNITS
+from bridge.model.value import DataType
+
+_DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|h|d)\s*\Z")
+_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+Scalar = bool | int | float | str
+
+
+def parse_duration(text: object) -> object:
+    """Seconds from "33ms", "5 s", "2min", "1h", "30d"; numbers pass through unchanged, as seconds."""
+    if not isinstance(text, str):
+        return text
+    match = _DURATION.match(text)
+    if not match:
+        raise ValueError("not a duration; write a number with ms, s, min, h or d, such as 500ms or 5s")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=str | float), Field(gt=0)]
+"""Seconds, written as "500ms", "5s", "2min", "1h"."""
+
+
+def _known_unit(code: object) -> object:
+    if isinstance(code, str) and code not in UNITS:
+        raise ValueError(f"unknown unit; known are {', '.join(UNITS)}")
+    return code
+
+
+def _known_status(name: object) -> object:
+    if isinstance(name, str) and name not in StatusCode.__members__:
+        raise ValueError(f"unknown status code; known are {', '.join(StatusCode.__members__)}")
+    return name
+
+
+Unit = Annotated[str, BeforeValidator(_known_unit), Field(examples=["bar", "Cel", "r/min"])]
+StatusName = Annotated[str, BeforeValidator(_known_status), Field(examples=["BadSensorFailure"])]
+Hazard = Literal["heat", "motion", "power", "protection", "loses_data", "loses_tension"]
+Bounds = Annotated[tuple[float, float], Field(description="[low, high], both included.")]
+Label = str | dict[str, str]
+assert set(HAZARDS) == set(Hazard.__args__)  # type: ignore[attr-defined]  # noqa: S101
+
+
+class Rules(BaseModel):
+    """Base of every model here: unknown keys are faults, nothing changes once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class ChannelRule(Rules):
+    """How a channel's values keep fresh."""
+
+    periodic: Duration | None = Field(None, description="How often the vendor sends this channel.")
+    on_change: bool = Field(False, description="Sent only when something changes: silence is not staleness.")
+    alive_by: str | None = Field(None, description="Another channel whose arrival shows that this one is still true.")
+    stale_after: Duration | None = Field(None, description="Uncertain after this silence; 3 × the period by default.")
+    bad_after: Duration | None = Field(None, description="Bad after this silence; 10 × the period by default.")
+
+
+class WhenRule(Rules):
+    """A condition on a field of any channel of the same machine; every comparison given must hold."""
+
+    path: str | None = Field(None, description="Path of the field, channel first.")
+    eq: Scalar | None = None
+    ne: Scalar | None = None
+    lt: float | None = None
+    le: float | None = None
+    gt: float | None = None
+    ge: float | None = None
+    within: list[Scalar] | None = Field(None, alias="in", description="The field is one of these.")
+    is_null: bool | None = Field(None, description="The field is null or absent (true), or has a value (false).")
+    all: list[WhenRule] | None = Field(None, description="Instead of a path: all of these hold.")
+    lasting: Duration | None = Field(None, alias="for", description="It has to hold for so long.")
+    status: StatusName | None = Field(None, description="The status the tag gets.")
+    reason: str | None = Field(None, description="One sentence for the person who wonders.")
+
+    @model_validator(mode="after")
+    def _has_something_to_say(self) -> WhenRule:
+        compared = {"eq", "ne", "lt", "le", "gt", "ge", "within", "is_null"} & self.model_fields_set
+        if (self.all is None) == (self.path is None):
+            raise ValueError("say either path (with a comparison) or all")
+        if self.path is not None and not compared:
+            raise ValueError("path needs a comparison: eq, ne, lt, le, gt, ge, in or is_null")
+        return self
+
+
+class LimitRule(Rules):
+    """Alarm limits in the tag's unit; each makes a Boolean tag under Alarms/."""
+
+    low_low: float | None = None
+    low: float | None = None
+    high: float | None = None
+    high_high: float | None = None
+
+
+class QualityRule(Rules):
+    """A field that tells the quality of a value."""
+
+    path: str = Field(alias="from", description="Path of the field.")
+    map: dict[str, StatusName] = Field(description="What its values mean; a value that is not listed is Good.")
+
+
+ConfirmRule = dict[str, Scalar | None] | dict[Literal["any"], list[dict[str, Scalar | None]]]
+
+
+class WriteRule(Rules):
+    """How a set point is changed. `$value` in `send` and `confirm` stands for the new value."""
+
+    send: Any = Field(description="The vendor's payload; $value is the typed value, <x> a text from for_each.")
+    hazard: list[Hazard] | dict[str, list[Hazard]] = Field(
+        default_factory=list, description="Hazards of every write, or of each enum text."
+    )
+    confirm: ConfirmRule | None = Field(None, description="Tags that must then read so; by default the tag itself.")
+    confirm_path: str | None = Field(None, description="Payload path of the readback; by default the tag's own.")
+    requires: dict[str, Scalar] = Field(default_factory=dict, description="Tags that must read so before.")
+    range: Bounds | None = Field(None, description="Accepted values where narrower than the tag's range.")
+    safe: list[str] = Field(default_factory=list, description="Enum texts that flush the lane and go first.")
+    absolute: bool = Field(True, description="Sending it twice leaves the same state.")
+
+
+class TagRule(Rules):
+    """One value."""
+
+    source: str | list[str] | dict[str, str] | None = Field(
+        None, alias="from", description="Path, alternatives (first present), or names for expr."
+    )
+    type: DataType | None = Field(None, description="Data type, for ever; an enum is UInt32 by itself.")
+    unit: Unit | None = Field(None, description="UCUM code.")
+    range: Bounds | None = Field(None, description="EURange; for a set point the accepted values.")
+    deadband: float | str | None = Field(None, description='Smaller changes are not passed on; "1%" is of range.')
+    label: Label | None = Field(None, description="Display name, or one for each language.")
+    description: str = Field("", description="What a person should know.")
+    enum: dict[str, int] | None = Field(None, description="Texts and their numbers; only ever add.")
+    map: dict[Scalar, Scalar] | None = Field(None, description="Raw values and what they become.")
+    scale: float | None = Field(None, description="Multiplies the raw number.")
+    offset: float | None = Field(None, description="Added after scale.")
+    expr: str | None = Field(None, description="CEL expression; v is the raw value, or the names given in from.")
+    precision: int | None = Field(None, ge=0, le=12, description="Digits kept after the decimal point.")
+    bad_when: WhenRule | list[WhenRule] | None = None
+    uncertain_when: WhenRule | list[WhenRule] | None = None
+    quality: QualityRule | None = None
+    time: str | None = Field(None, description="Path of the value's own time: ISO 8601, or milliseconds since 1970.")
+    absent: StatusName | None = Field(None, description="Status when the field is null or missing (BadNoData).")
+    limits: LimitRule | None = None
+    max_age: Duration | None = Field(None, description="Older values (by their own time) are Uncertain.")
+    min_interval: Duration | None = Field(None, description="Not passed on more often than this.")
+    history: bool = Field(False, description="Kept in the log while a face cannot deliver it.")
+    was: str | list[str] | None = Field(None, description="Earlier name whose id this tag keeps.")
+    write: WriteRule | None = None
+
+
+class ArgumentRule(Rules):
+    """One argument of a command."""
+
+    type: DataType = DataType.Double
+    range: Bounds | None = None
+    enum: list[str] | None = Field(None, description="The texts it accepts.")
+    unit: Unit | None = None
+    description: str = ""
+
+
+class CommandRule(Rules):
+    """Something a machine can be told. `$Name` in `send` and `confirm` stands for an argument."""
+
+    send: Any = Field(description="The vendor's payload.")
+    args: dict[str, Bounds | ArgumentRule] = Field(default_factory=dict)
+    hazard: list[Hazard] = Field(default_factory=list)
+    confirm: ConfirmRule | None = Field(None, description="Tags that must then read so; none: no readback exists.")
+    requires: dict[str, Scalar] = Field(default_factory=dict)
+    safe: bool = Field(False, description="Flushes the lane and goes first.")
+    absolute: bool = Field(True, description="Sending it twice leaves the same state.")
+    label: Label | None = None
+    description: str = ""
+
+
+class ItemStateRule(Rules):
+    """Machinery item state (OPC 40001-1) from a tag."""
+
+    source: str = Field(alias="from", description="Name of the tag.")
+    map: dict[Scalar, Literal["NotAvailable", "OutOfService", "NotExecuting", "Executing"]]
+
+
+class GivenRule(Rules):
+    """An observation of an example."""
+
+    channel: str
+    payload: Any
+
+
+class ExampleRule(Rules):
+    """An example that is run as a test: observations in and tags out, or a command in and a vendor payload out."""
+
+    given: GivenRule | list[GivenRule] | None = None
+    expect: dict[str, Any] | None = Field(None, description="Tag names and values, or {status: …}.")
+    write: dict[str, Scalar] | None = None
+    call: dict[str, dict[str, Scalar]] | None = Field(None, description="A command's name and its arguments.")
+    expect_send: Any = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> ExampleRule:
+        into = [name for name in ("given", "write", "call") if name in self.model_fields_set]
+        if len(into) != 1:
+            raise ValueError("say exactly one of given, write and call")
+        wanted = "expect" if into == ["given"] else "expect_send"
+        if wanted not in self.model_fields_set:
+            raise ValueError(f"{into[0]} needs {wanted}")
+        return self
+
+
+class CountRule(Rules):
+    """An array whose index is the identity: 0 … count-1."""
+
+    count: int = Field(ge=1, le=1000)
+    start: int = Field(0, description="The number shown for index 0; <x> is that number, <x.index> the index.")
+
+
+ForEach = CountRule | dict[str, dict[str, Scalar]] | list[str]
+
+
+class MappingFile(Rules):
+    """A mapping: what one machine type of one vendor is, for every face."""
+
+    version: Literal[1] = Field(description="Version of the language.")
+    mapping: str = Field(pattern=r"^[a-z0-9_-]+/[a-z0-9_.-]+$", description="vendor/machine-type, its name for ever.")
+    extends: str | None = Field(None, description="A mapping this one changes; null removes an inherited tag.")
+    abstract: bool = Field(False, description="Only to be extended; never matches a machine.")
+    match: dict[str, Scalar | list[Scalar]] = Field(
+        default_factory=dict, description="Identity of the machines it is for; the most specific mapping wins."
+    )
+    label: str = ""
+    identification: dict[str, str] = Field(
+        default_factory=dict, description="Fields of MachineIdentificationType; <serial> etc. come from the identity."
+    )
+    channels: dict[str, ChannelRule] = Field(default_factory=dict)
+    for_each: dict[str, ForEach] = Field(default_factory=dict)
+    tags: dict[str, TagRule | None] = Field(default_factory=dict)
+    commands: dict[str, CommandRule | None] = Field(default_factory=dict)
+    item_state: ItemStateRule | None = None
+    examples: list[ExampleRule] = Field(default_factory=list)
