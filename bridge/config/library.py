@@ -1,0 +1,178 @@
+"""The library of mappings: the shipped ones and a site's own, with `extends` resolved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from bridge.config.documents import Document, read_document, validate
+from bridge.errors import ConfigError, Fault, did_you_mean
+from bridge.mapping.compile import CompiledMapping, KeyPath, compile_mapping, deep_merge
+from bridge.mapping.examples import run_examples
+from bridge.mapping.schema import MappingFile
+
+OWN_KEYS = ("mapping", "extends", "abstract", "match", "examples", "version")
+"""What a mapping does not inherit."""
+
+
+def shipped_folder(name: str) -> Path:
+    """A folder that comes with plantbridge ("mappings", "examples"): in the wheel, else in the checkout."""
+    package = Path(str(files("bridge")))
+    inside = package / "shipped" / name
+    return inside if inside.is_dir() else package.parent / name
+
+
+def yaml_files(path: Path) -> list[Path]:
+    """The YAML files of a folder and its subfolders, in order; a file is itself."""
+    if path.is_dir():
+        return sorted(found for found in path.rglob("*.y*ml") if found.is_file())
+    return [path]
+
+
+@dataclass(eq=False)
+class MappingLibrary:
+    """Mappings by name. Faults are collected in `faults`; a mapping with faults is not in `names`."""
+
+    faults: list[Fault] = field(default_factory=list)
+    _documents: dict[str, Document] = field(default_factory=dict)
+    _resolved: dict[str, MappingFile] = field(default_factory=dict)
+    _compiled: dict[tuple[str, str], CompiledMapping] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folders: Iterable[Path], *, shipped: bool = True) -> MappingLibrary:
+        """Read every mapping of these folders (and the shipped ones); a later one of a name replaces an earlier."""
+        library = cls()
+        chosen = [shipped_folder("mappings"), *folders] if shipped else list(folders)
+        for folder in chosen:
+            for file in yaml_files(folder):
+                library.add(file)
+        library.resolve()
+        return library
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the mappings that machines can have."""
+        return sorted(name for name, file in self._resolved.items() if not file.abstract)
+
+    def add(self, path: Path) -> None:
+        """Read one file; what is wrong with it goes to `faults`."""
+        try:
+            self.add_document(read_document(path))
+        except ConfigError as error:
+            self.faults.extend(error.faults)
+
+    def add_document(self, document: Document) -> None:
+        """Take one mapping file that was read already."""
+        name = document.data.get("mapping") if isinstance(document.data, dict) else None
+        if not isinstance(name, str):
+            self.faults.append(document.fault((), "is no mapping: it has no name", "mapping: <vendor>/<machine type>"))
+            return
+        other = self._documents.get(name)
+        if other is not None and Path(other.file).parent == Path(document.file).parent:
+            self.faults.append(document.fault(("mapping",), f"{name} is also in {other.file}", "a name of its own"))
+            return
+        self._documents[name] = document
+
+    def resolve(self) -> None:
+        """Resolve `extends`, validate and compile everything, and run the examples."""
+        for name, document in self._documents.items():
+            try:
+                self._resolved[name] = self._validated(name, document)
+            except ConfigError as error:
+                self.faults.extend(error.faults)
+        for name in list(self._resolved):
+            before = len(self.faults)
+            self.compiled(name)
+            if len(self.faults) > before:
+                del self._resolved[name]
+
+    def _validated(self, name: str, document: Document) -> MappingFile:
+        if not isinstance(document.data, dict) or "extends" not in document.data:
+            return validate(document, MappingFile)
+        merged = self._merged(name, ())
+        try:
+            return validate(document, MappingFile, merged)
+        except ConfigError as error:
+            own = [fault for fault in error.faults if fault.line]
+            raise ConfigError(own or error.faults) from None
+
+    def _merged(self, name: str, below: tuple[str, ...]) -> dict[str, Any]:
+        document = self._documents[name]
+        data: dict[str, Any] = document.data
+        base = data.get("extends")
+        if base is None:
+            return data
+        if base not in self._documents:
+            hint = did_you_mean(str(base), self._documents)
+            raise ConfigError([document.fault(("extends",), f"there is no mapping {base!r}", "a mapping's name", hint)])
+        if base in (name, *below):
+            raise ConfigError([document.fault(("extends",), f"{' -> '.join((*below, name, str(base)))} is a circle")])
+        inherited = {key: value for key, value in self._merged(base, (*below, name)).items() if key not in OWN_KEYS}
+        merged: dict[str, Any] = deep_merge(inherited, data)
+        return merged
+
+    def compiled(
+        self, name: str, overrides: Mapping[str, Any] | None = None, at: Locator | None = None
+    ) -> CompiledMapping:
+        """A mapping, compiled, with a machine's overrides. Their faults are located by `at`. Raises KeyError."""
+        key = (name, json.dumps(overrides or {}, sort_keys=True, default=str))
+        if key not in self._compiled:
+            self._compiled[key] = self._compile(name, overrides or {}, at)
+        return self._compiled[key]
+
+    def _compile(self, name: str, overrides: Mapping[str, Any], at: Locator | None) -> CompiledMapping:
+        document = self._documents[name]
+
+        def report(path: KeyPath, problem: str, expected: str, hint: str) -> None:
+            if path[0] == "overrides":
+                if at is not None:
+                    self.faults.append(at.document.fault((*at.prefix, *path[1:]), problem, expected, hint, at_key=True))
+            elif not overrides:
+                self.faults.append(self._owner(document, path).fault(path, problem, expected, hint, at_key=True))
+
+        before = len(self.faults)
+        compiled = compile_mapping(self._resolved[name], report, overrides)
+        if not overrides and len(self.faults) == before:
+            run_examples(compiled, report)
+        return compiled
+
+    def _owner(self, document: Document, path: KeyPath) -> Document:
+        """The file of the `extends` chain that says what is at `path`."""
+        while isinstance(document.data, dict):
+            inner = document.data.get(path[0])
+            if len(path) < 2 or (isinstance(inner, dict | list) and _has(inner, path[1])):
+                return document
+            base = self._documents.get(str(document.data.get("extends")))
+            if base is None:
+                return document
+            document = base
+        return document
+
+    def examples(self) -> int:
+        """How many examples there are."""
+        return sum(len(file.examples) for file in self._resolved.values())
+
+    def choose(self, identity: Mapping[str, str | int]) -> CompiledMapping | None:
+        """The mapping for a machine with this identity: of those that match, the one that asks most."""
+        matching = [m for m in self._all() if m.matches(identity)]
+        return max(matching, key=lambda mapping: len(mapping.match), default=None)
+
+    def _all(self) -> Iterator[CompiledMapping]:
+        for name in self.names:
+            yield self.compiled(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Locator:
+    """Where overrides stand in a person's file."""
+
+    document: Document
+    prefix: KeyPath
+
+
+def _has(inner: dict[Any, Any] | list[Any], key: str | int) -> bool:
+    return key in inner if isinstance(inner, dict) else isinstance(key, int) and key < len(inner)
