@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -72,11 +72,17 @@ class Projector(Protocol):
         """The tags (by slot) that this observation changes, and to what."""
 
 
-class Feed(AsyncIterator[Batch], Protocol):
+class Feed(Protocol):
     """A reader's view of the table. The first batch is the whole plant; then what changed since the last one.
 
     A reader that is slow gets the newest value per tag and the sum of plant changes; nothing queues up.
     """
+
+    def __aiter__(self) -> Feed:
+        """Itself."""
+
+    async def __anext__(self) -> Batch:
+        """The next batch; waits until there is something to tell. Never ends; may be cancelled without loss."""
 
 
 class EventLog(Protocol):
