@@ -1,0 +1,199 @@
+"""The admin API: routes and what they answer. Errors are JSON: `{"error": "not_found", "detail": "…"}`.
+
+GET  /healthz               no token    200 the process lives
+GET  /readyz                no token    200 or 503 with why_not_ready
+GET  /metrics               no token    Prometheus text
+GET  /api/v1/health         token       health, sources, faces, refused configuration
+GET  /api/v1/tags?q=GLOB    token       tags with value, status, age, addresses
+GET  /api/v1/tags/{id}      token       one tag, and where its value comes from
+GET  /api/v1/stream?q=GLOB  token       server-sent events (see stream.py)
+GET  /api/v1/events?limit=N token       the newest events first
+POST /api/v1/reload         token       read the configuration again
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from http import HTTPStatus
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from bridge.northbound.status.exposition import CONTENT_TYPE, exposition
+from bridge.northbound.status.filter import TagFilter
+from bridge.northbound.status.payload import event_payload, health_payload, plain, tag_payload
+from bridge.northbound.status.stream import PORTION, TagStream, portions
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from bridge.model.tag import Tag
+    from bridge.northbound.status.guard import Guard
+    from bridge.ports import Clock, Operations, TagView
+
+MAX_STREAMS = 16
+"""Streams at once; each costs at most one plant of memory."""
+
+MAX_EVENTS = 1000
+
+Handler = Callable[["Request"], Awaitable[Response]]
+
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class AdminApi:
+    """Answers requests about one bridge.
+
+    Args:
+        view: the tags.
+        operations: what the bridge can tell and do.
+        clock: time.
+        guard: who may ask.
+        stopping: done when the server stops.
+    """
+
+    def __init__(
+        self, view: TagView, operations: Operations, clock: Clock, guard: Guard, stopping: asyncio.Future[None]
+    ) -> None:
+        self._view = view
+        self._operations = operations
+        self._clock = clock
+        self._guard = guard
+        self._stopping = stopping
+        self._streams = 0
+        self._numbers = count(1)
+
+    def application(self) -> Starlette:
+        """The routes as an ASGI application."""
+        return Starlette(
+            routes=[
+                Route("/healthz", self._for_anybody(self._live)),
+                Route("/readyz", self._for_anybody(self._ready)),
+                Route("/metrics", self._for_anybody(self._metrics)),
+                Route("/api/v1/health", self._for_admins(self._health)),
+                Route("/api/v1/tags", self._for_admins(self._tags)),
+                Route("/api/v1/tags/{id}", self._for_admins(self._tag)),
+                Route("/api/v1/stream", self._for_admins(self._stream)),
+                Route("/api/v1/events", self._for_admins(self._events)),
+                Route("/api/v1/reload", self._for_admins(self._reload), methods=["POST"]),
+            ],
+            exception_handlers={HTTPException: _refused, Exception: _failed},
+        )
+
+    def _for_anybody(self, handler: Handler) -> Handler:
+        async def guarded(request: Request) -> Response:
+            self._guard.check_host(request)
+            return await handler(request)
+
+        return guarded
+
+    def _for_admins(self, handler: Handler) -> Handler:
+        async def guarded(request: Request) -> Response:
+            self._guard.check_host(request)
+            self._guard.check_token(request)
+            return await handler(request)
+
+        return guarded
+
+    async def _live(self, _: Request) -> Response:
+        health = self._operations.health()
+        return _json({"live": health.live, "version": health.version}, 200 if health.live else 503)
+
+    async def _ready(self, _: Request) -> Response:
+        health = self._operations.health()
+        body = {"ready": health.ready, "why_not_ready": list(health.why_not_ready)}
+        return _json(body, 200 if health.ready else 503)
+
+    async def _metrics(self, _: Request) -> Response:
+        text = exposition(self._operations.health())
+        return Response(text, media_type=CONTENT_TYPE, headers=_HEADERS)
+
+    async def _health(self, _: Request) -> Response:
+        return _json(health_payload(self._operations.health()))
+
+    async def _tags(self, request: Request) -> Response:
+        wanted = _filter(request)
+        tags = [tag for machine in self._view.plant.everything() for tag in machine.tags if wanted(tag)]
+        return StreamingResponse(self._listed(tags), media_type="application/json", headers=_HEADERS)
+
+    async def _listed(self, tags: list[Tag]) -> AsyncIterator[bytes]:
+        """`{"tags": […]}` in portions, so that a big plant does not hold up the loop."""
+        values, now = self._view.snapshot(), self._clock.now()
+        separator = b'{"tags":['
+        for portion in portions((tag for tag in tags if tag.slot in values), PORTION):
+            entries = [self._addressed(tag, tag_payload(tag, values[tag.slot], now)) for tag in portion]
+            yield separator + orjson.dumps(entries)[1:-1]
+            separator = b","
+            await asyncio.sleep(0)
+        yield b"]}" if separator == b"," else b'{"tags":[]}'
+
+    def _addressed(self, tag: Tag, payload: dict[str, Any]) -> dict[str, Any]:
+        return {**payload, "addresses": dict(self._operations.addresses(tag))}
+
+    async def _tag(self, request: Request) -> Response:
+        identifier = request.path_params["id"]
+        tag = self._view.plant.find(identifier)
+        if tag is None:
+            raise HTTPException(404, "there is no tag with this id; /api/v1/tags?q=… finds it")
+        payload = self._addressed(tag, tag_payload(tag, self._view.read(tag), self._clock.now()))
+        return _json({**payload, "explain": plain(self._operations.explain(tag))})
+
+    async def _stream(self, request: Request) -> Response:
+        wanted = _filter(request)
+        if self._streams >= MAX_STREAMS:
+            raise HTTPException(503, f"{MAX_STREAMS} streams are open already")
+        name = f"status-stream-{next(self._numbers)}"
+        stream = TagStream(self._view, self._clock, name, wanted, self._stopping)
+        return StreamingResponse(self._counted(stream), media_type="text/event-stream", headers=_HEADERS)
+
+    async def _counted(self, stream: TagStream) -> AsyncIterator[bytes]:
+        self._streams += 1
+        try:
+            async for event in stream.events():
+                yield event
+        finally:
+            self._streams -= 1
+
+    async def _events(self, request: Request) -> Response:
+        limit = _limit(request.query_params.get("limit", "100"))
+        events = await self._operations.events(limit)
+        return _json({"events": [event_payload(event) for event in events]})
+
+    async def _reload(self, _: Request) -> Response:
+        faults = list(await self._operations.reload())
+        if faults:
+            return _json({"error": "refused", "detail": "the running configuration stays", "faults": faults}, 422)
+        return _json({"faults": []})
+
+
+def _json(body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(body), status, {**_HEADERS, **(headers or {})}, "application/json")
+
+
+def _filter(request: Request) -> TagFilter:
+    try:
+        return TagFilter(request.query_params.get("q", ""))
+    except ValueError as error:
+        raise HTTPException(400, str(error)) from None
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= MAX_EVENTS):
+        raise HTTPException(400, f"limit must be 1 to {MAX_EVENTS}")
+    return int(text)
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+    word = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+    return _json({"error": word, "detail": error.detail}, error.status_code, dict(error.headers or {}))
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    return _json({"error": "internal_server_error", "detail": type(error).__name__}, 500)

@@ -1,0 +1,146 @@
+"""StatusServer: the northbound that serves the admin API with uvicorn, on a socket of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from bridge.errors import AddressTaken
+from bridge.northbound.status.api import AdminApi
+from bridge.northbound.status.guard import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic import SecretStr
+    from starlette.applications import Starlette
+
+    from bridge.model.plant import Plant
+    from bridge.model.tag import Tag
+    from bridge.northbound.status.config import StatusConfig
+    from bridge.ports import Clock, Operations, Submit, TagView
+
+_log = logging.getLogger(__name__)
+
+WHAT = "the status page"
+GOODBYE_S = 2
+"""Seconds a request in flight has to end when the server stops."""
+
+MAX_CONNECTIONS = 128
+
+
+class StatusServer:
+    """Health, metrics and the admin API (see `bridge.ports.Northbound`).
+
+    Args:
+        config: where to listen.
+        token: the admin token; must not be empty.
+        clock: time.
+    """
+
+    name = "status"
+
+    def __init__(self, config: StatusConfig, token: SecretStr, clock: Clock) -> None:
+        self._config = config
+        self._guard = Guard(token, config.host)
+        self._clock = clock
+        self._url: str | None = None
+        self._listening = asyncio.Event()
+
+    async def listening(self) -> str:
+        """Wait until the socket is bound; its URL (`http://127.0.0.1:8080`), with the port really taken."""
+        await self._listening.wait()
+        assert self._url is not None  # noqa: S101 - set before the event
+        return self._url
+
+    async def run(self, view: TagView, submit: Submit, operations: Operations) -> None:
+        """Serve until cancelled. Raises AddressTaken."""
+        with await self._bound() as listener:
+            self._announce(listener)
+            stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            api = AdminApi(view, operations, self._clock, self._guard, stopping)
+            try:
+                await _serve(api.application(), listener, stopping)
+            finally:
+                self._listening.clear()
+
+    def address(self, tag: Tag) -> str:
+        """The tag's path in the admin API."""
+        return f"/api/v1/tags/{tag.id}"
+
+    def faults(self, plant: Plant) -> Sequence[str]:
+        """None: every tag id fits into a path."""
+        return ()
+
+    async def _bound(self) -> socket.socket:
+        host, port = self._config.host, self._config.port
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            family, kind, protocol, _, address = found[0]
+            return _listener(family, kind, protocol, address)
+        except (OSError, UnicodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not a host name"
+            raise AddressTaken(WHAT, f"{host}:{port}", (reason or str(error)).lower()) from None
+
+    def _announce(self, listener: socket.socket) -> None:
+        host, port = listener.getsockname()[:2]
+        self._url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._listening.set()
+
+
+def _listener(
+    family: int, kind: int, protocol: int, address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+) -> socket.socket:
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(MAX_CONNECTIONS)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+async def _serve(application: Starlette, listener: socket.socket, stopping: asyncio.Future[None]) -> None:
+    """Serve until cancelled, then end streams and let requests in flight finish.
+
+    This is uvicorn's `Server.serve` in its three public steps: without its signal handlers (signals belong to the
+    supervisor) and without its loop that wakes ten times a second.
+    """
+    config = uvicorn.Config(
+        application,
+        lifespan="off",
+        ws="none",
+        loop="none",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=GOODBYE_S,
+    )
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup(sockets=[listener])
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        stopping.set_result(None)
+        await _goodbye(server, listener)
+
+
+async def _goodbye(server: uvicorn.Server, listener: socket.socket) -> None:
+    await server.shutdown(sockets=[listener])
+    if server.server_state.tasks:
+        _log.warning("%d requests to the status page were cut off", len(server.server_state.tasks))
+        await asyncio.wait(set(server.server_state.tasks), timeout=GOODBYE_S)
