@@ -1,0 +1,189 @@
+"""Payloads: a DataValue, a machine's description, an event, as JSON. Pure.
+
+    vtq  {"value": 12.5, "timestamp": "2026-03-04T05:06:07.089Z", "quality": "Good", "unit": "bar"}
+         {"value": 2, "timestamp": …, "quality": "Uncertain", "status": "UncertainLastUsableValue",
+          "reason": "Nothing has been heard for 3 s", "since": …}
+    umh  {"timestamp_ms": 1772600767089, "value": 12.5}
+    raw  12.5
+
+Time stamps are RFC 3339 in UTC with milliseconds, always 24 characters. Facts on UNS 12.2 find both that and integer
+milliseconds in the field; i3X (12.5) settles it, a person can read it, and it still sorts as text. Quality words are
+i3X's: Good, Uncertain, Bad, GoodNoData; `value` is null only with the last two.
+umh and raw have no place for quality: there, anything not Good has no payload, and the topic is emptied (12.3).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from bridge.model.quality import uns_quality
+from bridge.model.status import StatusCode
+from bridge.model.value import DataValue, to_milliseconds
+from bridge.northbound.uns.config import Preset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bridge.model.event import Event
+    from bridge.model.plant import Machine
+    from bridge.model.tag import Tag
+    from bridge.model.value import Value
+
+EMPTY = b""
+"""What clears a retained topic."""
+
+NOT_FINITE = "The value is not a finite number"
+BRIDGE_STOPPED = "The bridge was stopped; this is the last value"
+
+_QUALITY = {status: uns_quality(status).value for status in StatusCode}
+
+
+def rfc3339(moment: datetime) -> str:
+    """Text like 2026-03-04T05:06:07.089Z for an aware UTC moment."""
+    return moment.isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+def encode(preset: Preset, value: DataValue, unit: str) -> bytes:
+    """The payload of a tag's topic; EMPTY where the preset cannot carry it."""
+    if isinstance(value.value, float) and not math.isfinite(value.value):  # the table never holds one: a last guard
+        value = value._replace(
+            value=None, status=StatusCode.BadDecodingError, reason=NOT_FINITE, since=value.source_timestamp
+        )
+    if preset is Preset.VTQ:
+        return _vtq(value, unit)
+    if not value.status.is_good or value.value is None:
+        return EMPTY
+    return _umh(value) if preset is Preset.UMH else _raw(value.value)
+
+
+def _vtq(value: DataValue, unit: str) -> bytes:
+    status = value.status
+    document: dict[str, Any] = {
+        "value": _scalar(value.value),
+        "timestamp": rfc3339(value.source_timestamp),
+        "quality": _QUALITY[status],
+    }
+    if unit:
+        document["unit"] = unit
+    if status is not StatusCode.Good:
+        document["status"] = status.name
+        document["reason"] = value.reason
+        if value.since is not None:
+            document["since"] = rfc3339(value.since)
+    return _json(document)
+
+
+def _umh(value: DataValue) -> bytes:
+    return orjson.dumps({"timestamp_ms": to_milliseconds(value.source_timestamp), "value": _scalar(value.value)})
+
+
+def _raw(value: Value) -> bytes:
+    plain = _scalar(value)
+    return plain.encode(errors="replace") if isinstance(plain, str) else orjson.dumps(plain)
+
+
+def _scalar(value: Value) -> bool | int | float | str | None:
+    """What JSON has for a value; a moment is text."""
+    return rfc3339(value) if isinstance(value, datetime) else value
+
+
+def _json(document: Mapping[str, Any], option: int = 0) -> bytes:
+    try:
+        return orjson.dumps(document, option=option)
+    except (
+        orjson.JSONEncodeError
+    ):  # half a surrogate pair in a vendor's text: JSON cannot carry it, everything else can
+        return orjson.dumps(_mended(document), option=option)
+
+
+def _mended(part: Any) -> Any:
+    if isinstance(part, str):
+        return part.encode(errors="replace").decode()
+    if isinstance(part, dict):
+        return {_mended(key): _mended(value) for key, value in part.items()}
+    return [_mended(one) for one in part] if isinstance(part, list) else part
+
+
+def stopped(value: DataValue, now: datetime) -> DataValue | None:
+    """What a value becomes when the bridge stops: Uncertain, kept; None where there is no value to doubt."""
+    if value.value is None:
+        return None
+    return value._replace(
+        status=StatusCode.UncertainLastUsableValue, reason=BRIDGE_STOPPED, since=now, server_timestamp=now
+    )
+
+
+def online(is_online: bool, now: datetime) -> bytes:
+    """The retained health topic. In a will, `timestamp` is when the session that broke began."""
+    return orjson.dumps({"online": is_online, "timestamp": rfc3339(now)})
+
+
+def event(happened: Event) -> bytes:
+    """Something that happened once; `id` is the same when it is told again, completed."""
+    return _json(
+        {
+            "id": happened.id,
+            "kind": happened.kind,
+            "timestamp": rfc3339(happened.time),
+            "severity": happened.severity,
+            "message": happened.message,
+            "source": happened.source,
+            "machine": happened.machine,
+            "data": dict(happened.data),
+        }
+    )
+
+
+def meta(machine: Machine, topics: Mapping[int, str], addresses: Callable[[Tag], Mapping[str, str]]) -> bytes:
+    """What a machine has, so that a dashboard can build itself.
+
+    Shape: {"machine", "label", "type", "place": {…}, "identification": {…}, "tags": {"<Group>/<Tag>": {"topic",
+    "type", "unit"?, "ucum"?, "unece"?, "range"?, "enum"?, "label"?, "description"?, "limits"?, "writable",
+    "node_id"?, "metric"?}}, "hash"}; `hash` changes when anything else does.
+
+    Args:
+        machine: the machine.
+        topics: topic by slot.
+        addresses: where a tag is on the other faces, by the face's name.
+    """
+    document = {
+        "machine": machine.id,
+        "label": machine.label or machine.id,
+        "type": machine.type_name,
+        "place": {
+            "enterprise": machine.place.enterprise,
+            "site": machine.place.site,
+            "area": machine.place.area,
+            "line": machine.place.line,
+        },
+        "identification": dict(machine.identification),
+        "tags": {tag.name: _described(tag, topics[tag.slot], addresses(tag)) for tag in machine.tags},
+    }
+    document["hash"] = hashlib.sha256(_json(document, orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+    return _json(document)
+
+
+def _described(tag: Tag, topic: str, addresses: Mapping[str, str]) -> dict[str, Any]:
+    definition = tag.definition
+    units, limits = definition.unit, definition.limits
+    described: dict[str, Any] = {
+        "topic": topic,
+        "type": definition.data_type.value,
+        "writable": definition.writable,
+        "unit": units and units.symbol,
+        "ucum": units and units.code,
+        "unece": units and units.unece,
+        "range": definition.eu_range and list(definition.eu_range),
+        "enum": definition.enumeration and dict(definition.enumeration),
+        "label": dict(definition.label),
+        "description": definition.description,
+        "limits": limits and {name: bound for name, bound in limits._asdict().items() if bound is not None},
+        "node_id": addresses.get("opcua"),
+        "metric": addresses.get("sparkplug"),
+    }
+    return {name: content for name, content in described.items() if content not in (None, "", {})}
