@@ -1,0 +1,215 @@
+"""Client: a QiTech panel's REST API.
+
+Rules, each learned from a crash of a real panel (facts of 2.14 to 3.0):
+1. A GET of a machine is never cancelled: on 2.x the control process dies when the caller goes away before the reply.
+   It runs as a task of its own; a cancelled caller leaves it behind, and leaving the client waits for it.
+2. Never two GETs of one machine at once.
+3. A GET of a machine is sent only to a panel proved to be a 2.x: one kills a 3.x. Panels are updated in place, which
+   takes a restart (10 s at least), so the proof holds as long as answers came without a gap of PROOF seconds.
+4. Requests go one after the other over one kept connection; one that takes longer than PATIENCE lets others pass by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+
+import orjson
+
+from bridge.errors import NotConnected, ProtocolError
+from bridge.sources.qitech.payloads import ListedMachine, Snapshot, parse_json, parse_list, parse_snapshot, vendor_words
+from bridge.sources.qitech.profile import Profile, Verdict, decide
+from bridge.transport.http import Answer, fetch
+
+if TYPE_CHECKING:
+    import httpx
+
+    from bridge.ports import Clock
+    from bridge.sources.qitech.identity import Identity
+
+LIST: Final = "/api/v2/machine"
+METRICS: Final = "/api/v1/metrics/process/metrics"
+MUTATE: Final = "/api/v1/machine/mutate"
+
+PROOF: Final = 5.0
+"""Seconds; half of the service's RestartSec, within which no other release can have come up."""
+
+PATIENCE: Final = 1.0
+"""Seconds; a healthy panel answers within milliseconds."""
+
+
+class Probe(NamedTuple):
+    """A verdict, and the list of machines if the panel gave one on the way."""
+
+    verdict: Verdict
+    listed: tuple[ListedMachine, ...] | None
+
+
+class MachineRefused(ProtocolError):
+    """The panel answered, in its own words, that it has no values of this machine."""
+
+
+class Polled(NamedTuple):
+    """A machine's snapshot and the monotonic time at which it was asked for."""
+
+    snapshot: Snapshot
+    requested_at: float
+
+
+class PanelClient:
+    """REST calls to one panel. Leaving its context waits for the GETs in flight, then closes the connection."""
+
+    def __init__(self, http: httpx.AsyncClient, clock: Clock) -> None:
+        self._http = http
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._in_flight: dict[str, asyncio.Task[Polled]] = {}
+        self._verdict: Verdict | None = None
+        self._proved_at = float("-inf")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        try:
+            await self.drain()
+        finally:
+            await self._http.aclose()
+
+    async def probe(self) -> Probe:
+        """Find out which profile the panel speaks; touches no machine. Raises NotConnected, AuthFailed."""
+        answer, failed = await self._try_list()
+        metrics = await self._metrics(failed)
+        self._proved_at = self._clock.monotonic()
+        listed = _machines(answer)
+        verdict = decide(
+            list_status=answer.status if answer else 0,
+            lists_machines=listed is not None,
+            metrics_status=metrics.status,
+            has_metrics=_is_metrics(metrics),
+        )
+        return Probe(verdict, listed)
+
+    async def _try_list(self) -> tuple[Answer | None, NotConnected | None]:
+        """The list; or why there is none: some devices make a 3.x break off this one answer (facts 3.2)."""
+        try:
+            return (await self._request("GET", LIST)).reached(), None
+        except NotConnected as error:
+            return None, error
+
+    async def _metrics(self, failed: NotConnected | None) -> Answer:
+        try:
+            return (await self._request("GET", METRICS)).reached()
+        except NotConnected as error:
+            raise failed or error from None
+
+    def settle(self, verdict: Verdict) -> None:
+        """This is what the panel is, until `confirm` finds otherwise."""
+        self._verdict = verdict
+
+    async def confirm(self, since: float = float("-inf")) -> None:
+        """Make sure the panel is there and still the one that was probed.
+
+        Asks it only where it has not answered after `since` (monotonic) or its proof has run out.
+        Raises NotConnected where it is gone or changed, AuthFailed.
+        """
+        async with self._turn:
+            if not self._is_proved() or self._proved_at < since:
+                await self._prove()
+
+    async def _prove(self) -> None:
+        metrics = (await fetch(self._http, "GET", METRICS)).reached()
+        expected = self._verdict.has_metrics if self._verdict else None
+        if expected is not None and _is_metrics(metrics) != expected:
+            raise NotConnected("The panel has changed its release")
+        self._proved_at = self._clock.monotonic()
+
+    def _is_proved(self) -> bool:
+        return self._clock.monotonic() - self._proved_at < PROOF
+
+    def _heard(self) -> None:
+        """The panel answered: if the proof held until now, it holds on."""
+        if self._is_proved():
+            self._proved_at = self._clock.monotonic()
+
+    async def list_machines(self) -> tuple[ListedMachine, ...]:
+        """Every machine the panel knows. Raises NotConnected, AuthFailed, ProtocolError."""
+        answer = await self._request("GET", LIST)
+        return parse_list(answer.expect(200, vendor_words(answer.body)).body)
+
+    async def snapshot(self, identity: Identity, slug: str) -> Polled:
+        """State and live values of one machine of a 2.x panel, of the same instant.
+
+        Raises NotConnected, AuthFailed; MachineRefused where the panel says no (404, 500), ProtocolError where its
+        answer cannot be read.
+        """
+        if self._verdict is None or self._verdict.profile is not Profile.V2:
+            raise ProtocolError("A machine is read by GET on a 2.x panel only")
+        key = identity.key
+        while earlier := self._in_flight.get(key):
+            await asyncio.wait({earlier})
+        async with self._turn:
+            if not self._is_proved():
+                await self._prove()
+            task = asyncio.create_task(self._snapshot(f"{LIST}/{slug}/{identity.serial}"), name=f"qitech GET {key}")
+            self._in_flight[key] = task
+            task.add_done_callback(lambda done: self._landed(key, done))
+            await asyncio.wait({task}, timeout=PATIENCE)
+        await asyncio.wait({task})
+        return task.result()
+
+    async def _snapshot(self, path: str) -> Polled:
+        requested_at = self._clock.monotonic()
+        answer = (await fetch(self._http, "GET", path)).reached()
+        self._heard()
+        if answer.status != 200:
+            raise MachineRefused(vendor_words(answer.body) or f"status {answer.status}")
+        return Polled(parse_snapshot(answer.body), requested_at)
+
+    def _landed(self, key: str, task: asyncio.Task[Polled]) -> None:
+        if self._in_flight.get(key) is task:
+            del self._in_flight[key]
+        if not task.cancelled():
+            task.exception()  # looked at, so that asyncio does not warn when nobody waits any more
+
+    async def drain(self) -> None:
+        """Wait for every GET in flight, also when cancelled meanwhile; bounded by the request timeout."""
+        interrupted: asyncio.CancelledError | None = None
+        while self._in_flight:
+            try:
+                await asyncio.wait(set(self._in_flight.values()))
+            except asyncio.CancelledError as error:
+                interrupted = error
+        if interrupted is not None:
+            raise interrupted
+
+    async def mutate(self, identity: Identity, mutation: Any) -> Answer:
+        """Send one mutation, by the one way that every release has. The caller reads the answer of any status.
+
+        A 200 means neither applied nor understood (facts 1, item 4). Raises NotConnected: the outcome is unknown.
+        """
+        body = orjson.dumps({"machine_identification_unique": identity.unique, "data": mutation})
+        return await fetch(self._http, "POST", MUTATE, json=body)
+
+    async def _request(self, method: str, path: str) -> Answer:
+        async with self._turn:
+            answer = await fetch(self._http, method, path)
+        self._heard()
+        return answer
+
+
+def _machines(answer: Answer | None) -> tuple[ListedMachine, ...] | None:
+    """The list in an answer, if it is one."""
+    try:
+        return parse_list(answer.body) if answer is not None and answer.status == 200 else None
+    except ProtocolError:
+        return None
+
+
+def _is_metrics(answer: Answer) -> bool:
+    """Process metrics as 2.13 to 2.17 have them: a JSON object with "rss_bytes"."""
+    try:
+        metrics = parse_json(answer.body)
+    except ProtocolError:
+        return False
+    return answer.status == 200 and isinstance(metrics, dict) and "rss_bytes" in metrics
