@@ -1,0 +1,7 @@
+"""A QiTech panel on a socket, as unkind as the real one."""
+
+from bridge.sim.qitech.catalogue import RELEASES
+from bridge.sim.qitech.faults import FAULTS, Fault, Faults
+from bridge.sim.qitech.panel import DEFAULT_MACHINES, Panel, Request, SimulatedMachine
+
+__all__ = ["DEFAULT_MACHINES", "FAULTS", "RELEASES", "Fault", "Faults", "Panel", "Request", "SimulatedMachine"]
