@@ -1,0 +1,124 @@
+"""AdminClient: a running bridge seen through its admin API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+TIMEOUT_S = 10.0
+SILENCE_S = 40.0
+"""The stream has a heart-beat every 15 s: a longer silence is a dead connection."""
+
+TOKEN_FILE = "admin.token"  # noqa: S105 - a file name
+ADDRESS_FILE = "admin.json"
+
+
+class Unreachable(click.ClickException):
+    """The bridge does not answer now; says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where a bridge's admin API is, and the token it wants."""
+
+    url: str
+    token: str
+
+    @classmethod
+    def found(cls, url: str | None, token: str | None, state_dir: Path | None) -> Access:
+        """From what was given; what was not comes from the state directory. Raises click.UsageError."""
+        if state_dir is not None:
+            token = token or _read(state_dir / TOKEN_FILE).strip()
+            url = url or _address(state_dir / ADDRESS_FILE)
+        if not token:
+            raise click.UsageError("say which bridge: --state-dir DIR, or --token TOKEN and --url URL")
+        if not token.isascii() or not token.isprintable():
+            raise click.UsageError("this is no admin token: it has characters that cannot be sent")
+        return cls((url or DEFAULT_URL).rstrip("/"), token)
+
+
+class AdminClient:
+    """Asks a bridge; raises `Unreachable` (try again) or another click.ClickException (do not)."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    async def tags(self, globs: Sequence[str]) -> list[dict[str, Any]]:
+        """Every tag that matches."""
+        async with self._answer("/api/v1/tags", globs, TIMEOUT_S) as response:
+            body: dict[str, Any] = json.loads(await response.aread())
+            tags: list[dict[str, Any]] = body["tags"]
+            return tags
+
+    async def stream(self, globs: Sequence[str]) -> AsyncIterator[tuple[str, Any]]:
+        """Events of the stream: name and data, until the connection ends."""
+        async with self._answer("/api/v1/stream", globs, SILENCE_S) as response:
+            name = ""
+            async for line in response.aiter_lines():
+                field, _, content = line.partition(": ")
+                if field == "event":
+                    name = content
+                elif field == "data":
+                    yield name, json.loads(content)
+
+    @asynccontextmanager
+    async def _answer(self, path: str, globs: Sequence[str], timeout_s: float) -> AsyncIterator[httpx.Response]:
+        url = self._access.url
+        headers = {"Authorization": f"Bearer {self._access.token}"}
+        try:
+            async with (
+                httpx.AsyncClient(timeout=httpx.Timeout(TIMEOUT_S, read=timeout_s), trust_env=False) as client,
+                client.stream("GET", url + path, params={"q": list(globs)}, headers=headers) as response,
+            ):
+                await _accepted(response, url)
+                yield response
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+            raise click.UsageError(f"{url} is no URL of a bridge; expected {DEFAULT_URL}") from None
+        except httpx.TransportError as error:
+            reason = str(error) or type(error).__name__
+            raise Unreachable(f"no bridge answers at {url} ({reason}); start it with: plantbridge run") from None
+        except (ValueError, KeyError):
+            raise click.ClickException(f"what answers at {url} is not a bridge") from None
+
+
+async def _accepted(response: httpx.Response, url: str) -> None:
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        raise click.ClickException(f"the bridge at {url} refuses this token; give the --state-dir of that very bridge")
+    if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        raise Unreachable(f"the bridge at {url} is busy: too many are watching")
+    if response.is_error:
+        await response.aread()
+        raise click.ClickException(f"the bridge at {url} answers {response.status_code}: {_detail(response)}")
+
+
+def _detail(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return "it is perhaps no bridge"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        hint = "is this the state directory of a bridge that has run?"
+        raise click.ClickException(f"{path} cannot be read: {reason}; {hint}") from None
+
+
+def _address(path: Path) -> str:
+    if not path.exists():
+        return DEFAULT_URL
+    try:
+        return str(json.loads(_read(path))["url"])
+    except (ValueError, KeyError, TypeError):
+        raise click.ClickException(f'{path} is damaged; expected {{"url": "{DEFAULT_URL}"}}') from None

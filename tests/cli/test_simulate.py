@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+
+import httpx
+import pytest
+
+from bridge.cli.main import main
+from bridge.cli.simulate import RELEASES
+from bridge.sim.qitech import FAULTS
+from bridge.sim.qitech import RELEASES as KNOWN
+
+
+def outcome(*arguments: str) -> int | str | None:
+    with pytest.raises(SystemExit) as caught:
+        main(["simulate", "qitech", *arguments])
+    return caught.value.code
+
+
+def test_releases_offered_are_those_of_the_simulator() -> None:
+    assert RELEASES == KNOWN
+
+
+def test_every_fault_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome("--faults") == 0
+    out = capsys.readouterr().out
+    assert all(f"{name}(" in out for name in FAULTS)
+
+
+@pytest.mark.parametrize(
+    "machine", ["extruder_v1", "extruder_v1:", ":1", "extruder_v1:65536", "extruder_v1:9999999", "nope:1"]
+)
+def test_machine_no_panel_could_have_is_refused(machine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome("--machine", machine) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+async def test_panel_serves_until_told_to_stop(stop: signal.Signals, code: int) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bridge", "simulate", "qitech", "--port", "0", "--control-port", "0", "--json",
+        "--machine", "extruder_v1:57922", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    facts = json.loads(await process.stdout.readline())
+    assert facts["machines"] == ["extruder_v1:57922"]
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(f"{facts['url']}/api/v2/machine")).status_code == 200
+        assert (await client.post(f"{facts['control']}/faults/slow", json={"seconds": 0})).status_code == 200
+    process.send_signal(stop)
+    _, err = await process.communicate()
+    assert (process.returncode, err.strip()) == (code, b"")
