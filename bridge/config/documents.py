@@ -57,6 +57,10 @@ class Document:
         node, found = self._nearest(path)
         return node.data if found == len(path) else None
 
+    def says(self, path: KeyPath) -> bool:
+        """Whether the file says anything at a path."""
+        return self._nearest(path)[1] == len(path)
+
     def _nearest(self, path: KeyPath) -> tuple[Node, int]:
         node = self.root
         for depth, step in enumerate(path):

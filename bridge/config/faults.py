@@ -81,7 +81,7 @@ def faults_of(error: ValidationError, model: type[BaseModel], document: Document
     """Every fault in a validation error of the data at `prefix`, in the order of the file."""
     shape = Shape.of(model)
     data = document.written(prefix)
-    details = error.errors(include_url=False, include_input=False)
+    details = error.errors(include_url=False)
     found = [_Found(entry, shape.locate(entry["loc"], data)) for entry in details]
     faults = [_moved(entry, document, prefix) for entry in _settled(found)]
     return sorted(dict.fromkeys(faults), key=lambda fault: (fault.line, fault.column))
@@ -167,9 +167,11 @@ def _moved(settled: _Settled, document: Document, prefix: KeyPath) -> Fault:
             key = _discriminator(error)
             return document.fault((*path, *key), "is missing", one_of(place.shape.choices))
         case "union_tag_invalid":
-            return _unknown_word(document, (*path, *_discriminator(error)), place.shape.choices)
+            key = _discriminator(error)
+            given = _inside(error["input"], key)
+            return _unknown_word(document, (*path, *key), given, place.shape.choices)
         case "literal_error" | "enum" if len(settled.errors) == 1 and place.shape.choices:
-            return _unknown_word(document, path, place.shape.choices)
+            return _unknown_word(document, path, error["input"], place.shape.choices)
     return _wrong_value(settled, document, path)
 
 
@@ -185,15 +187,15 @@ def _unknown_key(document: Document, path: KeyPath, known: Sequence[str]) -> Fau
     return document.fault(path, "unknown key", expected, hint, at_key=True)
 
 
-def _unknown_word(document: Document, path: KeyPath, choices: Sequence[str]) -> Fault:
-    value = document.written(path)
+def _unknown_word(document: Document, path: KeyPath, given: Any, choices: Sequence[str]) -> Fault:
+    value = _value(document, path, given)
     hint = did_you_mean(value, choices) if isinstance(value, str) else ""
     return document.fault(path, shown(value, path), one_of(list(choices)), hint)
 
 
 def _wrong_value(settled: _Settled, document: Document, path: KeyPath) -> Fault:
     place = settled.first.place
-    value = path[-1] if place.at_key else document.written(path)
+    value = path[-1] if place.at_key else _value(document, path, settled.first.error["input"])
     own = next((entry.error for entry in settled.errors if _is_custom(entry.error)), None)
     problem = _sentence(own) if own else _given(value, path, settled.first.error)
     expected = either([_expected(entry) for entry in settled.errors])
@@ -202,6 +204,15 @@ def _wrong_value(settled: _Settled, document: Document, path: KeyPath) -> Fault:
     if own:
         hint = str(own.get("ctx", {}).get("hint", hint))
     return document.fault(path, problem, expected, hint, at_key=place.at_key)
+
+
+def _value(document: Document, path: KeyPath, given: Any) -> Any:
+    """The value as written in this file; one that came from elsewhere (an extended base) as it was given."""
+    return document.written(path) if document.says(path) else given
+
+
+def _inside(data: Any, key: KeyPath) -> Any:
+    return data.get(key[0]) if key and isinstance(data, dict) else None
 
 
 def _given(value: Any, path: KeyPath, error: ErrorDetails) -> str:

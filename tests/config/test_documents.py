@@ -275,6 +275,16 @@ def test_part_of_a_document_is_validated_at_its_own_place() -> None:
     assert str(caught.value) == 'f.yaml:3:11: spans[0].high: is "y"; expected a number'
 
 
+def test_value_that_another_file_gave_is_shown_at_the_nearest_place() -> None:
+    document = parse_document("extends: base\nrange: [0, 1]\n", "f.yaml")
+    with pytest.raises(ConfigError) as caught:
+        validate(document, Site, {"range": [0, 1], "mode": "heta", "period": []})
+    assert str(caught.value).splitlines() == [
+        "f.yaml:1:1: period: is a list; expected a number or auto",
+        'f.yaml:1:1: mode: is "heta"; expected one of Standby, Heat; did you mean "Heat"?',
+    ]
+
+
 def expanded(text: str, **environment: str) -> Document:
     return expand(parse_document(text, "f.yaml"), environment)
 

@@ -4,9 +4,9 @@ GET  /healthz               no token    200 the process lives
 GET  /readyz                no token    200 or 503 with why_not_ready
 GET  /metrics               no token    Prometheus text
 GET  /api/v1/health         token       health, sources, faces, refused configuration
-GET  /api/v1/tags?q=GLOB    token       tags with value, status, age, addresses
+GET  /api/v1/tags?q=GLOB…   token       tags with value, status, age, addresses
 GET  /api/v1/tags/{id}      token       one tag, and where its value comes from
-GET  /api/v1/stream?q=GLOB  token       server-sent events (see stream.py)
+GET  /api/v1/stream?q=GLOB… token       server-sent events (see stream.py)
 GET  /api/v1/events?limit=N token       the newest events first
 POST /api/v1/reload         token       read the configuration again
 """
@@ -178,7 +178,7 @@ def _json(body: dict[str, Any], status: int = 200, headers: dict[str, str] | Non
 
 def _filter(request: Request) -> TagFilter:
     try:
-        return TagFilter(request.query_params.get("q", ""))
+        return TagFilter(*filter(None, request.query_params.getlist("q")))
     except ValueError as error:
         raise HTTPException(400, str(error)) from None
 

@@ -12,21 +12,28 @@ if TYPE_CHECKING:
 LONGEST = 200
 """Characters of a glob."""
 
+MOST = 20
+"""Globs of one request."""
+
 
 class TagFilter:
-    """A glob over tag ids, whatever the case; a word without `*`, `?` or `[` may stand anywhere in the id.
+    """Any of several globs over tag ids, whatever the case; none at all takes every tag.
 
-    `extruder-1.*`, `*/Temperature/*` and `pressure` all work. Raises ValueError when the glob is too long.
+    A word without `*`, `?` or `[` may stand anywhere in the id: `extruder-1.*`, `*/Temperature/*`, `pressure`.
+    Raises ValueError for too many or too long ones.
     """
 
-    def __init__(self, glob: str = "") -> None:
-        if len(glob) > LONGEST:
-            raise ValueError(f"q is longer than {LONGEST} characters")
-        pattern = glob.casefold().replace("/", ".")
-        if not any(char in pattern for char in "*?["):
-            pattern = f"*{pattern}*"
-        self._match = re.compile(fnmatch.translate(pattern)).match
+    def __init__(self, *globs: str) -> None:
+        if len(globs) > MOST or any(len(glob) > LONGEST for glob in globs):
+            raise ValueError(f"at most {MOST} globs of at most {LONGEST} characters")
+        patterns = [fnmatch.translate(_whole(glob)) for glob in globs or ("*",)]
+        self._match = re.compile("|".join(patterns)).match
 
     def __call__(self, tag: Tag) -> bool:
         """Whether this tag is wanted."""
         return self._match(tag.id.casefold()) is not None
+
+
+def _whole(glob: str) -> str:
+    pattern = glob.casefold().replace("/", ".")
+    return pattern if any(char in pattern for char in "*?[") else f"*{pattern}*"

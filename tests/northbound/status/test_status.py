@@ -204,6 +204,7 @@ async def test_more_tags_than_one_portion_are_one_json(
         ("bridge*", 3),
         ("nothing", 0),
         ("*.Plain", 2),
+        ("plain&q=small", 4),
     ],
 )
 async def test_tags_are_found_by_glob(ask: Asker, glob: str, count: int) -> None:
