@@ -152,6 +152,23 @@ class MappingLibrary:
             document = base
         return document
 
+    @property
+    def files(self) -> list[Path]:
+        """The files it was read from."""
+        return [Path(document.file) for document in self._documents.values()]
+
+    def could_match(self, identity: Mapping[str, str | int]) -> bool:
+        """Some mapping matches, or would once the source has said more of the machine's identity."""
+
+        def fits(mapping: CompiledMapping) -> bool:
+            known = {key: identity.get(key, wanted) for key, wanted in mapping.match.items()}
+            return bool(mapping.match) and all(
+                known[key] == wanted or (isinstance(wanted, list) and known[key] in wanted)
+                for key, wanted in mapping.match.items()
+            )
+
+        return any(fits(mapping) for mapping in self._all())
+
     def examples(self) -> int:
         """How many examples there are."""
         return sum(len(file.examples) for file in self._resolved.values())

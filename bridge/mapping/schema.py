@@ -6,7 +6,6 @@ names?) is found in `bridge.mapping.compile`.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -15,21 +14,9 @@ from bridge.model.command import HAZARDS
 from bridge.model.status import StatusCode
 from bridge.model.units import UNITS
 from bridge.model.value import DataType
-
-_DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|h|d)\s*\Z")
-_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+from bridge.transport.duration import parse_duration
 
 Scalar = bool | int | float | str
-
-
-def parse_duration(text: object) -> object:
-    """Seconds from "33ms", "5 s", "2min", "1h", "30d"; numbers pass through unchanged, as seconds."""
-    if not isinstance(text, str):
-        return text
-    match = _DURATION.match(text)
-    if not match:
-        raise ValueError("not a duration; write a number with ms, s, min, h or d, such as 500ms or 5s")
-    return float(match[1]) * _SECONDS[match[2]]
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=str | float), Field(gt=0)]
@@ -73,7 +60,7 @@ class ChannelRule(Rules):
 
 
 class WhenRule(Rules):
-    """A condition on a field of any channel of the same machine; every comparison given must hold."""
+    """A condition on fields of any channel of the same machine; every comparison given must hold."""
 
     path: str | None = Field(None, description="Path of the field, channel first.")
     eq: Scalar | None = None
@@ -85,6 +72,8 @@ class WhenRule(Rules):
     within: list[Scalar] | None = Field(None, alias="in", description="The field is one of these.")
     is_null: bool | None = Field(None, description="The field is null or absent (true), or has a value (false).")
     all: list[WhenRule] | None = Field(None, description="Instead of a path: all of these hold.")
+    expr: str | None = Field(None, description="Instead of a path: a CEL expression of the names given in from.")
+    source: dict[str, str] | None = Field(None, alias="from", description="Names for expr, and their paths.")
     lasting: Duration | None = Field(None, alias="for", description="It has to hold for so long.")
     status: StatusName | None = Field(None, description="The status the tag gets.")
     reason: str | None = Field(None, description="One sentence for the person who wonders.")
@@ -92,8 +81,10 @@ class WhenRule(Rules):
     @model_validator(mode="after")
     def _has_something_to_say(self) -> WhenRule:
         compared = {"eq", "ne", "lt", "le", "gt", "ge", "within", "is_null"} & self.model_fields_set
-        if (self.all is None) == (self.path is None):
-            raise ValueError("say either path (with a comparison) or all")
+        if [self.all, self.path, self.expr].count(None) != 2:
+            raise ValueError("say exactly one of path (with a comparison), all and expr")
+        if (self.expr is None) != (self.source is None):
+            raise ValueError("expr needs names in from, and from is of no use without expr")
         if self.path is not None and not compared:
             raise ValueError("path needs a comparison: eq, ne, lt, le, gt, ge, in or is_null")
         return self
@@ -147,6 +138,7 @@ class TagRule(Rules):
     description: str = Field("", description="What a person should know.")
     enum: dict[str, int] | None = Field(None, description="Texts and their numbers; only ever add.")
     map: dict[Scalar, Scalar] | None = Field(None, description="Raw values and what they become.")
+    null_is: Scalar | None = Field(None, description="What null means where it is a value; before map and enum.")
     scale: float | None = Field(None, description="Multiplies the raw number.")
     offset: float | None = Field(None, description="Added after scale.")
     expr: str | None = Field(None, description="CEL expression; v is the raw value, or the names given in from.")
@@ -200,6 +192,7 @@ class GivenRule(Rules):
 
     channel: str
     payload: Any
+    after: Duration = Field(1.0, description="Time since the one before.")
 
 
 class ExampleRule(Rules):

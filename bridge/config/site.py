@@ -1,0 +1,357 @@
+"""A site: what bridge.yaml says, checked as a whole, with the mappings its machines use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from bridge.config.broker import EmbeddedBrokerConfig
+from bridge.config.documents import validate
+from bridge.config.faults import faults_of
+from bridge.config.keypath import KeyPath
+from bridge.config.library import Locator, MappingLibrary, yaml_files
+from bridge.config.merge import Sheaf, read_sheaf
+from bridge.errors import ConfigError, Fault, did_you_mean
+from bridge.mapping.compile import CompiledMapping
+from bridge.mapping.machine import PartMapping, duplicate_names
+from bridge.model.path import MACHINE_ID, SEGMENT, Place
+from bridge.model.plant import BRIDGE_MACHINE_ID, Part
+from bridge.northbound.opcua.config import OpcuaConfig
+from bridge.northbound.sparkplug.config import SparkplugConfig
+from bridge.northbound.status.config import StatusConfig
+from bridge.northbound.uns.config import UnsConfig
+from bridge.sources.qitech.config import QitechConfig, QitechMachine
+
+SourceConfig = QitechConfig
+"""The union of every vendor's configuration, told apart by `type`."""
+
+SELECTORS: Mapping[str, type[QitechMachine]] = {"qitech": QitechMachine}
+"""How each vendor's machines are named in `machines:`, by source type."""
+
+DEFAULT_PART = "values"
+
+
+def _segment(text: str) -> str:
+    if not SEGMENT.match(text):
+        raise ValueError("only letters, digits, _ and -, at most 64 of them: it becomes a topic level")
+    return text
+
+
+def _machine_id(text: str) -> str:
+    if not MACHINE_ID.match(text):
+        raise ValueError("only letters, digits, _ and -, at most 48 of them: it becomes a NodeId and a topic level")
+    if text.lower() == BRIDGE_MACHINE_ID.lower():
+        raise ValueError(f"{text} is the bridge itself; choose another id")
+    return text
+
+
+def _time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError("no such time zone; write a name such as Europe/Berlin or UTC") from error
+    return name
+
+
+Segment = Annotated[str, AfterValidator(_segment)]
+MachineId = Annotated[str, AfterValidator(_machine_id)]
+
+
+class Rules(BaseModel):
+    """Base: unknown keys are faults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BridgeRules(Rules):
+    """Who and where this bridge is."""
+
+    name: Segment = Field("plantbridge", description="Name of this bridge: edge node id, topic level, log field.")
+    enterprise: Segment = Field(description="ISA-95 enterprise: first level of topics.")
+    site: Segment = Field(description="ISA-95 site: second level of topics.")
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = Field("UTC", description="Zone of shifts and days.")
+    state_directory: str = Field(
+        "state", description="Where the bridge keeps what must survive a restart; relative to this file."
+    )
+
+
+class PartRules(Rules):
+    """One source's share of a machine."""
+
+    source: str = Field(description="Name of a source.")
+    machine: dict[str, Any] = Field(description="Which of the source's machines; QiTech: slug and serial.")
+    mapping: str | None = Field(None, description="Mapping to use instead of the one that matches.")
+
+
+class MachineRules(Rules):
+    """One machine: an asset with an id and a place, fed by one source or by several parts."""
+
+    id: MachineId = Field(description="Its id for ever: NodeId, Sparkplug device, topic level.")
+    label: str = Field("", description="Display name.")
+    area: Segment | Literal[""] = Field("", description="ISA-95 area; left out of topics when empty.")
+    line: Segment | Literal[""] = Field("", description="ISA-95 line; left out of topics when empty.")
+    source: str | None = Field(None, description="Short for one part: name of the source.")
+    machine: dict[str, Any] | None = Field(None, description="Short for one part: which of its machines.")
+    mapping: str | None = Field(None, description="Short for one part: mapping to use.")
+    parts: dict[Segment, PartRules] = Field(default_factory=dict, description="Several sources of one machine.")
+    primary: str | None = Field(
+        None, description="Part that gives item state and identification; the first by default."
+    )
+    alive: str = Field(
+        "primary", description="any, all, primary or a part's name: when the machine counts as connected."
+    )
+    tags: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="This machine's own changes of tag rules."
+    )
+
+
+class NorthboundRules(Rules):
+    """The faces. A face that is not mentioned runs with its defaults; `enabled: false` turns it off."""
+
+    opcua: OpcuaConfig = Field(default_factory=OpcuaConfig)
+    sparkplug: SparkplugConfig = Field(default_factory=SparkplugConfig)
+    uns: UnsConfig = Field(default_factory=UnsConfig)
+    status: StatusConfig = Field(default_factory=StatusConfig)
+
+
+class LimitRules(Rules):
+    """Bounds of what grows."""
+
+    tags: int = Field(200_000, ge=1, description="Tag ids one run may ever see.")
+    discovered_machines: int = Field(500, ge=0, description="Machines found at sources, not named in machines:.")
+    log_rows: int = Field(100_000, ge=1000, description="Events kept on disk.")
+
+
+class SiteFile(Rules):
+    """bridge.yaml."""
+
+    version: Literal[1] = Field(description="Version of the file format.")
+    bridge: BridgeRules
+    sources: dict[Segment, SourceConfig] = Field(default_factory=dict, description="Connections to vendors, by name.")
+    machines: list[MachineRules] = Field(default_factory=list, description="Machines you name yourself.")
+    discovery: Literal["publish", "adopt"] = Field(
+        "publish", description="publish: found machines appear at once; adopt: they wait until you name them."
+    )
+    mappings: list[str] = Field(
+        default_factory=list, description="Folders with your own mappings, relative to this file."
+    )
+    northbound: NorthboundRules = Field(default_factory=NorthboundRules)
+    broker: EmbeddedBrokerConfig = Field(default_factory=EmbeddedBrokerConfig)
+    limits: LimitRules = Field(default_factory=LimitRules)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredPart:
+    """A part of a configured machine. `mapping` is None where it depends on what the source will say."""
+
+    part: Part
+    identity: Mapping[str, str | int]
+    mapping: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredMachine:
+    """A machine of `machines:`. Its primary part is the first."""
+
+    id: str
+    label: str
+    place: Place
+    parts: tuple[ConfiguredPart, ...]
+    alive: str
+    overrides: Mapping[str, Any]
+    locator: Locator
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Site:
+    """A configuration without faults."""
+
+    file: SiteFile
+    library: MappingLibrary
+    machines: tuple[ConfiguredMachine, ...]
+    folder: Path
+    paths: tuple[Path, ...]
+    """Every file it was made of, mappings included: what a reload watches."""
+
+    @property
+    def state_directory(self) -> Path:
+        """Absolute path of the state directory."""
+        return (self.folder / self.file.bridge.state_directory).resolve()
+
+    def mapping(self, machine: ConfiguredMachine | None, part: ConfiguredPart) -> CompiledMapping | None:
+        """The compiled mapping of a part, with the machine's overrides; None while it cannot be known."""
+        chosen = self.library.compiled(part.mapping) if part.mapping else self.library.choose(part.identity)
+        if chosen is None or machine is None or not machine.overrides:
+            return chosen
+        names = {spec.definition.name for spec in chosen.tags}
+        overrides = {name: change for name, change in machine.overrides.items() if name in names}
+        return self.library.compiled(chosen.name, overrides, machine.locator)
+
+
+def load_site(paths: Sequence[Path], environment: Mapping[str, str] | None = None) -> Site:
+    """The site described by these files (or all YAML files of a folder). Raises ConfigError with every fault."""
+    files = [file for path in paths for file in yaml_files(path)]
+    if not files:
+        raise ConfigError(
+            [Fault(str(paths[0]) if paths else "", 0, 0, "", "no configuration file is here", "bridge.yaml")]
+        )
+    sheaf = read_sheaf(files, os.environ if environment is None else environment)
+    folder = paths[0] if paths[0].is_dir() else paths[0].parent
+    return load_sheaf(sheaf, folder, tuple(files))
+
+
+def load_sheaf(sheaf: Sheaf, folder: Path, files: tuple[Path, ...]) -> Site:
+    """The site in documents that were read already. Raises ConfigError with every fault."""
+    faults: list[Fault] = []
+    library = MappingLibrary.load(_mapping_folders(sheaf, folder, faults))
+    faults.extend(library.faults)
+    file: SiteFile | None = None
+    try:
+        file = validate(sheaf, SiteFile)
+    except ConfigError as error:
+        faults.extend(error.faults)
+    machines: tuple[ConfiguredMachine, ...] = ()
+    if file is not None:
+        checker = _Checker(file, sheaf, library)
+        machines = tuple(checker.machines())
+        faults.extend(checker.faults)
+    if faults or file is None:
+        raise ConfigError(faults)
+    site = Site(file, library, machines, folder, (*files, *library.files))
+    before = len(library.faults)
+    own = _override_faults(site, sheaf)
+    if own or len(library.faults) > before:
+        raise ConfigError([*library.faults[before:], *own])
+    return site
+
+
+def _mapping_folders(sheaf: Sheaf, folder: Path, faults: list[Fault]) -> list[Path]:
+    listed = sheaf.data.get("mappings")
+    found = []
+    for index, name in enumerate(listed if isinstance(listed, list) else []):
+        path = folder / str(name)
+        if path.exists():
+            found.append(path)
+        else:
+            faults.append(sheaf.fault(("mappings", index), f"{path} does not exist", "a folder with mapping files"))
+    return found
+
+
+def _override_faults(site: Site, sheaf: Sheaf) -> Iterator[Fault] | list[Fault]:
+    """Compile what every machine overrides; names that no part has are faults here, rules in the library."""
+    faults: list[Fault] = []
+    for index, machine in enumerate(site.machines):
+        mappings = [PartMapping(part.part, site.mapping(machine, part), part.identity) for part in machine.parts]
+        names = {spec.definition.name for m in mappings if m.mapping for spec in m.mapping.tags}
+        path: KeyPath = ("machines", index)
+        if all(m.mapping for m in mappings):
+            faults.extend(
+                sheaf.fault(
+                    (*path, "tags", name),
+                    f"{machine.id} has no tag of this name",
+                    "the name of a tag of its mapping",
+                    did_you_mean(name, names),
+                    at_key=True,
+                )
+                for name in machine.overrides
+                if name not in names
+            )
+        faults.extend(
+            sheaf.fault((*path, "parts"), f"two parts both make {name}", "each tag made by one part")
+            for name in duplicate_names(mappings)
+        )
+    return faults
+
+
+class _Checker:
+    """What can only be seen when the whole file is there."""
+
+    def __init__(self, file: SiteFile, sheaf: Sheaf, library: MappingLibrary) -> None:
+        self.file = file
+        self.sheaf = sheaf
+        self.library = library
+        self.faults: list[Fault] = []
+        self._ids: dict[str, str] = {}
+        self._taken: dict[tuple[str, str], str] = {}
+
+    def machines(self) -> Iterator[ConfiguredMachine]:
+        for index, rules in enumerate(self.file.machines):
+            machine = self._machine(rules, ("machines", index))
+            if machine is not None:
+                yield machine
+
+    def _say(self, path: KeyPath, problem: str, expected: str = "", hint: str = "") -> None:
+        self.faults.append(self.sheaf.fault(path, problem, expected, hint))
+
+    def _machine(self, rules: MachineRules, path: KeyPath) -> ConfiguredMachine | None:
+        other = self._ids.setdefault(rules.id.lower(), rules.id)
+        if other != rules.id or sum(m.id == rules.id for m in self.file.machines) > 1:
+            self._say(
+                (*path, "id"), f"{rules.id} is also the id of another machine", "an id of its own, also in lower case"
+            )
+        named = self._named_parts(rules, path)
+        if not named:
+            return None
+        primary = rules.primary or next(iter(named))
+        if primary not in named:
+            self._say(
+                (*path, "primary"), f"there is no part {primary!r}", ", ".join(named), did_you_mean(primary, named)
+            )
+            return None
+        alive = primary if rules.alive == "primary" else rules.alive
+        if alive not in ("any", "all", *named):
+            self._say((*path, "alive"), f"there is no part {alive!r}", f"any, all, primary, {', '.join(named)}")
+        ordered = sorted(named.items(), key=lambda item: item[0] != primary)
+        parts = [self._part(rules, name, part, where) for name, (part, where) in ordered]
+        place = Place(self.file.bridge.enterprise, self.file.bridge.site, rules.area, rules.line)
+        document, own = self.sheaf.place((*path, "tags"))
+        known = tuple(part for part in parts if part is not None)
+        return ConfiguredMachine(rules.id, rules.label, place, known, alive, rules.tags, Locator(document, tuple(own)))
+
+    def _named_parts(self, rules: MachineRules, path: KeyPath) -> dict[str, tuple[PartRules, KeyPath]]:
+        short = rules.source is not None or rules.machine is not None
+        if short == bool(rules.parts):
+            problem = "says both source and parts" if short else "says nothing about where its values come from"
+            self._say(path, problem, "either source: and machine:, or parts:")
+            return {}
+        if not short:
+            return {name: (part, (*path, "parts", name)) for name, part in rules.parts.items()}
+        if rules.source is None or rules.machine is None:
+            self._say(path, "source and machine belong together", "source: <name> and machine: {slug: …, serial: …}")
+            return {}
+        return {DEFAULT_PART: (PartRules(source=rules.source, machine=rules.machine, mapping=rules.mapping), path)}
+
+    def _part(self, machine: MachineRules, name: str, rules: PartRules, path: KeyPath) -> ConfiguredPart | None:
+        source = self.file.sources.get(rules.source)
+        if source is None:
+            hint = did_you_mean(rules.source, self.file.sources)
+            self._say((*path, "source"), f"there is no source {rules.source!r}", "a name from sources:", hint)
+            return None
+        selector = SELECTORS[source.type]
+        try:
+            chosen = selector.model_validate(rules.machine)
+        except ValidationError as error:
+            self.faults.extend(faults_of(error, selector, self.sheaf, (*path, "machine")))
+            return None
+        if rules.mapping is not None and rules.mapping not in self.library.names:
+            hint = did_you_mean(rules.mapping, self.library.names)
+            self._say((*path, "mapping"), f"there is no mapping {rules.mapping!r}", "a mapping's name", hint)
+            return None
+        key = chosen.key()
+        other = self._taken.setdefault((rules.source, key), machine.id)
+        if other != machine.id:
+            self._say((*path, "machine"), f"is already part of {other}", "a machine that no other id has")
+        identity = {**chosen.identity(), **source.hints()}
+        if rules.mapping is None and not self.library.could_match(identity):
+            self._say((*path, "machine"), "no mapping matches this machine", "a known machine type, or mapping: <name>")
+            return None
+        return ConfiguredPart(Part(name, rules.source, key, rules.mapping or ""), identity, rules.mapping)
+
+
+__all__ = ["ConfiguredMachine", "ConfiguredPart", "Site", "SiteFile", "load_sheaf", "load_site"]

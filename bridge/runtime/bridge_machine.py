@@ -1,0 +1,64 @@
+"""The bridge itself as a machine: one model for Objects/Bridge, node metrics, the _bridge branch and Prometheus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge.model.connection import CONNECTION_STATES
+from bridge.model.path import Place
+from bridge.model.plant import BRIDGE_MACHINE_ID, Machine
+from bridge.model.tag import Owner, Tag, TagDefinition, tag_id
+from bridge.model.units import UNITS
+from bridge.model.value import DataType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+READINGS = {
+    "ClockOffset": (DataType.Double, "s", "How far the vendor's clock is ahead of the bridge's"),
+    "Profile": (DataType.String, None, "API generation the vendor speaks"),
+    "TlsVerified": (DataType.Boolean, None, "The vendor's certificate was verified"),
+}
+"""Facts that sources report about themselves, by name."""
+
+
+def _own(name: str, data_type: DataType, description: str, unit: str | None = None) -> TagDefinition:
+    units = UNITS[unit] if unit else None
+    return TagDefinition(name, data_type, unit=units, description=description, owner=Owner.BRIDGE)
+
+
+def _source_definitions(name: str) -> Iterator[TagDefinition]:
+    here = f"Sources/{name}"
+    yield TagDefinition(
+        f"{here}/State",
+        DataType.UInt32,
+        enumeration=CONNECTION_STATES,
+        description="How the bridge stands with this source",
+        owner=Owner.BRIDGE,
+    )
+    yield _own(f"{here}/StateText", DataType.String, "State in words")
+    yield _own(f"{here}/Connected", DataType.Boolean, "Values flow")
+    yield _own(f"{here}/Reason", DataType.String, "Why it is so")
+    yield _own(f"{here}/Since", DataType.DateTime, "Since when it is so")
+    yield _own(f"{here}/Advice", DataType.String, "What a person can do about it")
+    yield _own(f"{here}/Reconnects", DataType.Int64, "How often the connection was made anew")
+    for reading, (data_type, unit, description) in READINGS.items():
+        yield _own(f"{here}/{reading}", data_type, description, unit)
+
+
+def bridge_machine(enterprise: str, site: str, sources: Iterable[str], slot: Callable[[str], int]) -> Machine:
+    """The bridge's own tags."""
+    definitions = [
+        _own("Version", DataType.String, "Version of plantbridge"),
+        _own("Started", DataType.DateTime, "When this process started"),
+        _own("Configuration", DataType.String, "Hash of the configuration that runs"),
+        _own("ConfigurationFaults", DataType.Int64, "Faults of the configuration that was refused last"),
+        _own("Machines", DataType.Int64, "How many machines there are"),
+        _own("Tags", DataType.Int64, "How many tags there are"),
+        *(definition for name in sources for definition in _source_definitions(name)),
+    ]
+    tags = []
+    for definition in definitions:
+        identifier = tag_id(BRIDGE_MACHINE_ID, definition.name)
+        tags.append(Tag(identifier, slot(identifier), BRIDGE_MACHINE_ID, definition))
+    return Machine(BRIDGE_MACHINE_ID, Place(enterprise, site), "bridge", (), tuple(tags))

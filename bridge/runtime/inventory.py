@@ -1,0 +1,104 @@
+"""What was found at the sources: ids, given once and kept, and identities, so that nodes exist when a vendor is down.
+
+File: inventory.json in the state directory,
+{"version": 1, "machines": [{"source", "key", "id", "identity": {…}, "first_seen": ISO 8601}]}.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from bridge.model.path import slugged
+from bridge.runtime.state_directory import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from bridge.model.observation import FoundMachine
+
+logger = logging.getLogger(__name__)
+
+ID_LENGTH = 48
+
+
+@dataclass(frozen=True, slots=True)
+class KnownMachine:
+    """A machine that a source has shown at least once."""
+
+    source: str
+    key: str
+    id: str
+    identity: Mapping[str, str | int]
+    first_seen: datetime
+
+
+class InventoryStore:
+    """Known machines by source and key. Bounded: beyond `limit` newcomers are refused and counted."""
+
+    def __init__(self, file: Path, limit: int) -> None:
+        self._file = file
+        self._limit = limit
+        self._known: dict[tuple[str, str], KnownMachine] = {}
+        self.refused_total = 0
+
+    def load(self) -> None:
+        """Read the file; one that cannot be read is put aside, not lost."""
+        if not self._file.exists():
+            return
+        try:
+            entries = orjson.loads(self._file.read_bytes())["machines"]
+            for entry in entries:
+                known = KnownMachine(**{**entry, "first_seen": datetime.fromisoformat(entry["first_seen"])})
+                self._known[known.source, known.key] = known
+        except (ValueError, KeyError, TypeError) as error:
+            aside = self._file.with_suffix(".unreadable")
+            self._file.replace(aside)
+            self._known.clear()
+            logger.error("The inventory could not be read (%s): put aside as %s; ids are given anew", error, aside)
+
+    def __iter__(self) -> Iterator[KnownMachine]:
+        return iter(self._known.values())
+
+    def get(self, source: str, key: str) -> KnownMachine | None:
+        """What is known of a machine."""
+        return self._known.get((source, key))
+
+    def meet(self, source: str, found: FoundMachine, taken: set[str], now: datetime) -> KnownMachine | None:
+        """Remember a machine that appeared; gives it its id the first time. None where there is no room for it."""
+        before = self._known.get((source, found.key))
+        if before is None and len(self._known) >= self._limit:
+            self.refused_total += 1
+            return None
+        if before is not None and before.identity == found.identity:
+            return before
+        identifier = before.id if before else _new_id(source, found, taken)
+        first_seen = before.first_seen if before else now
+        known = KnownMachine(source, found.key, identifier, dict(found.identity), first_seen)
+        self._known[source, found.key] = known
+        self._save()
+        return known
+
+    def _save(self) -> None:
+        entries: list[dict[str, Any]] = [
+            {"source": k.source, "key": k.key, "id": k.id, "identity": dict(k.identity), "first_seen": k.first_seen}
+            for k in self._known.values()
+        ]
+        write_atomically(self._file, orjson.dumps({"version": 1, "machines": entries}, option=orjson.OPT_INDENT_2))
+
+
+def _new_id(source: str, found: FoundMachine, taken: set[str]) -> str:
+    """`<source>-<slug>-<serial>`, shortened, and made unique also in lower case."""
+    words = [source, str(found.identity.get("slug", "")), str(found.identity.get("serial", found.key))]
+    base = "-".join(slugged(word) for word in words if word)[:ID_LENGTH]
+    folded = {identifier.lower() for identifier in taken}
+    identifier, number = base, 2
+    while identifier.lower() in folded:
+        identifier = f"{base[: ID_LENGTH - 4]}-{number}"
+        number += 1
+    return identifier

@@ -1,0 +1,256 @@
+"""A machine at run time: its parts, what they last said, and how they stand with their sources.
+
+observation -> PartState -> projection -> pairs -> table
+condition   -> PartState -> pairs (overlay) -> table
+tick        -> freshness -> pairs (overlay) -> table
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge.mapping.compile import ALARM_COUNT, ITEM_STATES
+from bridge.mapping.schema import ChannelRule
+from bridge.model.connection import ConnectionState
+from bridge.model.plant import ALIVE, ITEM_STATE
+from bridge.model.status import StatusCode
+from bridge.model.value import DataValue, Value
+from bridge.runtime.freshness import ChannelWatch, Phase, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from bridge.hub.table import Table
+    from bridge.mapping.machine import BoundMachine
+    from bridge.mapping.projection import PartProjection
+    from bridge.model.observation import Condition, Observation
+    from bridge.model.plant import Machine, Part
+    from bridge.ports import Clock
+
+Pairs = list[tuple[int, DataValue]]
+
+_STATES = {
+    StatusCode.BadConfigurationError: ConnectionState.Refused,
+    StatusCode.BadDeviceFailure: ConnectionState.Failed,
+}
+
+
+class PartState:
+    """One part: its channels' freshness and its Connection tags."""
+
+    def __init__(
+        self, machine: Machine, part: Part, projection: PartProjection | None, table: Table, clock: Clock
+    ) -> None:
+        self.part = part
+        self.projection = projection
+        self._table = table
+        self._clock = clock
+        rules = projection.mapping.channels if projection else {}
+        channels = projection.channels if projection else frozenset[str]()
+        self._watches = {name: ChannelWatch(name, rules.get(name, ChannelRule())) for name in (*rules, *channels)}
+        self._kept_alive = {
+            name: [watch for watch in self._watches.values() if watch.rule.alive_by == name] for name in self._watches
+        }
+        self._slots = {
+            word: tag.slot
+            for word in ("State", "StateText", "Reason", "Since", "Advice", "LastUpdate", "Age")
+            if (tag := machine.tag(f"Connection/{part.name}/{word}"))
+        }
+        item_state = machine.tag(ITEM_STATE)
+        self._item_state_slot = item_state.slot if item_state else None
+        self.state = ConnectionState.Waiting
+        self.reason = "Nothing has been heard yet"
+        self.since = clock.now()
+        self.advice = ""
+        self.last_update: datetime | None = None
+        self._last_heard: float | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Values flow, or did until a moment ago."""
+        return any(watch.phase in (Phase.FRESH, Phase.SILENT, Phase.LOST) for watch in self._watches.values())
+
+    def begin(self) -> Pairs:
+        """The Connection tags as they are at first."""
+        return self._connection_pairs()
+
+    def observe(self, observation: Observation) -> Pairs:
+        """What an observation changes."""
+        now = self._clock.monotonic()
+        watch = self._watches.get(observation.channel)
+        if self.projection is None or watch is None:
+            return []
+        pairs: Pairs = []
+        if watch.hear(now, observation.period):
+            self.projection.resume(observation.channel)
+        pairs.extend(self.projection.project(observation))
+        for other in self._kept_alive[observation.channel]:
+            if other.stay_alive(now):
+                pairs.extend(self.projection.restate(other.name, observation.received))
+        self.last_update, self._last_heard = observation.received, now
+        if self.state is not ConnectionState.Connected and self._all_heard():
+            self._enter(ConnectionState.Connected, "", observation.received, "")
+            pairs.extend(self._connection_pairs())
+        return pairs
+
+    def _all_heard(self) -> bool:
+        """No channel is still lost; one that has never spoken does not count."""
+        return not any(watch.phase in (Phase.LOST, Phase.GONE) and watch.heard for watch in self._watches.values())
+
+    def condition(self, condition: Condition, state: ConnectionState | None = None) -> Pairs:
+        """What a condition does to the tags of the channels it concerns; `state` where its status does not tell it."""
+        now, wall = self._clock.monotonic(), self._clock.now()
+        pairs: Pairs = []
+        for watch in self._watches.values():
+            if condition.channel in (None, watch.name):
+                verdict = watch.lose(condition, now)
+                pairs.extend(self._overlay(watch, verdict, wall) if verdict else ())
+        state = state or _STATES.get(condition.status, ConnectionState.Lost)
+        if (state, condition.reason) != (self.state, self.reason):
+            since = self.since if state is self.state else condition.since
+            self._enter(state, condition.reason, since, condition.advice)
+            pairs.extend(self._connection_pairs())
+        return pairs
+
+    def tick(self) -> Pairs:
+        """What the passing of time does."""
+        now, wall = self._clock.monotonic(), self._clock.now()
+        pairs: Pairs = []
+        for watch in self._watches.values():
+            keeper = self._watches.get(watch.rule.alive_by or "")
+            limit = (keeper.stale_after, keeper.bad_after) if keeper and watch.period is None else None
+            verdict = watch.judge(now, wall, limit)
+            if verdict is not None:
+                pairs.extend(self._overlay(watch, verdict, wall))
+                if self.state is ConnectionState.Connected:
+                    advice = "The connection is open but silent: look at the machine's own panel"
+                    self._enter(ConnectionState.Silent, verdict.reason, wall, advice)
+                    pairs.extend(self._connection_pairs())
+        pairs.extend(self._age_pairs(now, wall))
+        return pairs
+
+    def _overlay(self, watch: ChannelWatch, verdict: Verdict, wall: datetime) -> Pairs:
+        if self.projection is None:
+            return []
+        self.projection.suspend(watch.name)
+        return [
+            (
+                slot,
+                self._item_state(verdict, wall) if slot == self._item_state_slot else _worsened(current, verdict, wall),
+            )
+            for slot in self.projection.slots(watch.name)
+            if (current := self._table.get(slot)) is not None
+        ]
+
+    @staticmethod
+    def _item_state(verdict: Verdict, wall: datetime) -> DataValue:
+        failed = verdict.status is StatusCode.BadDeviceFailure
+        number = ITEM_STATES["OutOfService" if failed else "NotAvailable"]
+        return DataValue(number, StatusCode.Good, wall, wall)
+
+    def _enter(self, state: ConnectionState, reason: str, since: datetime, advice: str) -> None:
+        self.state, self.reason, self.since, self.advice = state, reason, since, advice
+
+    def _connection_pairs(self) -> Pairs:
+        wall = self._clock.now()
+        values: dict[str, Value] = {
+            "State": int(self.state),
+            "StateText": self.state.name,
+            "Reason": self.reason,
+            "Since": self.since,
+            "Advice": self.advice,
+        }
+        return [*self._own(values, wall), *self._age_pairs(self._clock.monotonic(), wall)]
+
+    def _age_pairs(self, now: float, wall: datetime) -> Pairs:
+        """LastUpdate and Age change for ever: said only when a person would see a difference."""
+        age = None if self._last_heard is None else now - self._last_heard
+        shown = None if age is None else 0.0 if age < 2 else float(int(age))
+        pairs = []
+        if (slot := self._slots.get("Age")) is not None:
+            current = self._table.get(slot)
+            if current is None or current.value != shown or not current.status.is_good:
+                pairs.append((slot, _own_value(shown, wall)))
+        if (slot := self._slots.get("LastUpdate")) is not None and self.last_update is not None:
+            current = self._table.get(slot)
+            before = current.value if current else None
+            moved = before is None or (self.last_update - before).total_seconds() >= 10  # type: ignore[operator]
+            if moved or (shown and before != self.last_update):
+                pairs.append((slot, _own_value(self.last_update, wall)))
+        return pairs
+
+    def _own(self, values: dict[str, Value], wall: datetime) -> Pairs:
+        return [(self._slots[word], _own_value(value, wall)) for word, value in values.items() if word in self._slots]
+
+
+class MachineState:
+    """One machine: its parts and the tags that sum them up."""
+
+    def __init__(self, bound: BoundMachine, alive_rule: str, table: Table, clock: Clock) -> None:
+        self.bound = bound
+        self.machine = bound.machine
+        self._alive_rule = alive_rule
+        self._table = table
+        self._clock = clock
+        self.parts = [
+            PartState(bound.machine, part, bound.projections.get(part.name), table, clock)
+            for part in bound.machine.parts
+        ]
+        self._alive_tag = bound.machine.tag(ALIVE)
+        self._alarm_tag = bound.machine.tag(ALARM_COUNT)
+
+    def begin(self) -> None:
+        """Put the bridge's own tags on the table."""
+        for part in self.parts:
+            self._table.update(part.begin())
+        self._sum_up()
+
+    def apply(self, part: PartState, change: Callable[[], Iterable[tuple[int, DataValue]]]) -> None:
+        """Put on the table what `change` of a part gives, and what follows from it."""
+        state = part.state
+        pairs = list(change())
+        self._table.update(pairs)
+        if part.state is not state or self._alarm_tag is not None:
+            self._sum_up()
+
+    def tick(self) -> None:
+        """Let time pass."""
+        for part in self.parts:
+            self._table.update(part.tick())
+        self._sum_up()
+
+    def _sum_up(self) -> None:
+        wall = self._clock.now()
+        if self._alive_tag is not None:
+            self._say(self._alive_tag.slot, self._is_alive(), wall)
+        if self._alarm_tag is not None:
+            self._say(self._alarm_tag.slot, sum(p.projection.active_alarms for p in self.parts if p.projection), wall)
+
+    def _say(self, slot: int, value: Value, wall: datetime) -> None:
+        current = self._table.get(slot)
+        if current is not None and (current.value != value or not current.status.is_good):
+            self._table.update([(slot, _own_value(value, wall))])
+
+    def _is_alive(self) -> bool:
+        alive = {part.part.name: part.is_alive for part in self.parts}
+        if self._alive_rule in alive:
+            return alive[self._alive_rule]
+        return all(alive.values()) if self._alive_rule == "all" else any(alive.values())
+
+
+def _own_value(value: Value, wall: datetime) -> DataValue:
+    if value is None:
+        return DataValue(None, StatusCode.BadNoData, wall, wall, "Nothing has been heard yet", wall)
+    return DataValue(value, StatusCode.Good, wall, wall)
+
+
+def _worsened(current: DataValue, verdict: Verdict, wall: datetime) -> DataValue:
+    """A tag's value under a loss: Uncertain keeps the last value, Bad has none; one that never had any stays Bad."""
+    if verdict.status.is_uncertain and current.value is not None:
+        return DataValue(current.value, verdict.status, wall, wall, verdict.reason, verdict.since)
+    status = verdict.status
+    if status.is_uncertain:
+        never = current.status in (StatusCode.BadWaitingForInitialData, StatusCode.BadNotConnected)
+        status = StatusCode.BadNotConnected if never else StatusCode.BadNoCommunication
+    return DataValue(None, status, wall, wall, verdict.reason, verdict.since)

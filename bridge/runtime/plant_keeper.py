@@ -1,0 +1,280 @@
+"""The plant keeper: takes what sources say, keeps the plant and the table in step with it.
+
+source.run(publish) -> PlantKeeper.publish -+- Observation -> MachineState -> Table
+                                            +- Condition   -> MachineState(s) -> Table, Event
+                                            +- Inventory   -> InventoryStore -> compile -> Table.replace_plant
+                                            +- Reading     -> Bridge/Sources/<source>/…
+                                            +- Event       -> log
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from typing import TYPE_CHECKING
+
+from bridge.config.site import DEFAULT_PART, ConfiguredPart
+from bridge.hub.slots import Slots
+from bridge.mapping.machine import BoundMachine, PartMapping, compile_machine
+from bridge.model.connection import ConnectionState
+from bridge.model.event import Event
+from bridge.model.observation import Condition, FoundMachine, Inventory, Observation, Reading
+from bridge.model.path import Place
+from bridge.model.plant import Machine, Part, Plant
+from bridge.model.status import StatusCode
+from bridge.model.value import DataValue, Value
+from bridge.runtime.bridge_machine import bridge_machine
+from bridge.runtime.machine import MachineState, PartState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from bridge.config.site import ConfiguredMachine, Site
+    from bridge.hub.table import Table
+    from bridge.mapping.compile import CompiledMapping
+    from bridge.ports import Clock
+    from bridge.runtime.inventory import InventoryStore, KnownMachine
+
+logger = logging.getLogger(__name__)
+
+Address = tuple[str, str]
+"""A source's name and its key of a machine."""
+
+
+class _Recipe:
+    """What a machine is compiled from; two equal ones make the same machine, so it need not be made again."""
+
+    def __init__(
+        self,
+        identifier: str,
+        label: str,
+        place: Place,
+        alive: str,
+        parts: Sequence[tuple[Part, CompiledMapping | None, Mapping[str, str | int]]],
+    ) -> None:
+        self.id, self.label, self.place, self.alive, self.parts = identifier, label, place, alive, parts
+
+    @property
+    def key(self) -> object:
+        parts = tuple((part, id(mapping), tuple(sorted(identity.items()))) for part, mapping, identity in self.parts)
+        return self.id, self.label, self.place, self.alive, parts
+
+    def compile(self, slots: Slots) -> BoundMachine:
+        return compile_machine(self.id, self.place, [PartMapping(*part) for part in self.parts], slots.slot, self.label)
+
+
+class PlantKeeper:
+    """The plant as it is now, and the machines' run-time states."""
+
+    def __init__(
+        self, site: Site, inventory: InventoryStore, slots: Slots, clock: Clock, append_event: Callable[[Event], None]
+    ) -> None:
+        self.site = site
+        self.inventory = inventory
+        self._slots = slots
+        self._clock = clock
+        self._append_event = append_event
+        self._bound: dict[object, BoundMachine] = {}
+        self._states: dict[str, MachineState] = {}
+        self._state_keys: dict[str, object] = {}
+        self._routes: dict[Address, list[tuple[MachineState, PartState]]] = {}
+        self._event_numbers = itertools.count(1)
+        self._unmapped: set[Address] = set()
+        self.waiting_for_adoption: dict[Address, KnownMachine] = {}
+        self.heard: Callable[[str], None] = lambda source: None
+        self.table: Table
+
+    # -- the plant ----------------------------------------------------------------------------------------------------
+
+    def first_plant(self) -> Plant:
+        """The plant at start: what is configured and what was found in earlier runs."""
+        return self._compile()[0]
+
+    def attach(self, table: Table) -> None:
+        """Begin to fill a table that shows `first_plant`."""
+        self.table = table
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """Compile what changed and show it."""
+        plant, recipes = self._compile()
+        self.table.replace_plant(plant)
+        for recipe in recipes:
+            if self._state_keys.get(recipe.id) != recipe.key:
+                state = MachineState(self._bound[recipe.key], recipe.alive, self.table, self._clock)
+                self._states[recipe.id], self._state_keys[recipe.id] = state, recipe.key
+                state.begin()
+        for gone in set(self._states) - {recipe.id for recipe in recipes}:
+            del self._states[gone], self._state_keys[gone]
+        self._routes = {}
+        for state in self._states.values():
+            for part in state.parts:
+                self._routes.setdefault((part.part.source, part.part.source_machine), []).append((state, part))
+        self.say("Machines", len(plant.machines))
+        self.say("Tags", sum(len(machine.tags) for machine in plant.everything()))
+
+    def _compile(self) -> tuple[Plant, list[_Recipe]]:
+        recipes = list(self._recipes())
+        bound = {recipe.key: self._bound.get(recipe.key) or recipe.compile(self._slots) for recipe in recipes}
+        self._bound = bound
+        machines = {recipe.id: bound[recipe.key].machine for recipe in recipes}
+        file = self.site.file
+        own = self._bridge_machine(file.bridge.enterprise, file.bridge.site, tuple(file.sources))
+        return Plant(own, machines), recipes
+
+    def _bridge_machine(self, enterprise: str, site: str, sources: tuple[str, ...]) -> Machine:
+        table = getattr(self, "table", None)
+        wanted = bridge_machine(enterprise, site, sources, self._slots.slot)
+        if table is not None:
+            current: Machine = table.plant.bridge
+            if [tag.id for tag in current.tags] == [tag.id for tag in wanted.tags] and current.place == wanted.place:
+                return current
+        return wanted
+
+    def _recipes(self) -> Iterator[_Recipe]:
+        configured: set[Address] = set()
+        for machine in self.site.machines:
+            configured.update((p.part.source, p.part.source_machine) for p in machine.parts)
+            yield self._configured_recipe(machine)
+        self.waiting_for_adoption = {}
+        for known in self.inventory:
+            address = (known.source, known.key)
+            if address in configured or known.source not in self.site.file.sources:
+                continue
+            if self.site.file.discovery == "adopt":
+                self.waiting_for_adoption[address] = known
+                continue
+            recipe = self._found_recipe(known)
+            if recipe is not None:
+                yield recipe
+
+    def _configured_recipe(self, machine: ConfiguredMachine) -> _Recipe:
+        parts = []
+        for part in machine.parts:
+            known = self.inventory.get(part.part.source, part.part.source_machine)
+            identity = {**(known.identity if known else {}), **part.identity}
+            mapping = self.site.mapping(machine, ConfiguredPart(part.part, identity, part.mapping))
+            parts.append((_with_mapping(part.part, mapping), mapping, identity))
+        return _Recipe(machine.id, machine.label, machine.place, machine.alive, parts)
+
+    def _found_recipe(self, known: KnownMachine) -> _Recipe | None:
+        mapping = self.site.library.choose(known.identity)
+        if mapping is None:
+            self._report_unmapped(known)
+            return None
+        part = Part(DEFAULT_PART, known.source, known.key, mapping.name)
+        place = Place(self.site.file.bridge.enterprise, self.site.file.bridge.site)
+        return _Recipe(known.id, "", place, DEFAULT_PART, [(part, mapping, known.identity)])
+
+    def _report_unmapped(self, known: KnownMachine) -> None:
+        address = (known.source, known.key)
+        if address not in self._unmapped:
+            self._unmapped.add(address)
+            identity = ", ".join(f"{key} {value}" for key, value in known.identity.items())
+            self.event(
+                "MachineWithoutMapping", f"{known.source} has a machine no mapping matches ({identity})", known.source
+            )
+
+    # -- what sources say ---------------------------------------------------------------------------------------------
+
+    def publish(self, item: Observation | Condition | Inventory | Event | Reading) -> None:
+        """What a source says (see `bridge.ports.Publish`)."""
+        if isinstance(item, Observation):
+            self._observe(item)
+        elif isinstance(item, Condition):
+            self._condition(item)
+        elif isinstance(item, Inventory):
+            self._inventory(item)
+        elif isinstance(item, Reading):
+            self.say(f"Sources/{item.source}/{item.name}", item.value)
+        else:
+            self._append_event(item)
+
+    def _observe(self, observation: Observation) -> None:
+        self.heard(observation.source)
+        for state, part in self._routes.get((observation.source, observation.machine), ()):
+            before = part.state
+            state.apply(part, lambda part=part: part.observe(observation))  # type: ignore[misc]
+            if part.state is not before:
+                self._tell_return(state, part, before)
+
+    def _tell_return(self, state: MachineState, part: PartState, before: ConnectionState) -> None:
+        kind = "MachineConnected" if before is ConnectionState.Waiting else "MachineReturned"
+        self.event(kind, f"{state.machine.id}: values flow", part.part.source, state.machine.id, severity=100)
+
+    def _condition(self, condition: Condition, connection: ConnectionState | None = None) -> None:
+        for (source, key), targets in self._routes.items():
+            if source != condition.source or condition.machine not in (None, key):
+                continue
+            for state, part in targets:
+                before = part.state
+                state.apply(part, lambda part=part: part.condition(condition, connection))  # type: ignore[misc]
+                if part.state is not before and before is not ConnectionState.Waiting:
+                    message = f"{state.machine.id}: {condition.reason}"
+                    self.event("MachineLost", message, source, state.machine.id, severity=500)
+
+    def _inventory(self, inventory: Inventory) -> None:
+        now = self._clock.now()
+        changed = False
+        for found in inventory.appeared:
+            changed |= self._meet(inventory.source, found)
+        if changed:
+            self.rebuild()
+        for found in inventory.appeared:
+            if found.error is not None:
+                reason = f"The vendor reports: {found.error}"
+                advice = "Look at the machine's own panel"
+                self._condition(
+                    Condition(inventory.source, StatusCode.BadDeviceFailure, reason, now, found.key, None, advice)
+                )
+        for key in inventory.vanished:
+            reason = "The vendor no longer lists this machine"
+            advice = "Is it switched on and plugged in?"
+            condition = Condition(inventory.source, StatusCode.BadDeviceFailure, reason, now, key, None, advice)
+            self._condition(condition, ConnectionState.Vanished)
+
+    def _meet(self, source: str, found: FoundMachine) -> bool:
+        taken = {*self._states, *(known.id for known in self.inventory), *(m.id for m in self.site.machines)}
+        before = self.inventory.get(source, found.key)
+        known = self.inventory.meet(source, found, taken, self._clock.now())
+        if known is None:
+            self.event(
+                "MachineRefused", f"{source} shows more machines than limits.discovered_machines", source, severity=500
+            )
+            return False
+        return known is not before
+
+    # -- the bridge's own voice ---------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Let time pass for every machine."""
+        for state in self._states.values():
+            state.tick()
+
+    def say(self, name: str, value: Value) -> None:
+        """Set one of the bridge's own tags, if it is another value than before."""
+        tag = self.table.plant.bridge.tag(name)
+        if tag is None:
+            return
+        current = self.table.read(tag)
+        if current.value == value and current.status.is_good:
+            return
+        now = self._clock.now()
+        if value is None:
+            self.table.update([(tag.slot, DataValue(None, StatusCode.BadNoData, now, now, "Not known", now))])
+        else:
+            self.table.update([(tag.slot, DataValue(value, StatusCode.Good, now, now))])
+
+    def event(self, kind: str, message: str, source: str = "", machine: str = "", severity: int = 300) -> None:
+        """Something happened in the bridge."""
+        now = self._clock.now()
+        identifier = f"{now.isoformat()}-{kind}-{machine or source}-{next(self._event_numbers)}"
+        self._append_event(Event(identifier, kind, now, message, severity, source, machine))
+
+    def states(self) -> Mapping[str, MachineState]:
+        """Run-time states by machine id."""
+        return self._states
+
+
+def _with_mapping(part: Part, mapping: CompiledMapping | None) -> Part:
+    return Part(part.name, part.source, part.source_machine, mapping.name if mapping else part.mapping)

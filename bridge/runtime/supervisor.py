@@ -1,0 +1,143 @@
+"""The supervisor: the one loop that runs every source, and the order in which everything starts and stops.
+
+    outer TaskGroup: northbounds, housekeeping
+        inner TaskGroup: sources
+    stop: sources are cancelled and drained -> northbounds say goodbye -> the rest
+
+Sources hold no retry: what they raise names what happens next (`bridge.errors`).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bridge.errors import AuthFailed, NotConnected, ProtocolError, RateLimited, SourceError
+from bridge.model.connection import ConnectionState
+from bridge.model.observation import Condition
+from bridge.model.status import StatusCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from bridge.ports import Clock, Source
+    from bridge.runtime.plant_keeper import PlantKeeper
+
+logger = logging.getLogger(__name__)
+
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 30.0
+REFUSED_WAIT_S = 60.0
+"""After a 401: each wrong password costs the panel's control PC a bcrypt (facts/qitech.md section 2)."""
+
+
+def back_off(attempt: int, random_between: Callable[[float, float], float] = random.uniform) -> float:
+    """Seconds to wait before attempt number `attempt` (0 is the first repetition): full jitter, 1 to 30 s."""
+    ceiling = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(attempt, 10))
+    return random_between(min(FIRST_WAIT_S, ceiling), ceiling)
+
+
+@dataclass(slots=True)
+class SourceState:
+    """How a source stands, for a person."""
+
+    state: ConnectionState = ConnectionState.Waiting
+    reason: str = "Nothing has been heard yet"
+    since: datetime | None = None
+    advice: str = ""
+    last_update: datetime | None = None
+    reconnects: int = 0
+    next_try_at: float | None = None
+
+
+class SourceRunner:
+    """Runs one source for ever: waits as its errors say, one log line down and one up."""
+
+    def __init__(self, source: Source, keeper: PlantKeeper, clock: Clock) -> None:
+        self.source = source
+        self.status = SourceState(since=clock.now())
+        self._keeper = keeper
+        self._clock = clock
+        self._attempt = 0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self._show()
+        while True:
+            wait = await self._run_once()
+            self.status.next_try_at = self._clock.monotonic() + wait
+            await self._clock.sleep(wait)
+            self.status.next_try_at = None
+            self.status.reconnects += 1
+            self._show()
+
+    async def _run_once(self) -> float:
+        """Serve once; the seconds to wait before the next time."""
+        try:
+            await self.source.run(self._keeper.publish)
+        except AuthFailed as error:
+            advice = "Check the user name and password of this source"
+            self._down(ConnectionState.Refused, StatusCode.BadConfigurationError, str(error), advice)
+            return max(REFUSED_WAIT_S, self._next_wait())
+        except RateLimited as error:
+            self._down(ConnectionState.Lost, StatusCode.UncertainLastUsableValue, str(error), "")
+            return max(error.retry_after, FIRST_WAIT_S)
+        except NotConnected as error:
+            self._lost(str(error))
+        except ProtocolError as error:
+            self._lost(f"The vendor's answer is not understood: {error}")
+        except SourceError as error:
+            self._lost(str(error))
+        except Exception as error:
+            logger.exception("The source %s failed because of a fault in the bridge", self.source.name)
+            self._lost(f"A fault in the bridge: {type(error).__name__}")
+        else:
+            self._lost("The connection ended")
+        return self._next_wait()
+
+    def _next_wait(self) -> float:
+        wait = back_off(self._attempt)
+        self._attempt += 1
+        return wait
+
+    def _lost(self, reason: str) -> None:
+        advice = "Is the vendor's system on, and can this computer reach it?"
+        self._down(ConnectionState.Lost, StatusCode.UncertainNoCommunicationLastUsableValue, reason, advice)
+
+    def _down(self, state: ConnectionState, status: StatusCode, reason: str, advice: str) -> None:
+        now = self._clock.now()
+        was = self.status.state
+        if was is not state:
+            logger.warning("Source %s is %s: %s", self.source.name, state.name.lower(), reason or "no reason given")
+            self.status.since = now
+            self._keeper.event("SourceLost", f"{self.source.name}: {reason}", self.source.name, severity=500)
+        self.status.state, self.status.reason, self.status.advice = state, reason, advice
+        since = self.status.since or now
+        self._keeper.publish(Condition(self.source.name, status, reason, since, None, None, advice))
+        self._show()
+
+    def heard(self) -> None:
+        """Values flow: the only thing that counts as a return."""
+        self.status.last_update = self._clock.now()
+        self._attempt = 0
+        if self.status.state is ConnectionState.Connected:
+            return
+        if self.status.state is not ConnectionState.Waiting:
+            logger.info("Source %s is back: values flow", self.source.name)
+            self._keeper.event("SourceReturned", f"{self.source.name}: values flow", self.source.name, severity=100)
+        self.status.state, self.status.since = ConnectionState.Connected, self._clock.now()
+        self.status.reason = self.status.advice = ""
+        self._show()
+
+    def _show(self) -> None:
+        here, status = f"Sources/{self.source.name}", self.status
+        self._keeper.say(f"{here}/State", int(status.state))
+        self._keeper.say(f"{here}/StateText", status.state.name)
+        self._keeper.say(f"{here}/Connected", status.state is ConnectionState.Connected)
+        self._keeper.say(f"{here}/Reason", status.reason)
+        self._keeper.say(f"{here}/Since", status.since)
+        self._keeper.say(f"{here}/Advice", status.advice)
+        self._keeper.say(f"{here}/Reconnects", status.reconnects)
