@@ -136,7 +136,7 @@ class Link:
     async def __aenter__(self) -> Link:
         self._loop = asyncio.get_running_loop()
         self._end = self._loop.create_future()
-        client = self._new_client()
+        client = self._new_client(await self._tls())
         self._paho = client._client  # noqa: SLF001  # tests/transport/test_mqtt.py holds aiomqtt to it
         self._adopt(client)
         try:
@@ -226,7 +226,15 @@ class Link:
             await self._arrived.wait()
         return self._inbox.popleft()
 
-    def _new_client(self) -> aiomqtt.Client:
+    async def _tls(self) -> ssl.SSLContext | None:
+        if not self._broker.tls:
+            return None
+        try:
+            return await asyncio.to_thread(_TlsContext.trusting, self._broker.ca_file)
+        except OSError as error:
+            raise LinkLost(f"{self._broker.ca_file}: {error}") from None
+
+    def _new_client(self, tls: ssl.SSLContext | None) -> aiomqtt.Client:
         broker, five = self._broker, self._broker.protocol == "5"
         return aiomqtt.Client(
             broker.host,
@@ -242,7 +250,7 @@ class Link:
             keepalive=broker.keep_alive,
             max_inflight_messages=0,  # without limit: the limit is ours, and paho's costs a scan per acknowledgement
             properties=mqtt_properties.of_session(SESSION_EXPIRY_S) if five and not self._clean else None,
-            tls_params=aiomqtt.TLSParameters(ca_certs=broker.ca_file) if broker.tls else None,
+            tls_context=tls,
             socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
         )
 
@@ -344,7 +352,7 @@ class Link:
         paho = self._paho
         paho.on_connect = paho.on_disconnect = paho.on_subscribe = paho.on_message = paho.on_publish = None
         self._release()
-        paho.on_socket_open = paho.on_socket_close = None
+        paho.on_socket_close = None
         if self._socket is not None:
             self._socket.close()
         if self._misc is not None:
@@ -468,3 +476,28 @@ class _Messages:
 
     async def __anext__(self) -> Message:
         return await self._link.next_message()
+
+
+class _TlsContext(ssl.SSLContext):
+    """Verifies certificate and host name; closes the socket of a handshake that failed, which paho 2.2 leaves open."""
+
+    @classmethod
+    def trusting(cls, ca_file: str | None) -> _TlsContext:
+        """A context that trusts this authority, or the system's where there is none. Reads files."""
+        context = cls(ssl.PROTOCOL_TLS_CLIENT)
+        if ca_file is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(ca_file)
+        return context
+
+    def wrap_socket(self, sock: socket.socket, *args: Any, **options: Any) -> ssl.SSLSocket:
+        """The socket after its handshake. Raises OSError with the socket closed."""
+        wrapped = super().wrap_socket(sock, *args, **options)
+        try:
+            wrapped.settimeout(ANSWER_TIMEOUT_S)
+            wrapped.do_handshake()
+        except BaseException:
+            wrapped.close()
+            raise
+        return wrapped

@@ -1,0 +1,562 @@
+"""The MQTT link, against a real broker; brokers that misbehave are played by a few bytes on a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import socket
+import ssl
+import struct
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import aiomqtt
+import paho.mqtt.client as paho
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from pydantic import SecretStr
+
+from bridge.errors import LinkLost, LinkRefused, SubscribeRefused
+from bridge.transport import mqtt
+from bridge.transport.mqtt import BrokerConfig, Link, Message
+from tests.broker import Broker, Mosquitto, broker, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+BOTH = pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+mosquitto = pytest.mark.peer("mosquitto")
+
+
+def using(server: Broker, protocol: str = "3.1.1", **more: object) -> BrokerConfig:
+    return server.config.model_copy(update={"protocol": protocol, **more})
+
+
+async def take(link: Link, count: int) -> list[Message]:
+    messages = link.messages()
+    return [await anext(messages) for _ in range(count)]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def played_broker(play: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]):
+    """A "broker" that does what `play` does with each connection; yields how to reach it."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        await play(reader, writer)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield BrokerConfig(port=server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
+        await server.wait_closed()
+        for writer in writers:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
+@pytest.fixture(autouse=True)
+async def nothing_left_behind() -> AsyncIterator[None]:
+    loop = asyncio.get_running_loop()
+    yield
+    await until(lambda: asyncio.all_tasks() <= {asyncio.current_task()})
+    for selected in loop._selector.get_map().values():  # type: ignore[attr-defined]
+        assert selected.fileobj == loop._ssock.fileno(), "a socket is still watched"  # type: ignore[attr-defined]
+
+
+async def test_message_arrives_as_it_was_published() -> None:
+    async with broker() as server, Link.connect(server.config, "one") as link:
+        await link.subscribe("plant/#")
+        link.publish(Message("plant/a", b"\x00\xff", qos=1))
+        link.publish(Message("plant/b", b"", qos=0))
+        await link.drain()
+        got = sorted(await take(link, 2), key=lambda message: message.topic)
+    assert got == [Message("plant/a", b"\x00\xff", qos=1), Message("plant/b", b"")]
+
+
+@mosquitto
+async def test_properties_travel_with_mqtt_5() -> None:
+    sent = Message("plant/a", b"{}", 1, False, 60, "application/json", "plant/answer", b"\x01\x02", (("a", "b"),) * 2)
+    async with Mosquitto() as server, Link.connect(using(server, "5"), "one") as link:
+        assert link.protocol == "5"
+        await link.subscribe("plant/#")
+        link.publish(sent)
+        (got,) = await take(link, 1)
+    assert got == sent
+
+
+async def test_properties_are_dropped_on_3_1_1() -> None:
+    async with broker() as server, Link.connect(server.config, "one") as link:
+        await link.subscribe("plant/#")
+        link.publish(Message("plant/a", b"{}", 1, False, 60, "application/json", "plant/answer", b"\x01"))
+        assert await take(link, 1) == [Message("plant/a", b"{}", 1)]
+
+
+@mosquitto
+@BOTH
+async def test_messages_of_both_qualities_keep_their_order(protocol: str) -> None:
+    async with Mosquitto() as server, Link.connect(using(server, protocol), "one") as link:
+        await link.subscribe("plant/n", 0)  # a broker holds QoS 1 back for the reader's sake: that would reorder
+        for number in range(600):
+            link.publish(Message("plant/n", str(number).encode(), qos=number % 3 % 2))
+        await link.drain()
+        assert [int(message.payload) for message in await take(link, 600)] == list(range(600))
+
+
+@mosquitto
+@BOTH
+async def test_flush_means_every_acknowledgement_is_there(protocol: str) -> None:
+    async with Mosquitto() as server, Link.connect(using(server, protocol), "one") as link:
+        for number in range(3000):
+            link.publish(Message("plant/n", str(number).encode(), qos=1))
+        assert await link.flush(20)
+        assert not link._unacknowledged
+        assert not link._held
+
+
+async def test_flush_gives_up_in_time_when_nothing_is_acknowledged() -> None:
+    async def accept_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(2)
+        writer.write(b"\x20\x02\x00\x00")
+        await reader.read()
+
+    async with played_broker(accept_only) as config:
+        with pytest.raises(RuntimeError, match="enough"):
+            async with Link.connect(config, "one") as link:
+                link.publish(Message("a", b"", qos=1))
+                assert await link.flush(0.02) is False
+                raise RuntimeError("enough")
+
+
+async def test_drain_waits_while_acknowledgements_are_behind() -> None:
+    identifiers: list[bytes] = []
+    go = asyncio.Event()
+
+    async def acknowledge_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readexactly(2)
+        await reader.readexactly(head[1])
+        writer.write(b"\x20\x02\x00\x00")
+        while len(identifiers) <= mqtt.WINDOW:
+            head = await reader.readexactly(2)
+            identifiers.append((await reader.readexactly(head[1]))[3:5])
+        await go.wait()
+        writer.write(b"".join(b"\x40\x02" + one for one in identifiers))
+        await reader.read()
+
+    async with played_broker(acknowledge_late) as config, Link.connect(config, "one") as link:
+        for _ in range(mqtt.WINDOW + 1):
+            link.publish(Message("a", b"", qos=1))
+        draining = asyncio.create_task(link.drain())
+        await until(lambda: len(identifiers) > mqtt.WINDOW)
+        assert not draining.done()
+        go.set()
+        await draining
+
+
+@mosquitto
+async def test_receive_maximum_of_the_broker_is_kept() -> None:
+    """A broker may end the session of a client that has more QoS 1 messages on their way (MQTT 5, 3.3.4)."""
+    server = Mosquitto(["allow_anonymous true", "max_inflight_messages 3"])
+    async with server, Link.connect(using(server, "5"), "one") as link:
+        assert link._receive_maximum == 3
+        for number in range(50):
+            link.publish(Message("plant/n", str(number).encode(), qos=1))
+            assert len(link._unacknowledged) <= 3
+        assert await link.flush(10)
+
+
+async def test_thousand_messages_at_once_do_not_stall_the_loop() -> None:
+    async with broker() as server, Link.connect(server.config, "one") as link:
+        turns = 0
+
+        async def tick() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        ticking = asyncio.create_task(tick())
+        for number in range(1000):
+            link.publish(Message("plant/n", str(number).encode()))
+        assert turns == 0, "publish does not wait"
+        await link.drain()
+        assert turns > 0, "drain lets others run"
+        ticking.cancel()
+
+
+@mosquitto
+@BOTH
+async def test_wrong_password_is_refused(protocol: str, tmp_path: Path) -> None:
+    (tmp_path / "passwords").write_text("")
+    server = Mosquitto(["allow_anonymous false", f"password_file {tmp_path / 'passwords'}"])
+    async with server:
+        config = using(server, protocol, username="me", password=SecretStr("wrong"))
+        with pytest.raises(LinkRefused, match=r"(?i)authori"):
+            async with Link.connect(config, "one"):
+                pass
+
+
+@pytest.mark.parametrize(("code", "error"), [(1, LinkRefused), (2, LinkRefused), (3, LinkLost), (5, LinkRefused)])
+async def test_connack_codes_say_who_must_act(code: int, error: type[Exception]) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(2)
+        writer.write(b"\x20\x02\x00" + bytes((code,)))
+
+    async with played_broker(refuse) as config:
+        with pytest.raises(error):
+            async with Link.connect(config, "one"):
+                pass
+
+
+async def test_broker_that_knows_only_3_1_1_refuses_mqtt_5_at_once() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(2)
+        writer.write(b"\x20\x02\x00\x01")
+        await reader.read()
+
+    async with played_broker(refuse) as config:
+        with pytest.raises(LinkRefused, match=r"MQTT 5|protocol version"):
+            async with asyncio.timeout(5), Link.connect(config.model_copy(update={"protocol": "5"}), "one"):
+                pass
+
+
+async def test_nobody_listening_is_a_lost_link() -> None:
+    with pytest.raises(LinkLost, match="refused"):
+        async with Link.connect(BrokerConfig(port=free_port()), "one"):
+            pass
+
+
+async def test_broker_that_hangs_up_before_connack_is_lost_at_once() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(2)
+        writer.close()
+
+    async with played_broker(hang_up) as config:
+        with pytest.raises(LinkLost):
+            async with asyncio.timeout(5), Link.connect(config, "one"):
+                pass
+
+
+async def test_broker_that_never_answers_connect_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt, "ANSWER_TIMEOUT_S", 0.05)
+    closed = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        closed.set()
+
+    async with played_broker(say_nothing) as config:
+        with pytest.raises(LinkLost):
+            async with Link.connect(config, "one"):
+                pass
+        await asyncio.wait_for(closed.wait(), 5)
+
+
+async def test_cancelled_connect_closes_its_socket() -> None:
+    arrived, closed = asyncio.Event(), asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.set()
+        await reader.read()
+        closed.set()
+
+    async with played_broker(say_nothing) as config:
+        connecting = asyncio.create_task(Link.connect(config, "one").__aenter__())
+        await arrived.wait()
+        connecting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await connecting
+        await asyncio.wait_for(closed.wait(), 5)
+
+
+@mosquitto
+async def test_refused_subscription_is_raised(tmp_path: Path) -> None:
+    (tmp_path / "acl").write_text("topic read plant/allowed\n")
+    server = Mosquitto(["allow_anonymous true", f"acl_file {tmp_path / 'acl'}"])
+    (tmp_path / "acl").chmod(0o600)
+    async with server, Link.connect(server.config, "one") as link:
+        await link.subscribe("plant/allowed")
+    async with played_broker(_refuse_subscription) as config, Link.connect(config, "one") as link:
+        with pytest.raises(SubscribeRefused, match="plant/#"):
+            await link.subscribe("plant/#")
+
+
+async def _refuse_subscription(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    head = await reader.readexactly(2)
+    await reader.readexactly(head[1])
+    writer.write(b"\x20\x02\x00\x00")
+    head = await reader.readexactly(2)
+    body = await reader.readexactly(head[1])
+    writer.write(b"\x90\x03" + body[:2] + b"\x80")
+    await reader.read()
+
+
+async def _wait_for_message(link: Link) -> object:
+    return await anext(link.messages())
+
+
+async def _wait_for_flush(link: Link) -> object:
+    link.publish(Message("a", b"", qos=1))
+    return await link.flush(30)
+
+
+async def _wait_for_drain(link: Link) -> object:
+    for _ in range(mqtt.WINDOW + 1):
+        link.publish(Message("a", b"", qos=1))
+    return await link.drain()
+
+
+async def _wait_for_suback(link: Link) -> object:
+    return await link.subscribe("a")
+
+
+@pytest.mark.parametrize("wait", [_wait_for_message, _wait_for_flush, _wait_for_drain, _wait_for_suback])
+async def test_loss_ends_every_wait(wait: Callable[[Link], Awaitable[object]]) -> None:
+    hang_up = asyncio.Event()
+
+    async def accept_then_vanish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readexactly(2)
+        await reader.readexactly(head[1])
+        writer.write(b"\x20\x02\x00\x00")
+        await hang_up.wait()
+        writer.transport.abort()
+
+    async with played_broker(accept_then_vanish) as config, Link.connect(config, "one") as link:
+        waiting = asyncio.create_task(wait(link))
+        await asyncio.sleep(0.02)
+        assert not waiting.done()
+        hang_up.set()
+        with pytest.raises(LinkLost):
+            await waiting
+        with pytest.raises(LinkLost):
+            link.publish(Message("a", b""))
+        with pytest.raises(LinkLost):
+            await link.drain()
+
+
+@mosquitto
+@BOTH
+async def test_second_client_of_the_same_id_takes_the_session(protocol: str) -> None:
+    async with Mosquitto() as server:
+        config = using(server, protocol)
+        async with Link.connect(config, "twin") as link, Link.connect(config, "twin"):
+            with pytest.raises(LinkLost):
+                await anext(link.messages())
+
+
+async def test_broker_says_why_it_ended_the_session_on_mqtt_5() -> None:
+    async def take_over(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(2)
+        writer.write(b"\x20\x03\x00\x00\x00" + b"\xe0\x02\x8e\x00")
+        await reader.read()
+
+    async with played_broker(take_over) as config:
+        five = config.model_copy(update={"protocol": "5"})
+        with pytest.raises(LinkLost, match="Session taken over"):
+            async with Link.connect(five, "one") as link:
+                await anext(link.messages())
+
+
+@mosquitto
+@pytest.mark.parametrize(
+    ("protocol", "with_will", "speaks"),
+    [("3.1.1", False, False), ("3.1.1", True, False), ("5", False, False), ("5", True, True)],
+)
+async def test_will_after_disconnect_only_with_reason_4(protocol: str, with_will: bool, speaks: bool) -> None:
+    """tck-id-payloads-ndeath-will-message-publisher-disconnect-mqtt50"""
+    async with Mosquitto() as server, Link.connect(server.config, "watcher") as watcher:
+        await watcher.subscribe("#")
+        async with Link.connect(using(server, protocol), "one", will=Message("will", b"died", 1)) as link:
+            link.publish(Message("last", b"word"))
+            await link.disconnect(with_will=with_will)
+            with pytest.raises(LinkLost, match=r"goodbye|Success|Normal"):
+                link.publish(Message("too", b"late"))
+        watcher.publish(Message("end", b""))
+        topics = [message.topic for message in await take(watcher, 3 if speaks else 2)]
+    assert topics == (["last", "will", "end"] if speaks else ["last", "end"])
+
+
+@mosquitto
+async def test_leaving_by_an_exception_lets_the_will_speak() -> None:
+    async with Mosquitto() as server, Link.connect(server.config, "watcher") as watcher:
+        await watcher.subscribe("#")
+        with pytest.raises(RuntimeError):
+            async with Link.connect(server.config, "one", will=Message("will", b"died", 1)):
+                raise RuntimeError
+        assert (await take(watcher, 1))[0].topic == "will"
+
+
+@mosquitto
+@BOTH
+async def test_session_that_is_not_clean_keeps_its_messages(protocol: str) -> None:
+    async with Mosquitto() as server:
+        config = using(server, protocol)
+        async with Link.connect(config, "keeper", clean=False) as link:
+            await link.subscribe("cmd")
+        async with Link.connect(config, "sender") as sender:
+            sender.publish(Message("cmd", b"1", qos=1))
+            assert await sender.flush(5)
+        async with Link.connect(config, "keeper", clean=False) as link:
+            assert (await take(link, 1))[0].payload == b"1"
+        async with Link.connect(config, "keeper", clean=True) as link:
+            link.publish(Message("cmd", b"2"))
+            await link.flush(5)
+            assert not link._inbox, "a clean start forgets the subscription"
+
+
+async def test_slow_reader_loses_the_oldest_and_it_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with broker() as server, Link.connect(server.config, "one") as link:
+        await link.subscribe("plant/n", 0)
+        extra = 5
+        for number in range(mqtt.INBOX_LIMIT + extra):
+            link.publish(Message("plant/n", str(number).encode()))
+            if number % 100 == 0:
+                await link.drain()
+        await until(lambda: link.dropped == extra)
+        assert (await take(link, 1))[0].payload == str(extra).encode()
+
+
+async def test_oversized_payload_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt, "PAYLOAD_LIMIT", 10)
+    async with broker() as server, Link.connect(server.config, "one") as link:
+        await link.subscribe("plant/n")
+        link.publish(Message("plant/n", b"12345678901"))
+        link.publish(Message("plant/n", b"1234567890"))
+        assert (await take(link, 1))[0].payload == b"1234567890"
+        assert link.dropped == 1
+
+
+@mosquitto
+async def test_refused_publish_is_counted_on_mqtt_5(tmp_path: Path) -> None:
+    (tmp_path / "acl").write_text("topic write plant/allowed\n")
+    (tmp_path / "acl").chmod(0o600)
+    server = Mosquitto(["allow_anonymous true", f"acl_file {tmp_path / 'acl'}"])
+    async with server, Link.connect(using(server, "5"), "one") as link:
+        link.publish(Message("plant/allowed", b"", qos=1))
+        link.publish(Message("plant/forbidden", b"", qos=1))
+        assert await link.flush(5)
+        assert link.refused == 1
+
+
+async def test_silent_broker_is_noticed_by_keep_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt, "MISC_INTERVAL_S", 0.01)
+
+    async def accept_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(2)
+        writer.write(b"\x20\x02\x00\x00")
+        await reader.read()
+
+    async with played_broker(accept_only) as config, Link.connect(config, "one") as link:
+        link._paho._keepalive = 0.05  # type: ignore[assignment]
+        with pytest.raises(LinkLost, match="Keep alive"):
+            await asyncio.wait_for(anext(link.messages()), 5)  # type: ignore[arg-type]
+
+
+def _certificate(name: str, folder: Path) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / f"{name}.pem"
+    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private = folder / f"{name}.key"
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return pem, private
+
+
+@mosquitto
+@pytest.mark.parametrize("name", ["localhost", "elsewhere"])
+async def test_tls_verifies_authority_and_host_name(name: str, tmp_path: Path) -> None:
+    pem, key = _certificate(name, tmp_path)
+    async with _TlsMosquitto(pem, key) as server:
+        config = using(server, host="localhost", tls=True, ca_file=str(pem))
+        if name != "localhost":
+            with pytest.raises(LinkLost, match=r"(?i)certificate"):
+                async with Link.connect(config, "one"):
+                    pass
+            return
+        async with Link.connect(config, "one") as link:
+            await link.subscribe("a")
+            link.publish(Message("a", b"x" * 100_000, 1))
+            assert len((await take(link, 1))[0].payload) == 100_000
+        with pytest.raises(LinkLost, match=r"(?i)certificate"):
+            async with Link.connect(config.model_copy(update={"ca_file": None}), "one"):
+                pass
+
+
+class _TlsMosquitto(Mosquitto):
+    def __init__(self, pem: Path, key: Path) -> None:
+        super().__init__(listener=[f"certfile {pem}", f"keyfile {key}"])
+
+    async def _listening(self) -> None:
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    with socket.create_connection((self.host, self.port), 1) as raw:
+                        context = ssl.create_default_context()
+                        context.check_hostname = False
+                        context.verify_mode = ssl.CERT_NONE
+                        with context.wrap_socket(raw):
+                            return
+                except OSError:
+                    await asyncio.sleep(0.01)
+
+
+async def test_password_is_never_in_the_representation() -> None:
+    config = BrokerConfig(username="me", password=SecretStr("tr0ub4dor"))
+    assert "tr0ub4dor" not in repr(config) + str(Link.connect(config, "one").__dict__)
+
+
+async def test_aiomqtt_still_has_the_one_private_name_we_use() -> None:
+    """`Link` takes paho's client from aiomqtt, and aiomqtt's CONNACK callback from paho's client."""
+    client = aiomqtt.Client("127.0.0.1", free_port(), identifier="contract")
+    assert isinstance(client._client, paho.Client)
+    assert client._client.on_connect == client._on_connect
+    assert list(inspect.signature(client._client.on_connect).parameters) == [
+        "client",
+        "userdata",
+        "flags",
+        "reason_code",
+        "properties",
+    ]
+
+
+def test_paho_acknowledges_through_the_info_it_returned() -> None:
+    """`Link` asks `is_published` of the info of each QoS 1 message, and `want_write` for what is not yet sent."""
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    client.max_inflight_messages_set(0)
+    info = client.publish("a", b"", 1)
+    assert info.rc == paho.MQTT_ERR_NO_CONN
+    assert not client.want_write()
+
+
+def test_struct_of_packet_identifiers_leaves_room() -> None:
+    assert struct.pack(">H", mqtt.PACKET_IDENTIFIERS)
