@@ -32,9 +32,10 @@ class BridgeError(Exception):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """'did you mean "x"?' for the nearest known word, or "" where none is near."""
-    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f'did you mean "{near[0]}"?' if near else ""
+    """'did you mean "x"?' for the nearest known word whatever its case, or "" where none is near."""
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    near = get_close_matches(word[:100].casefold(), list(by_folded), n=1, cutoff=0.6)
+    return f'did you mean "{by_folded[near[0]]}"?' if near else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ def _read(path: Path) -> str:
 
 def _address(path: Path) -> str:
     if not path.exists():
-        return DEFAULT_URL
+        raise Unreachable(f"the bridge of {path.parent} does not run; start it with: plantbridge run")
     try:
         return str(json.loads(_read(path))["url"])
     except (ValueError, KeyError, TypeError):

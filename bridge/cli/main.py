@@ -6,7 +6,6 @@ Exit codes: 0 done; 1 it could not be done; 2 the command line or the configurat
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ import click
 
 from bridge import __version__
 from bridge.cli.examples import examples
-from bridge.errors import BridgeError, ConfigError
+from bridge.errors import BridgeError, ConfigError, did_you_mean
 
 VERBS = {
     "demo": "Start a simulated plant with all faces and say where to look.",
@@ -52,9 +51,8 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The verb; one that does not exist is answered with the nearest."""
         if args and args[0] not in VERBS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], VERBS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            ctx.fail(f"there is no verb {args[0]!r}{hint}")
+            hint = did_you_mean(args[0], VERBS)
+            ctx.fail(f'there is no verb "{args[0]}"' + (f"; {hint}" if hint else ""))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

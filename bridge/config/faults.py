@@ -6,16 +6,15 @@ A value is shown as it is written in the file, so that nothing from the environm
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from bridge.config.keypath import KeyPath, quoted
 from bridge.config.shapes import Branch, Place, Shape, either, one_of
-from bridge.errors import Fault
+from bridge.errors import Fault, did_you_mean
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -85,13 +84,6 @@ def faults_of(error: ValidationError, model: type[BaseModel], document: Document
     found = [_Found(entry, shape.locate(entry["loc"], data)) for entry in details]
     faults = [_moved(entry, document, prefix) for entry in _settled(found)]
     return sorted(dict.fromkeys(faults), key=lambda fault: (fault.line, fault.column))
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`did you mean "port"?`, or "" when nothing known is near."""
-    by_folded = {candidate.casefold(): candidate for candidate in known}
-    near = difflib.get_close_matches(word[:100].casefold(), list(by_folded), n=1, cutoff=0.6)
-    return f"did you mean {quoted(by_folded[near[0]])}?" if near else ""
 
 
 def shown(value: Any, path: KeyPath = ()) -> str:

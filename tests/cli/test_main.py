@@ -81,7 +81,7 @@ def test_overview_imports_no_verb() -> None:
 
 def test_wrong_verb_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert outcome("whatch") == 2
-    assert "there is no verb 'whatch'; did you mean 'watch'?" in capsys.readouterr().err
+    assert 'there is no verb "whatch"; did you mean "watch"?' in capsys.readouterr().err
 
 
 def test_configuration_faults_are_one_line_each_and_exit_2(

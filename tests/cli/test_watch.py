@@ -139,6 +139,12 @@ async def test_what_is_missing_is_named(told: Told, arguments: list[str], code: 
     assert (result, words in err) == (code, True)
 
 
+async def test_state_directory_of_a_bridge_that_stopped_is_said_so(tmp_path: Path, told: Told) -> None:
+    (tmp_path / "admin.token").write_text("x")
+    code, _, err = await told("--state-dir", tmp_path, "--once")
+    assert (code, f"the bridge of {tmp_path} does not run" in err) == (1, True)
+
+
 async def test_damaged_state_directory_is_named(tmp_path: Path, told: Told) -> None:
     (tmp_path / "admin.token").write_text("x")
     (tmp_path / "admin.json").write_text("{")
