@@ -38,7 +38,7 @@ class Document:
     def fault(self, path: KeyPath, problem: str, expected: str = "", hint: str = "", *, at_key: bool = False) -> Fault:
         """A fault at a key path: at the value there, at its key, or at the nearest place above that exists."""
         line, column = self.position(path, at_key=at_key)
-        texts = (self._without_secrets(text) for text in (problem, expected, hint))
+        texts = (_one_line(self._without_secrets(text)) for text in (problem, expected, hint))
         return Fault(self.file, line, column, dotted(path), *texts)
 
     def position(self, path: KeyPath, *, at_key: bool = False) -> tuple[int, int]:
@@ -113,6 +113,11 @@ def validate(document: Document, model: type[ModelType], data: Any = None, prefi
         return model.model_validate(document.data if data is None and not prefix else data)
     except ValidationError as error:
         raise ConfigError(faults_of(error, model, document, prefix)) from None
+
+
+def _one_line(text: str) -> str:
+    """Whatever a person wrote into the file must not write to the person's terminal."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def _refused(file: str, problem: str, expected: str = "") -> ConfigError:

@@ -125,6 +125,11 @@ def test_fault_is_at_value_key_or_nearest_known_place() -> None:
     )
 
 
+def test_fault_is_one_line_whatever_it_quotes() -> None:
+    fault = parse_document("a: 1", "f.yaml").fault(("a",), "is a\nb", hint="\x1b[31m")
+    assert str(fault) == "f.yaml:1:4: a: is a b;  [31m"
+
+
 def test_every_structural_fault_is_told_at_once() -> None:
     text = "a: 1\na: 2\n1: 3\nx: !foo 3\ny: *q\nz: 1e999\nw: 99999999999999999999\nv: .nan\nu: !!int x"
     assert refusal(text) == [
