@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -84,11 +84,15 @@ class MappingLibrary:
                 self._resolved[name] = self._validated(name, document)
             except ConfigError as error:
                 self.faults.extend(error.faults)
-        for name in list(self._resolved):
+        extended = {document.data.get("extends") for document in self._documents.values()}
+        for name, file in list(self._resolved.items()):
+            if file.abstract and name in extended:
+                continue  # may be incomplete; it is compiled as part of those that extend it
             before = len(self.faults)
             self.compiled(name)
             if len(self.faults) > before:
                 del self._resolved[name]
+        self.faults[:] = dict.fromkeys(self.faults)  # a fault of a base shows in all that extend it
 
     def _validated(self, name: str, document: Document) -> MappingFile:
         if not isinstance(document.data, dict) or "extends" not in document.data:
@@ -97,8 +101,16 @@ class MappingLibrary:
         try:
             return validate(document, MappingFile, merged)
         except ConfigError as error:
-            own = [fault for fault in error.faults if fault.line]
-            raise ConfigError(own or error.faults) from None
+            told = self._told_of(str(document.data["extends"]))
+            raise ConfigError([one for one in error.faults if (one.key_path, one.problem) not in told]) from None
+
+    def _told_of(self, base: str) -> set[tuple[str, str]]:
+        """What is told of the base in its own file, and so need not be told of those that extend it."""
+        try:
+            self._validated(base, self._documents[base])
+        except ConfigError as error:
+            return {(fault.key_path, fault.problem) for fault in error.faults}
+        return set()
 
     def _merged(self, name: str, below: tuple[str, ...]) -> dict[str, Any]:
         document = self._documents[name]
@@ -153,6 +165,18 @@ class MappingLibrary:
         return document
 
     @property
+    def fingerprint(self) -> tuple[MappingFile, ...]:
+        """Equal for two libraries that say the same."""
+        return tuple(self._resolved[name] for name in sorted(self._resolved))
+
+    def adopt(self, before: MappingLibrary) -> None:
+        """Keep what `before` compiled from files that say the same, so that machines need not be made anew."""
+        for key, compiled in before._compiled.items():
+            name = key[0]
+            if name in self._resolved and self._resolved[name] == before._resolved.get(name):
+                self._compiled[key] = compiled
+
+    @property
     def files(self) -> list[Path]:
         """The files it was read from."""
         return [Path(document.file) for document in self._documents.values()]
@@ -169,9 +193,13 @@ class MappingLibrary:
 
         return any(fits(mapping) for mapping in self._all())
 
-    def examples(self) -> int:
-        """How many examples there are."""
-        return sum(len(file.examples) for file in self._resolved.values())
+    def examples(self, files: Collection[str] | None = None) -> int:
+        """How many examples there are, in all files or in these."""
+        return sum(
+            len(mapping.examples)
+            for name, mapping in self._resolved.items()
+            if files is None or self._documents[name].file in files
+        )
 
     def choose(self, identity: Mapping[str, str | int]) -> CompiledMapping | None:
         """The mapping for a machine with this identity: of those that match, the one that asks most."""

@@ -1,0 +1,96 @@
+"""`plantbridge run`: the bridge of a site, in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bridge.cli.examples import examples
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bridge.config.site import Site
+    from bridge.runtime.bridge import Bridge
+
+
+@click.command(
+    epilog=examples(
+        "plantbridge run bridge.yaml",
+        "plantbridge run bridge.yaml --simulate      # every source replaced by its simulator, same ids",
+        "plantbridge run /etc/plantbridge --log-level debug",
+    )
+)
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--simulate", is_flag=True, help="Replace every source by its simulator: acceptance before the machine.")
+@click.option("--state-dir", type=click.Path(path_type=Path), help="Keep state here instead of bridge.state_directory.")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+def command(paths: tuple[Path, ...], simulate: bool, state_dir: Path | None, log_level: str) -> None:
+    """Run the bridge described by PATHS: one bridge.yaml, several files, or a folder.
+
+    Changed files are taken over while it runs (also on SIGHUP); a bad one changes nothing and says why.
+    A bad configuration at start keeps the status page up, with the faults on it, and nothing else.
+    """
+    from bridge.runtime.logging import set_up_logging
+
+    set_up_logging(log_level)
+    asyncio.run(_run(list(paths), simulate, state_dir))
+
+
+async def _run(paths: list[Path], simulate: bool, state_dir: Path | None) -> None:
+    from bridge.config.site import load_site
+    from bridge.runtime.site_changes import with_state_directory
+
+    def load() -> Site:
+        site = load_site(paths)
+        return with_state_directory(site, state_dir) if state_dir else site
+
+    async with AsyncExitStack() as stack:
+        site = load()
+        if simulate:
+            from bridge.sim.site import simulated
+
+            site = await stack.enter_async_context(simulated(site))
+            click.echo(f"Simulated: {', '.join(site.file.sources) or 'no source'}", err=True)
+        await serve(site, None if simulate else load)
+
+
+async def serve(
+    site: Site, load: Callable[[], Site] | None, started: Callable[[Bridge], Awaitable[None]] | None = None
+) -> None:
+    """Run a site until SIGINT or SIGTERM; `started` is called once it listens."""
+    from bridge.runtime.bridge import Bridge
+    from bridge.runtime.reload import FileWatch
+    from bridge.transport.clock import SystemClock
+
+    bridge = Bridge(site, SystemClock(), load)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, bridge.stop)
+    try:
+        async with asyncio.TaskGroup() as group:
+            helpers = []
+            if load is not None:
+                watch = FileWatch(bridge)
+                loop.add_signal_handler(signal.SIGHUP, watch.ask)
+                helpers.append(group.create_task(watch.run(), name="file watch"))
+            if started is not None:
+                helpers.append(group.create_task(_when_listening(bridge, started), name="started"))
+            await bridge.run()
+            for helper in helpers:
+                helper.cancel()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+async def _when_listening(bridge: Bridge, started: Callable[[Bridge], Awaitable[None]]) -> None:
+    await bridge.listening.wait()
+    await started(bridge)

@@ -1,0 +1,73 @@
+"""`check`: every fault in configurations and mappings, without a network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bridge.config.documents import read_document
+from bridge.config.library import MappingLibrary, shipped_folder, yaml_files
+from bridge.config.merge import read_sheaf
+from bridge.config.site import Site, load_sheaf
+from bridge.errors import ConfigError, Fault
+
+
+@dataclass(slots=True)
+class Checked:
+    """What was looked at, and what is wrong with it."""
+
+    faults: list[Fault] = field(default_factory=list)
+    sites: list[Site] = field(default_factory=list)
+    mappings: int = 0
+    examples: int = 0
+
+
+def check_paths(paths: Sequence[Path], environment: Mapping[str, str] | None = None) -> Checked:
+    """Check sites and mappings. A folder is one site, or a folder of mappings, by what its files hold."""
+    checked = Checked()
+    for path in paths:
+        files = yaml_files(path)
+        if not files:
+            checked.faults.append(Fault(str(path), 0, 0, "", "no YAML file is here", "bridge.yaml, or mapping files"))
+            continue
+        mappings = [file for file in files if _is_mapping(file)]
+        _check_mappings(checked, mappings)
+        site_files = [file for file in files if file not in mappings]
+        if site_files:
+            folder = path if path.is_dir() else path.parent
+            _check_site(checked, site_files, folder, os.environ if environment is None else environment)
+    checked.faults = list(dict.fromkeys(checked.faults))
+    return checked
+
+
+def _is_mapping(file: Path) -> bool:
+    try:
+        data = read_document(file).data
+    except ConfigError:
+        return False
+    return isinstance(data, dict) and "mapping" in data and "bridge" not in data
+
+
+def _check_mappings(checked: Checked, files: Sequence[Path]) -> None:
+    if not files:
+        return
+    library = MappingLibrary()
+    for file in yaml_files(shipped_folder("mappings")):  # so that `extends` finds what is shipped
+        library.add(file)
+    library.faults.clear()
+    for file in files:
+        library.add(file)
+    library.resolve()
+    names = {str(file) for file in files}
+    checked.faults.extend(fault for fault in library.faults if fault.file in names)
+    checked.mappings += len(files)
+    checked.examples += library.examples(names)
+
+
+def _check_site(checked: Checked, files: list[Path], folder: Path, environment: Mapping[str, str]) -> None:
+    try:
+        checked.sites.append(load_sheaf(read_sheaf(files, environment), folder, tuple(files)))
+    except ConfigError as error:
+        checked.faults.extend(error.faults)

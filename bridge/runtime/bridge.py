@@ -1,0 +1,299 @@
+"""The bridge: everything put together, started, kept in step with its files, and stopped in order.
+
+state directory locked, log open
+  TaskGroup: status · opcua · sparkplug · uns · housekeeping · sources
+stop: sources first (they drain what is in flight), then the faces say goodbye, then the rest
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import logging
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from bridge import __version__
+from bridge.errors import BridgeError, ConfigError
+from bridge.hub.log import EventLogStore
+from bridge.hub.slots import Slots
+from bridge.hub.table import Table
+from bridge.runtime.broker import EmbeddedBroker
+from bridge.runtime.desk import closed_desk
+from bridge.runtime.faces import identity, plant_faces, plant_faults, status_face
+from bridge.runtime.inventory import InventoryStore
+from bridge.runtime.offline import OfflinePlant
+from bridge.runtime.operations import BridgeOperations
+from bridge.runtime.plant_keeper import PlantKeeper
+from bridge.runtime.sources import make_source
+from bridge.runtime.state_directory import StateDirectory
+from bridge.runtime.supervisor import SourceRunner
+from bridge.runtime.watchdog import LoopWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.config.site import Site
+    from bridge.model.plant import Plant
+    from bridge.ports import Clock, Northbound
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 0.25
+"""How often freshness is judged."""
+
+GOODBYE_S = 10.0
+"""How long a face may take to say goodbye, and a source to drain."""
+
+SETTLE_S = 3.0
+"""After this the start is over: what lives then lives long, and the collector need not look at it again."""
+
+
+class Bridge:
+    """One running site. `load` reads the site again for a reload; None: it cannot be reloaded."""
+
+    def __init__(self, site: Site, clock: Clock, load: Callable[[], Site] | None = None) -> None:
+        self.site = site
+        self.clock = clock
+        self.state = StateDirectory(site.state_directory)
+        self.started = clock.now()
+        self.refused: list[str] = []
+        self.is_crippled = False
+        self.faces: dict[str, Northbound] = {}
+        self.running_faces: set[str] = set()
+        self.runners: dict[str, SourceRunner] = {}
+        self.listening = asyncio.Event()
+        self._load = load
+        self._stopping = asyncio.Event()
+        self._loop_watch = LoopWatch()
+        self._face_tasks: dict[str, asyncio.Task[None]] = {}
+        self._source_tasks: dict[str, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup
+        self.log: EventLogStore
+        self.keeper: PlantKeeper
+        self.table: Table
+        self.admin_url = ""
+
+    @property
+    def configuration(self) -> str:
+        """Hash of the configuration that runs; secrets are masked before they are hashed."""
+        return hashlib.sha256(self.site.file.model_dump_json().encode()).hexdigest()[:12]
+
+    def stop(self) -> None:
+        """Ask the bridge to stop; `run` returns when everything has said goodbye."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Serve until `stop`. Raises AddressTaken, StateDirectoryBusy, or what a fault in the house raised."""
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self.state.locked())
+            limits = self.site.file.limits
+            self.log = await stack.enter_async_context(
+                EventLogStore(self.state.path / "log.db", self.clock, max_rows=limits.log_rows)
+            )
+            if self.site.file.broker.enabled:
+                await stack.enter_async_context(EmbeddedBroker(self.site.file.broker))
+            self._build()
+            try:
+                await self._serve()
+            except BaseExceptionGroup as group:
+                raise _told(group) from None
+            finally:
+                self.state.withdraw()
+
+    def _build(self) -> None:
+        limits = self.site.file.limits
+        inventory = InventoryStore(self.state.path / "inventory.json", limits.discovered_machines)
+        inventory.load()
+        self.keeper = PlantKeeper(self.site, inventory, Slots(limits.tags), self.clock, self.log.append)
+        self.keeper.heard = self._heard
+        plant = self.keeper.first_plant()
+        self.table = Table(plant, self.clock, self.log)
+        self.keeper.attach(self.table)
+        self.keeper.say("Version", __version__)
+        self.keeper.say("Started", self.started)
+        self._say_configuration()
+        self.faces = plant_faces(self.site, self.clock, self.state.path)
+        faults = plant_faults(self.faces.values(), plant)
+        for fault in faults:
+            logger.error("%s", fault)
+
+    def _say_configuration(self) -> None:
+        self.keeper.say("Configuration", self.configuration)
+        self.keeper.say("ConfigurationFaults", len(self.refused))
+
+    def _heard(self, source: str) -> None:
+        runner = self.runners.get(source)
+        if runner is not None:
+            runner.heard()
+
+    async def _serve(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            status = status_face(self.site, self.clock, self.state.admin_token())
+            status_task = self._start_face(status)
+            house = [
+                group.create_task(self._tick(), name="housekeeping"),
+                group.create_task(self._loop_watch.run(), name="loop watch"),
+                group.create_task(self._settle(), name="settle"),
+            ]
+            self.admin_url = await status.listening()
+            self.state.announce(self.admin_url)
+            for name, face in self.faces.items():
+                self._face_tasks[name] = self._start_face(face)
+            for name in self.site.file.sources:
+                self._start_source(name)
+            self.listening.set()
+            await self._stopping.wait()
+            logger.info("Stopping")
+            await _end(self._source_tasks.values())
+            await _end(self._face_tasks.values())
+            await _end([status_task, *house])
+
+    def _start_face(self, face: Northbound) -> asyncio.Task[None]:
+        return self._group.create_task(self._run_face(face), name=f"face {face.name}")
+
+    async def _run_face(self, face: Northbound) -> None:
+        self.running_faces.add(face.name)
+        try:
+            await face.run(self.table, closed_desk(self.clock), BridgeOperations(self))
+        finally:
+            self.running_faces.discard(face.name)
+
+    def _start_source(self, name: str) -> None:
+        runner = SourceRunner(make_source(name, self.site.file.sources[name], self.clock), self.keeper, self.clock)
+        self.runners[name] = runner
+        self._source_tasks[name] = self._group.create_task(runner.run(), name=f"source {name}")
+
+    async def _stop_source(self, name: str) -> None:
+        await _end([self._source_tasks.pop(name)])
+        del self.runners[name]
+
+    async def _tick(self) -> None:
+        while True:
+            await self.clock.sleep(TICK_S)
+            self.keeper.tick()
+
+    async def _settle(self) -> None:
+        """Once everything stands, the collector need not walk it again: full collections stall for 100s of ms."""
+        await asyncio.sleep(SETTLE_S)
+        gc.collect()
+        gc.freeze()
+        self._loop_watch.reset()
+
+    # -- reload -------------------------------------------------------------------------------------------------------
+
+    async def reload(self) -> list[str]:
+        """Read the files again and take what they say. A bad one changes nothing; its faults are returned and shown."""
+        if self._load is None:
+            return ["this bridge was not started from files"]
+        try:
+            site = await asyncio.to_thread(self._load)
+            faults = self._faults_of(site)
+        except ConfigError as error:
+            faults = [str(fault) for fault in error.faults]
+        self.refused = faults
+        self.keeper.say("ConfigurationFaults", len(faults))
+        if faults:
+            logger.error("The changed configuration is refused (%d faults); the old one keeps running", len(faults))
+            for fault in faults[:20]:
+                logger.error("%s", fault)
+            self.keeper.event("ConfigurationRefused", f"{len(faults)} faults; first: {faults[0]}", severity=500)
+            return faults
+        await self._apply(site)
+        return []
+
+    def _faults_of(self, site: Site) -> list[str]:
+        offline = OfflinePlant(site, with_inventory=True)
+        faults = offline.faults() + retyped(self.table.plant, offline.plant)
+        if site.state_directory != self.site.state_directory:
+            faults.append("bridge.state_directory cannot change while the bridge runs: restart it")
+        if site.file.broker != self.site.file.broker or site.file.northbound.status != self.site.file.northbound.status:
+            faults.append("broker and northbound.status cannot change while the bridge runs: restart it")
+        return faults
+
+    async def _apply(self, site: Site) -> None:
+        site.library.adopt(self.site.library)
+        before, self.site = self.site, site
+        if site.file == before.file and site.library.fingerprint == before.library.fingerprint:
+            return
+        self.keeper.site = site
+        sources = {*before.file.sources, *site.file.sources}
+        changed = {n for n in sources if before.file.sources.get(n) != site.file.sources.get(n)}
+        for name in changed & set(self._source_tasks):
+            await self._stop_source(name)
+        await self._exchange_faces(before, site)
+        self.keeper.rebuild()
+        for name in changed & set(site.file.sources):
+            self._start_source(name)
+        self._say_configuration()
+        logger.info("The changed configuration is in force (%s)", self.configuration)
+        self.keeper.event("ConfigurationChanged", f"Configuration {self.configuration} is in force", severity=100)
+
+    async def _exchange_faces(self, before: Site, site: Site) -> None:
+        fresh = plant_faces(site, self.clock, self.state.path)
+        for name in {*fresh, *self.faces}:
+            if identity(before, name) == identity(site, name):
+                continue
+            if name in self._face_tasks:
+                await _end([self._face_tasks.pop(name)])
+                del self.faces[name]
+            if name in fresh:
+                self.faces[name] = fresh[name]
+                self._face_tasks[name] = self._start_face(fresh[name])
+
+    def metrics(self) -> dict[str, float]:
+        """Counters and gauges of the house."""
+        return {
+            "table_updates_total": float(self.table.updates_total),
+            "plant_machines": float(len(self.table.plant.machines)),
+            "plant_tags": float(len(self.table.values())),
+            "inventory_refused_total": float(self.keeper.inventory.refused_total),
+            "event_loop_longest_stall_seconds": self._loop_watch.longest_s,
+            **{f"log_{name}" if not name.startswith("log") else name: v for name, v in self.log.metrics().items()},
+        }
+
+
+def retyped(before: Plant, after: Plant) -> list[str]:
+    """Tags that would get another data type or another enum numbering: a tag keeps both for ever."""
+    faults = []
+    for machine in after.everything():
+        older = before.bridge if machine.id == before.bridge.id else before.machines.get(machine.id)
+        for tag in machine.tags if older else ():
+            old = older.tag(tag.name) if older else None
+            if old is None:
+                continue
+            was, now = old.definition, tag.definition
+            if was.data_type is not now.data_type:
+                faults.append(
+                    f"{tag.id} would change from {was.data_type.value} to {now.data_type.value}: give it a new name"
+                )
+            elif any((now.enumeration or {}).get(text) != number for text, number in (was.enumeration or {}).items()):
+                faults.append(f"{tag.id} would renumber its enum: only add to it")
+    return faults
+
+
+async def _end(tasks: object) -> None:
+    """Cancel tasks and wait until they are over."""
+    listed: list[asyncio.Task[None]] = list(tasks)  # type: ignore[call-overload]
+    for task in listed:
+        task.cancel()
+    if listed:
+        _, late = await asyncio.wait(listed, timeout=GOODBYE_S)
+        for task in late:
+            logger.warning("%s did not end within %.0f s", task.get_name(), GOODBYE_S)
+
+
+def _told(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error of ours a person can act on, else the whole group."""
+    leaves: list[BaseException] = []
+    pending: list[BaseException] = [group]
+    while pending:
+        error = pending.pop()
+        if isinstance(error, BaseExceptionGroup):
+            pending.extend(error.exceptions)
+        else:
+            leaves.append(error)
+    own = [error for error in leaves if isinstance(error, BridgeError)]
+    return own[0] if own and len(own) == len(leaves) else group

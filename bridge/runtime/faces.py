@@ -1,0 +1,66 @@
+"""The faces of a site, and what of a plant they cannot carry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge.northbound.opcua.server import OpcuaServer
+from bridge.northbound.sparkplug.node import SparkplugNode
+from bridge.northbound.status.server import StatusServer
+from bridge.northbound.uns.publisher import UnsPublisher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from pydantic import SecretStr
+
+    from bridge.config.site import Site
+    from bridge.model.plant import Plant
+    from bridge.ports import Clock, Northbound
+
+
+def opcua_face(site: Site, clock: Clock, state_directory: Path) -> OpcuaServer:
+    """The OPC UA server of a site."""
+    return OpcuaServer(site.file.northbound.opcua, clock, state_directory, bridge_name=site.file.bridge.name)
+
+
+def sparkplug_face(site: Site, clock: Clock, state_directory: Path) -> SparkplugNode:
+    """The Sparkplug edge node of a site."""
+    own = site.file.bridge
+    return SparkplugNode(site.file.northbound.sparkplug, clock, state_directory, own.enterprise, own.site, own.name)
+
+
+def uns_face(site: Site, clock: Clock) -> UnsPublisher:
+    """The Unified Namespace publisher of a site."""
+    own = site.file.bridge
+    return UnsPublisher(site.file.northbound.uns, clock, own.enterprise, own.site, own.name)
+
+
+def plant_faces(site: Site, clock: Clock, state_directory: Path) -> dict[str, Northbound]:
+    """The faces that show the plant, those that are enabled."""
+    chosen = site.file.northbound
+    faces: dict[str, Northbound] = {}
+    if chosen.opcua.enabled:
+        faces["opcua"] = opcua_face(site, clock, state_directory)
+    if chosen.sparkplug.enabled:
+        faces["sparkplug"] = sparkplug_face(site, clock, state_directory)
+    if chosen.uns.enabled:
+        faces["uns"] = uns_face(site, clock)
+    return faces
+
+
+def status_face(site: Site, clock: Clock, token: SecretStr) -> StatusServer:
+    """Health, metrics and the admin API."""
+    return StatusServer(site.file.northbound.status, token, clock)
+
+
+def plant_faults(faces: Iterable[Northbound], plant: Plant) -> list[str]:
+    """What of this plant some face cannot carry: colliding topics, characters a protocol forbids."""
+    return [f"{face.name}: {fault}" for face in faces for fault in face.faults(plant)]
+
+
+def identity(site: Site, face: str) -> object:
+    """What a face is made from: it must be made anew when this changes."""
+    own = site.file.bridge
+    return getattr(site.file.northbound, face), own.name, own.enterprise, own.site

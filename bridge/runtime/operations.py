@@ -1,0 +1,93 @@
+"""Operations: what the admin API shows and does, in one place (see `bridge.ports.Operations`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge import __version__
+from bridge.model.connection import ConnectionState
+from bridge.ports import FaceHealth, Health, SourceHealth
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bridge.model.event import Event
+    from bridge.model.tag import Tag
+    from bridge.runtime.bridge import Bridge
+
+
+class BridgeOperations:
+    """A running bridge's operations."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    def health(self) -> Health:
+        """The bridge's state now."""
+        bridge = self._bridge
+        sources = tuple(self._source(name) for name in bridge.runners)
+        why = [f"{source.name}: {source.reason or source.state}" for source in sources if source.state != "Connected"]
+        why += [f"{name}: not running" for name in bridge.faces if name not in bridge.running_faces]
+        why += [f"configuration: {fault}" for fault in bridge.refused] if bridge.is_crippled else []
+        return Health(
+            live=True,
+            ready=not why,
+            why_not_ready=tuple(why),
+            version=__version__,
+            started=bridge.started,
+            configuration=bridge.configuration,
+            sources=sources,
+            faces=tuple(FaceHealth(name, name in bridge.running_faces) for name in bridge.faces),
+            refused=tuple(bridge.refused),
+            metrics=bridge.metrics(),
+        )
+
+    def _source(self, name: str) -> SourceHealth:
+        runner = self._bridge.runners[name]
+        status = runner.status
+        next_try = None if status.next_try_at is None else max(0.0, status.next_try_at - self._bridge.clock.monotonic())
+        return SourceHealth(
+            name,
+            self._bridge.site.file.sources[name].type,
+            status.state.name,
+            status.reason,
+            status.since or self._bridge.started,
+            status.advice,
+            status.last_update,
+            status.reconnects,
+            next_try if status.state is not ConnectionState.Connected else None,
+        )
+
+    def addresses(self, tag: Tag) -> Mapping[str, str]:
+        """Where the tag is on each face."""
+        return {name: face.address(tag) for name, face in self._bridge.faces.items()}
+
+    async def events(self, limit: int) -> Sequence[Event]:
+        """The newest events, newest first."""
+        return await self._bridge.log.newest(limit)
+
+    async def reload(self) -> Sequence[str]:
+        """Read the configuration again; the faults that kept it from being taken."""
+        return await self._bridge.reload()
+
+    def explain(self, tag: Tag) -> Mapping[str, Any]:
+        """Where a value comes from and why it is as it is."""
+        state = self._bridge.keeper.states().get(tag.machine)
+        if state is None:
+            return {"owner": "the bridge itself"}
+        for part in state.parts:
+            for spec in part.projection.mapping.tags if part.projection else ():
+                if tag.definition in (spec.definition, spec.text, *(alarm for alarm, _ in spec.alarms)):
+                    return {
+                        "owner": tag.definition.owner.value,
+                        "part": part.part.name,
+                        "source": part.part.source,
+                        "source_machine": part.part.source_machine,
+                        "mapping": part.part.mapping,
+                        "from": [str(path) for _, path in spec.sources],
+                        "channel": spec.channel,
+                        "connection": part.state.name,
+                        "reason": part.reason,
+                        "advice": part.advice,
+                    }
+        return {"owner": tag.definition.owner.value}
