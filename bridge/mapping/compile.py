@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from bridge.errors import did_you_mean
 from bridge.mapping.actions import placeholders
+from bridge.mapping.conditions import paths
 from bridge.mapping.expand import Binding, bindings, fill, fill_text
 from bridge.mapping.expression import compile_expression
 from bridge.mapping.schema import (
@@ -250,9 +251,14 @@ class _Compiler:
             else [("v", text) for text in _as_list(rule.source)]
         )
         parsed = [(name, self._path(text, (*key_path, "from"))) for name, text in pairs]
-        if not parsed or any(path is None for _, path in parsed):
+        known = tuple((name, path) for name, path in parsed if path is not None)
+        if not parsed or len(known) < len(parsed):
             return None
-        return tuple((name, path) for name, path in parsed if path is not None)
+        if not isinstance(rule.source, dict) and len({path.channel for _, path in known}) > 1:
+            expected = "alternatives of one channel: freshness belongs to the channel"
+            self.report((*key_path, "from"), "its alternatives come from different channels", expected, "")
+            return None
+        return known
 
     def _path(self, text: str, key_path: KeyPath) -> Path | None:
         try:
@@ -306,6 +312,7 @@ class _Compiler:
             if ladder != sorted(ladder) or not ladder:
                 self.report((*key_path, "limits"), "not in order", "low_low <= low <= high <= high_high", "")
         self._check_expression(rule, key_path)
+        self._check_interval(rule, key_path)
         for key in ("bad_when", "uncertain_when"):
             for when in _as_list(getattr(rule, key)):
                 self._check_when(when, (*key_path, key))
@@ -321,16 +328,31 @@ class _Compiler:
         if rule.expr is None:
             return
         names = frozenset(rule.source) if isinstance(rule.source, dict) else frozenset({"v"})
+        self._check_cel(rule.expr, names, (*key_path, "expr"))
+
+    def _check_cel(self, text: str, names: frozenset[str], key_path: KeyPath) -> None:
         try:
-            compile_expression(rule.expr, names)
+            compile_expression(text, names)
         except ValueError as error:
-            self.report((*key_path, "expr"), str(error), "a CEL expression such as v * 2.0", "")
+            self.report(key_path, str(error), "a CEL expression such as v * 2.0", "")
+
+    def _check_interval(self, rule: TagRule, key_path: KeyPath) -> None:
+        first = next(iter(_as_list(rule.source)), "")
+        channel = self.file.channels.get(str(first).partition(".")[0])
+        if rule.min_interval is not None and channel is not None and channel.on_change:
+            problem = "would swallow the last change: this channel speaks on change only"
+            self.report((*key_path, "min_interval"), problem, "min_interval on a periodic channel", "")
 
     def _check_when(self, when: WhenRule, key_path: KeyPath) -> None:
         for inner in when.all or ():
+            for key, given in (("for", inner.lasting), ("status", inner.status), ("reason", inner.reason)):
+                if given is not None:
+                    self.report((*key_path, "all"), f"{key} is said inside all", f"{key} beside all", "")
             self._check_when(inner, key_path)
-        if when.path is not None:
-            self._path(when.path, (*key_path, "path"))
+        for path in paths(when):
+            self._path(path, (*key_path, "path" if when.path is not None else "from"))
+        if when.expr is not None:
+            self._check_cel(when.expr, frozenset(when.source or {}), (*key_path, "expr"))
 
     def _check_write(self, rule: TagRule, write: WriteRule, key_path: KeyPath) -> None:
         here = (*key_path, "write")
@@ -339,6 +361,10 @@ class _Compiler:
             self.report((*here, "send"), f"${sorted(asked - {'value'})[0]} stands for nothing", "$value", "")
         if "value" not in asked:
             self.report((*here, "send"), "the new value is not sent", "$value somewhere in it", "")
+        for key in ("scale", "offset", "map", "expr"):
+            if getattr(rule, key) is not None:
+                problem = "is written as it is sent, but read through this"
+                self.report((*key_path, key), problem, "a set point in the vendor's own unit and words", "")
         texts = rule.enum or {}
         for key, words in (("hazard", write.hazard if isinstance(write.hazard, dict) else {}), ("safe", write.safe)):
             for word in words:
@@ -463,25 +489,28 @@ class _Compiler:
         for spec in self.specs.values():
             if spec.rule.write:
                 here = (*spec.key_path, "write")
-                self._check_confirm(spec.rule.write.confirm, (*here, "confirm"))
+                self._check_confirm(spec.rule.write.confirm, {"value"}, (*here, "confirm"))
                 self._check_tags(spec.rule.write.requires, (*here, "requires"))
         for command in commands:
-            self._check_confirm(command.rule.confirm, (*command.key_path, "confirm"))
+            self._check_confirm(command.rule.confirm, set(command.rule.args), (*command.key_path, "confirm"))
             self._check_tags(command.rule.requires, (*command.key_path, "requires"))
 
-    def _check_confirm(self, confirm: Any, key_path: KeyPath) -> None:
+    def _check_confirm(self, confirm: Any, given: set[str], key_path: KeyPath) -> None:
         for alternative in confirm_alternatives(confirm):
+            for name in sorted(set(placeholders(alternative)) - given):
+                self.report(key_path, f"${name} stands for nothing", ", ".join(f"${word}" for word in given), "")
             self._check_tags(alternative, key_path)
 
-    def _check_tags(self, names: Mapping[str, Any], key_path: KeyPath) -> None:
-        for name in names:
-            if name not in self.specs:
-                self.report(
-                    key_path,
-                    f"there is no tag {name}",
-                    "the name of a tag of this mapping",
-                    did_you_mean(name, self.specs),
-                )
+    def _check_tags(self, wanted: Mapping[str, Any], key_path: KeyPath) -> None:
+        """The tags exist, and those that are enums have these texts."""
+        for name, value in wanted.items():
+            spec = self.specs.get(name)
+            if spec is None:
+                problem, expected = f"there is no tag {name}", "the name of a tag of this mapping"
+                self.report(key_path, problem, expected, did_you_mean(name, self.specs))
+            elif spec.rule.enum and value not in spec.rule.enum and not list(placeholders(value)):
+                hint = did_you_mean(str(value), spec.rule.enum)
+                self.report(key_path, f"{value!r} is no text of {name}", ", ".join(spec.rule.enum), hint)
 
     def _check_item_state(self) -> None:
         rule = self.file.item_state

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from bridge.mapping.expression import compile_expression
 from bridge.mapping.schema import WhenRule
-from bridge.mapping.select import MISSING, Getter, getter, parse_path
+from bridge.mapping.select import MISSING, getter, parse_path
 
 Payloads = Mapping[str, Any]
 """The last payload of each channel."""
 
 Test = Callable[[Any], bool]
+"""A comparison of one raw value."""
+
+Leaf = Callable[[Payloads], bool]
+"""One thing that has to hold."""
 
 
 class When:
@@ -21,28 +27,65 @@ class When:
         self._lasting = rule.lasting or 0.0
         self._since: float | None = None
         self._leaves = [_leaf(leaf) for leaf in _leaves(rule)]
-        self.channels = frozenset(channel for channel, _, _ in self._leaves)
+        self.channels = frozenset(parse_path(path).channel for leaf in _leaves(rule) for path in paths(leaf))
         self.reason = rule.reason or " and ".join(_spoken(leaf) for leaf in _leaves(rule))
         self.status = rule.status
 
     def holds(self, payloads: Payloads, at: float) -> bool:
         """It holds, and has for as long as it must. `at` is a time in seconds."""
-        if not all(test(get(payloads.get(channel, MISSING))) for channel, get, test in self._leaves):
+        if not all(leaf(payloads) for leaf in self._leaves):
             self._since = None
             return False
-        if self._since is None:
+        if self._since is None or at < self._since:  # a clock that was set back must not make it wait for ever
             self._since = at
         return at - self._since >= self._lasting
+
+    def forget(self) -> None:
+        """What was seen before a silence says nothing about how long it holds now."""
+        self._since = None
+
+
+def paths(rule: WhenRule) -> Iterator[str]:
+    """The paths one leaf looks at."""
+    if rule.path is not None:
+        yield rule.path
+    yield from (rule.source or {}).values()
 
 
 def _leaves(rule: WhenRule) -> list[WhenRule]:
     return [leaf for inner in rule.all for leaf in _leaves(inner)] if rule.all is not None else [rule]
 
 
-def _leaf(rule: WhenRule) -> tuple[str, Getter, Test]:
+def _leaf(rule: WhenRule) -> Leaf:
+    return _comparison(rule) if rule.path is not None else _expression(rule)
+
+
+def _comparison(rule: WhenRule) -> Leaf:
     path = parse_path(rule.path or "")
-    tests = list(_tests(rule))
-    return path.channel, getter(path.keys), lambda raw: all(test(raw) for test in tests)
+    channel, get, tests = path.channel, getter(path.keys), _tests(rule)
+
+    def holds(payloads: Payloads) -> bool:
+        raw = get(payloads.get(channel, MISSING))
+        return all(test(raw) for test in tests)
+
+    return holds
+
+
+def _expression(rule: WhenRule) -> Leaf:
+    named = {name: parse_path(text) for name, text in (rule.source or {}).items()}
+    getters = [(name, path.channel, getter(path.keys)) for name, path in named.items()]
+    evaluate = compile_expression(rule.expr or "", frozenset(named))
+
+    def holds(payloads: Payloads) -> bool:
+        values = {name: get(payloads.get(channel, MISSING)) for name, channel, get in getters}
+        if any(value is None or value is MISSING for value in values.values()):
+            return False
+        try:
+            return evaluate(values) is True
+        except Exception:  # CEL is total: what its functions refuse is a fault of the data, not a finding
+            return False
+
+    return holds
 
 
 def _tests(rule: WhenRule) -> list[Test]:
@@ -58,10 +101,10 @@ def _tests(rule: WhenRule) -> list[Test]:
     if rule.is_null is not None:
         tests.append(lambda raw: (raw is None or raw is MISSING) is rule.is_null)
     for bound, compare in (
-        (rule.lt, float.__lt__),
-        (rule.le, float.__le__),
-        (rule.gt, float.__gt__),
-        (rule.ge, float.__ge__),
+        (rule.lt, operator.lt),
+        (rule.le, operator.le),
+        (rule.gt, operator.gt),
+        (rule.ge, operator.ge),
     ):
         if bound is not None:
             tests.append(_numeric(bound, compare))
@@ -69,7 +112,7 @@ def _tests(rule: WhenRule) -> list[Test]:
 
 
 def _numeric(bound: float, compare: Callable[[float, float], bool]) -> Test:
-    return lambda raw: isinstance(raw, int | float) and not isinstance(raw, bool) and compare(float(raw), float(bound))
+    return lambda raw: isinstance(raw, int | float) and not isinstance(raw, bool) and compare(raw, bound)
 
 
 def _same(raw: Any, wanted: Any) -> bool:
@@ -78,6 +121,8 @@ def _same(raw: Any, wanted: Any) -> bool:
 
 
 def _spoken(rule: WhenRule) -> str:
+    if rule.expr is not None:
+        return rule.expr
     words = {"eq": "is", "ne": "is not", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "within": "is one of"}
     for key, word in words.items():
         if key in rule.model_fields_set:

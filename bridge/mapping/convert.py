@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from bridge.model.value import INTEGER_LIMITS, DataType, Value
+
+_DIGITS = re.compile(r"[0-9]{9,16}\Z")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Converter = Callable[[Any], Value]
 """Gives the typed value; raises ValueError with a sentence where the raw value is not one."""
@@ -16,9 +20,13 @@ Converter = Callable[[Any], Value]
 def _double(raw: Any) -> float:
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         raise ValueError(f"expected a number, got {kind(raw)}")
-    if not math.isfinite(raw):
+    try:
+        number = float(raw)
+    except OverflowError as error:
+        raise ValueError("the vendor sent a whole number of more than 300 digits") from error
+    if not math.isfinite(number):
         raise ValueError("the vendor sent a number that is none (NaN or infinite)")
-    return float(raw)
+    return number
 
 
 def _boolean(raw: Any) -> bool:
@@ -30,9 +38,18 @@ def _boolean(raw: Any) -> bool:
 def _string(raw: Any) -> str:
     if not isinstance(raw, str):
         raise ValueError(f"expected a text, got {kind(raw)}")
-    if not raw.isprintable() and any(0xD800 <= ord(character) <= 0xDFFF for character in raw):
+    if _has_half_a_character(raw):
         raise ValueError("the text holds half a character (a lone surrogate)")
     return raw
+
+
+def is_text(raw: Any) -> bool:
+    """It can be shown on every face."""
+    return isinstance(raw, str) and not _has_half_a_character(raw)
+
+
+def _has_half_a_character(text: str) -> bool:
+    return not text.isprintable() and any(0xD800 <= ord(character) <= 0xDFFF for character in text)
 
 
 def _datetime(raw: Any) -> datetime:
@@ -71,20 +88,28 @@ def converter(data_type: DataType) -> Converter:
 def parse_time(raw: Any) -> datetime:
     """A vendor's time: ISO 8601 with a zone, or milliseconds since 1970 (seconds where too small for that).
 
-    Raises ValueError: a time without a zone is ambiguous and refused.
+    The number may be written as a text of digits. Raises ValueError: a time without a zone is ambiguous and refused,
+    and one before 1970 is a clock that was never set, or .NET's 0001-01-01 for "none".
     """
-    if isinstance(raw, str):
-        moment = datetime.fromisoformat(raw)
-        if moment.tzinfo is None:
-            raise ValueError(f"{raw!r} has no time zone")
-        moment = moment.astimezone(UTC)
-    else:
-        number = _double(raw)
-        try:
-            moment = datetime.fromtimestamp(number / 1000 if abs(number) >= 1e11 else number, UTC)
-        except (OverflowError, OSError) as error:
-            raise ValueError(f"{number!r} is no time") from error
+    try:
+        moment = _from_text(raw) if isinstance(raw, str) and not _DIGITS.match(raw) else _from_number(raw)
+    except (OverflowError, OSError) as error:
+        raise ValueError(f"{kind(raw)} is no time") from error
+    if moment < _EPOCH:
+        raise ValueError(f"{moment.isoformat()} is before 1970")
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def _from_text(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment.astimezone(UTC)
+
+
+def _from_number(raw: Any) -> datetime:
+    number = _double(float(raw) if isinstance(raw, str) else raw)
+    return datetime.fromtimestamp(number / 1000 if abs(number) >= 1e11 else number, UTC)
 
 
 def kind(raw: Any) -> str:

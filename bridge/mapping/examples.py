@@ -10,10 +10,11 @@ from typing import Any
 from bridge.errors import did_you_mean
 from bridge.mapping.actions import render
 from bridge.mapping.compile import CompiledMapping, KeyPath, Report
+from bridge.mapping.convert import converter
 from bridge.mapping.projection import PartProjection
 from bridge.mapping.schema import ExampleRule, GivenRule
 from bridge.model.observation import Observation
-from bridge.model.value import DataValue
+from bridge.model.value import DataType, DataValue
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -40,13 +41,13 @@ def _run_given(mapping: CompiledMapping, example: ExampleRule, path: KeyPath, re
 
     projection = PartProjection(mapping, slot_of)
     values: dict[int, DataValue] = {}
-    given = example.given if isinstance(example.given, list) else [example.given]
-    for step, one in enumerate(given):
-        if isinstance(one, GivenRule):
-            if mapping.channels and one.channel not in mapping.channels:
-                report((*path, "given"), f"{one.channel!r} is no channel", ", ".join(mapping.channels), "")
-            received = _START + timedelta(seconds=step)
-            values.update(projection.project(Observation("example", "machine", one.channel, one.payload, received)))
+    received = _START
+    for one in _as_given(example):
+        if mapping.channels and one.channel not in mapping.channels:
+            hint = did_you_mean(one.channel, mapping.channels)
+            report((*path, "given"), f"{one.channel!r} is no channel", ", ".join(mapping.channels), hint)
+        received += timedelta(seconds=one.after)
+        values.update(projection.project(Observation("example", "machine", one.channel, one.payload, received)))
     for name, expected in (example.expect or {}).items():
         here = (*path, "expect", name)
         if name not in names:
@@ -55,6 +56,12 @@ def _run_given(mapping: CompiledMapping, example: ExampleRule, path: KeyPath, re
             report(here, "did not get a value", _wanted(expected), "")
         elif not _agrees(actual, expected):
             report(here, f"is {_shown(actual)}", _wanted(expected), "")
+
+
+def _as_given(example: ExampleRule) -> list[GivenRule]:
+    if example.given is None:
+        return []
+    return example.given if isinstance(example.given, list) else [example.given]
 
 
 def _agrees(actual: DataValue, expected: Any) -> bool:
@@ -89,13 +96,9 @@ def _run_write(mapping: CompiledMapping, write: dict[str, Any], sent: Any, path:
         if spec is None or spec.rule.write is None:
             report((*path, "write", name), "is no set point", "a tag with write:", did_you_mean(name, writable))
             continue
-        if spec.rule.enum is not None and value not in spec.rule.enum:
-            report((*path, "write", name), f"{value!r} is no text of its enum", ", ".join(spec.rule.enum), "")
-        if (
-            spec.definition.eu_range
-            and not spec.definition.eu_range.low <= float(value) <= spec.definition.eu_range.high
-        ):
-            report((*path, "write", name), f"{value!r} is out of range", str(tuple(spec.definition.eu_range)), "")
+        definition = spec.definition
+        texts = tuple(spec.rule.enum or ())
+        _check_value(value, definition.data_type, definition.eu_range, texts, (*path, "write", name), report)
         _compare(render(spec.rule.write.send, {"value": value}), sent, path, report)
 
 
@@ -106,12 +109,41 @@ def _run_call(mapping: CompiledMapping, call: dict[str, Any], sent: Any, path: K
         if spec is None:
             report((*path, "call", name), "is no command", "a command of this mapping", did_you_mean(name, known))
             continue
+        for argument in spec.arguments:
+            here = (*path, "call", name, argument.name)
+            if (value := arguments.get(argument.name)) is not None:
+                _check_value(value, argument.data_type, argument.eu_range, argument.enumeration, here, report)
+        for unknown in sorted(set(arguments) - set(spec.rule.args)):
+            hint = did_you_mean(unknown, spec.rule.args)
+            report((*path, "call", name, unknown), "is no argument", ", ".join(spec.rule.args), hint)
         try:
             payload = render(spec.rule.send, arguments)
         except KeyError as error:
             report((*path, "call", name), f"the argument {error.args[0]} is missing", ", ".join(spec.rule.args), "")
             continue
         _compare(payload, sent, path, report)
+
+
+def _check_value(
+    value: Any,
+    data_type: DataType,
+    eu_range: tuple[float, float] | None,
+    texts: tuple[str, ...],
+    path: KeyPath,
+    report: Report,
+) -> None:
+    """A value a command is given: it has the type and is one of those accepted."""
+    if texts:
+        if value not in texts:
+            report(path, f"{value!r} is not accepted", ", ".join(texts), did_you_mean(str(value), texts))
+        return
+    try:
+        typed = converter(data_type)(value)
+    except ValueError as error:
+        report(path, str(error), data_type.value, "")
+        return
+    if eu_range is not None and not eu_range[0] <= float(typed) <= eu_range[1]:  # type: ignore[arg-type]
+        report(path, f"{value!r} is out of range", f"{eu_range[0]:g} to {eu_range[1]:g}", "")
 
 
 def _compare(payload: Any, sent: Any, path: KeyPath, report: Report) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from bridge.mapping.compile import ITEM_STATES, CompiledMapping, TagSpec
 from bridge.mapping.conditions import When
-from bridge.mapping.convert import Converter, converter, kind, parse_time
+from bridge.mapping.convert import Converter, converter, is_text, kind, parse_time
 from bridge.mapping.expression import compile_expression
 from bridge.mapping.schema import WhenRule
 from bridge.mapping.select import MISSING, Getter, getter, parse_path
@@ -69,8 +69,15 @@ class TagPlan:
         self._time = _channel_getter(rule.time)
         self._quality = _channel_getter(rule.quality.path) if rule.quality else None
         self._sent_at: datetime | None = None
-        self.watched = frozenset(channel for when, _ in (*self._bad, *self._uncertain) for channel in when.channels)
+        self.watched = self._watched()
         self.is_plain = self._is_plain()
+
+    def _watched(self) -> frozenset[str]:
+        """The channels that may change what this tag says."""
+        conditions = (channel for when, _ in (*self._bad, *self._uncertain) for channel in when.channels)
+        quality = self.spec.rule.quality
+        others = [parse_path(quality.path).channel] if quality else []
+        return frozenset((*conditions, *others, *(channel for _, channel, _ in self._sources)))
 
     def _is_plain(self) -> bool:
         """A number that needs nothing but arithmetic: the hot path."""
@@ -109,6 +116,8 @@ class TagPlan:
 
     def _evaluate(self, payloads: dict[str, Any], received: datetime) -> Raw:
         raw = self._select(payloads)
+        if raw is None and self.spec.rule.null_is is not None:
+            raw = self.spec.rule.null_is
         at = received.timestamp()
         for when, status in self._bad:
             if when.holds(payloads, at):
@@ -208,7 +217,7 @@ class TagPlan:
         if last.value is not None:
             text = next((word for word, number in self.spec.rule.enum.items() if number == last.value), None)
             self.last_text = last._replace(value=text)
-        elif last.status is StatusCode.BadOutOfRange and isinstance(raw, str):
+        elif last.status is StatusCode.BadOutOfRange and is_text(raw):
             # an unknown word has no number, but a person may read it (facts/opcua.md 2.3)
             self.last_text = DataValue(raw, GOOD, last.source_timestamp, last.server_timestamp)
         else:
@@ -238,6 +247,8 @@ class TagPlan:
         """Say everything again at the next observation."""
         self.last = self.last_text = self._sent_at = None
         self._alarm_states.clear()
+        for when, _ in (*self._bad, *self._uncertain):
+            when.forget()
 
     @property
     def slots(self) -> list[int]:
@@ -283,6 +294,8 @@ class PartProjection:
         if observation.historical:
             return ()
         channel = observation.channel
+        if channel not in self._plans and channel not in self._watchers:
+            return ()  # a vendor may invent channels without end
         self._payloads[channel] = observation.payload
         stamp = observation.source_time or observation.received
         return self._run(channel, stamp, observation.received)
@@ -322,9 +335,9 @@ class PartProjection:
         for plan in self._plans.get(channel, ()):
             if plan.is_plain:
                 raw = plan.get(payload)
-                if raw.__class__ is float and math.isfinite(raw):
+                if raw.__class__ is float:
                     value = raw * plan.scale + plan.offset
-                    if plan.low <= value <= plan.high:
+                    if math.isfinite(value) and plan.low <= value <= plan.high:
                         last = plan.last
                         if last is not None and last.status is GOOD:
                             delta = value - last.value  # type: ignore[operator]

@@ -87,6 +87,8 @@ class WhenRule(Rules):
             raise ValueError("expr needs names in from, and from is of no use without expr")
         if self.path is not None and not compared:
             raise ValueError("path needs a comparison: eq, ne, lt, le, gt, ge, in or is_null")
+        if self.path is None and compared:
+            raise ValueError("a comparison needs the path it looks at")
         return self
 
 
