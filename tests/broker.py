@@ -131,8 +131,7 @@ class Amqtt(Broker):
                 "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
             }
         )
-        await self._broker.start()
-        await self._listening()
+        await self._broker.start()  # listens when it returns; a connection without CONNECT would leave a socket behind
 
     async def stop(self) -> None:
         running, self._broker = self._broker, None
