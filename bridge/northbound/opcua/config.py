@@ -1,0 +1,145 @@
+"""What a person says about the OPC UA server in `northbound: opcua:`."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+
+class Role(StrEnum):
+    """What a user may do. None of them may change the address space."""
+
+    OBSERVER = "Observer"
+    """Reads, browses, subscribes."""
+    OPERATOR = "Operator"
+    """Also writes set points and calls commands, where the machine allows it."""
+    ENGINEER = "Engineer"
+    """Also what carries the hazards `protection` and `loses_data`."""
+
+
+class Trust(StrEnum):
+    """Which client certificates are let in; see docs/decisions on client trust."""
+
+    REQUIRED = "required"
+    """Only those in pki/trusted, or issued by an authority that is there."""
+    ANY_WITH_LOGIN = "any_with_login"
+    """Every valid one; the user name and password alone decide."""
+
+
+class OpcuaUser(BaseModel):
+    """Somebody who may log in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=64, description="User name.")
+    password_hash: SecretStr = Field(
+        description='Salted hash of the password, "scrypt$…"; `plantbridge users add NAME` makes one.'
+    )
+    role: Role = Field(Role.OBSERVER, description="Observer (reads), Operator (also writes and calls) or Engineer.")
+
+    @field_validator("password_hash")
+    @classmethod
+    def _must_be_a_hash(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith("scrypt$"):
+            raise ValueError("this is not a salted hash; it must begin with scrypt$")
+        return value
+
+
+class OpcuaLimits(BaseModel):
+    """What one client, and all together, may take. Every one is enforced and, where OPC UA has a node, advertised."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connections: int = Field(100, ge=1, le=1000, description="TCP connections at a time.")
+    connections_per_address: int = Field(50, ge=1, le=1000, description="TCP connections at a time from one address.")
+    sessions: int = Field(50, ge=1, le=1000, description="Sessions at a time, with or without a connection.")
+    subscriptions: int = Field(200, ge=1, le=10_000, description="Subscriptions at a time.")
+    subscriptions_per_session: int = Field(10, ge=1, le=1000, description="Subscriptions of one session.")
+    monitored_items: int = Field(100_000, ge=1, description="Monitored items of all sessions.")
+    monitored_items_per_session: int = Field(20_000, ge=1, description="Monitored items of one session.")
+    queue_size: int = Field(100, ge=1, le=10_000, description="Values kept per monitored item between two publishes.")
+    operations: int = Field(1000, ge=10, le=10_000, description="Nodes in one read, write, browse, call or subscribe.")
+    message_size: int = Field(4 * 2**20, ge=65_536, le=64 * 2**20, description="Bytes of one request or response.")
+    send_buffer: int = Field(16 * 2**20, ge=2**20, description="Bytes that may wait for a slow client; then it is cut.")
+    retired_tags: int = Field(20_000, ge=0, description="Tags of vanished machines kept as BadOutOfService.")
+
+
+class OpcuaConfig(BaseModel):
+    """The OPC UA server."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    enabled: bool = Field(True, description="Serve OPC UA at all.")
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 is every IPv4 interface.")
+    port: int = Field(4840, ge=0, le=65535, description="TCP port; 0 takes a free one.")
+    hosts: tuple[str, ...] = Field(
+        (),
+        description=(
+            "Names and addresses clients use for this server. They go into its certificate, once; the first is "
+            "advertised. Empty: localhost and this machine's name."
+        ),
+    )
+    application_uri: str | None = Field(
+        None,
+        pattern=r"^[a-zA-Z][a-zA-Z0-9+.-]*:\S+$",
+        max_length=200,
+        description="This server's ApplicationUri, in its certificate and as namespace 1; never change it. "
+        "Default: urn:plantbridge:<bridge name>.",
+    )
+    pki: str | None = Field(
+        None, description="Directory with own, trusted, rejected, issuers, crl. Default: pki in the state directory."
+    )
+    trust: Trust = Field(
+        Trust.REQUIRED,
+        description="required: only certificates in pki/trusted; any_with_login: every valid one, login decides.",
+    )
+    users: tuple[OpcuaUser, ...] = Field((), max_length=200, description="Who may log in.")
+    unsecured_read_only: bool = Field(
+        False,
+        description="Also offer an endpoint without encryption and without login, read only. Loopback hosts only.",
+    )
+    machinery: bool = Field(True, description="Show machines as OPC 40001-1 (Machinery) wants them.")
+    sampling_interval_ms: int = Field(
+        50, ge=10, le=1000, description="The fastest rate at which values are looked at, in milliseconds."
+    )
+    limits: OpcuaLimits = Field(default_factory=OpcuaLimits, description="Bounds.")
+
+    @field_validator("users")
+    @classmethod
+    def _names_are_unique(cls, users: tuple[OpcuaUser, ...]) -> tuple[OpcuaUser, ...]:
+        if len({user.name for user in users}) != len(users):
+            raise ValueError("two users have the same name")
+        return users
+
+    @model_validator(mode="after")
+    def _unsecured_stays_at_home(self) -> OpcuaConfig:
+        if self.unsecured_read_only and not is_loopback(self.host):
+            raise ValueError(
+                f"unsecured_read_only is for loopback only, and host is {self.host}; "
+                "listen on 127.0.0.1, or leave it out"
+            )
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names and addresses of this server, the advertised one first."""
+        if self.hosts:
+            return self.hosts
+        here = ("localhost", "127.0.0.1") if is_loopback(self.host) else (socket.gethostname(), "localhost")
+        return tuple(dict.fromkeys((*here, socket.gethostname())))
+
+
+def is_loopback(host: str) -> bool:
+    """Only programs on this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+__all__ = ["OpcuaConfig", "OpcuaLimits", "OpcuaUser", "Role", "Trust", "is_loopback"]

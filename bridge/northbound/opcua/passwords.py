@@ -1,0 +1,154 @@
+"""Who may log in: salted scrypt hashes, checked in a bounded thread, slowed down per peer.
+
+    login -> back-off of (peer, user)? -> known digest? -> scrypt in a worker -> remember the keyed digest
+
+Rules:
+1. Scrypt costs 50 ms and 16 MB on purpose, so it never runs on the event loop and never more than two at a time.
+2. A password that was right once is known by a keyed digest; the key lives as long as the process.
+3. An unknown user costs as much as a wrong password.
+4. Back-off comes before everything else, so that guessing is slow even for a password that is known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import logging
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from concurrent.futures import Executor
+
+    from bridge.northbound.opcua.config import OpcuaUser
+    from bridge.ports import Clock
+
+_log = logging.getLogger(__name__)
+
+COST, BLOCK, LANES = 2**14, 8, 1
+"""Scrypt parameters for new hashes: 16 MB and about 50 ms (RFC 7914, 2; N=2^14 is its interactive choice)."""
+MAX_MEMORY = 128 * 2**20
+MAX_WAITING = 16
+"""Logins that may wait for a worker; further ones are refused at once."""
+
+FREE_FAILURES = 3
+MAX_BACK_OFF_S = 60.0
+MAX_PEERS = 1000
+
+
+def hash_password(password: str) -> str:
+    """A salted hash to be written into the configuration: "scrypt$<N>$<r>$<p>$<salt>$<hash>", base64."""
+    salt = secrets.token_bytes(16)
+    return _format(salt, _scrypt(password, salt))
+
+
+def matches(password: str, password_hash: str) -> bool:
+    """Whether `password` is the one that was hashed; False for a hash that cannot be read. Slow by design."""
+    try:
+        _, cost, block, lanes, salt, expected = password_hash.split("$")
+        got = _scrypt(password, base64.b64decode(salt), int(cost), int(block), int(lanes))
+        return hmac.compare_digest(got, base64.b64decode(expected))
+    except (ValueError, MemoryError, OverflowError):
+        return False
+
+
+def _scrypt(password: str, salt: bytes, cost: int = COST, block: int = BLOCK, lanes: int = LANES) -> bytes:
+    secret = password.encode("utf-8", "surrogatepass")
+    return hashlib.scrypt(secret, salt=salt, n=cost, r=block, p=lanes, maxmem=MAX_MEMORY, dklen=32)
+
+
+def _format(salt: bytes, digest: bytes) -> str:
+    encoded = (base64.b64encode(data).decode("ascii") for data in (salt, digest))
+    return "$".join(("scrypt", str(COST), str(BLOCK), str(LANES), *encoded))
+
+
+@dataclass(slots=True)
+class _Failures:
+    count: int = 0
+    until: float = 0.0
+
+
+class BackOff:
+    """Slows down whoever gets a password wrong: three free tries, then 1, 2, 4 … 60 s."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._failures: OrderedDict[tuple[str, str], _Failures] = OrderedDict()
+
+    def is_waiting(self, peer: str, name: str) -> bool:
+        """This peer must not try this name now."""
+        failures = self._failures.get((peer, name))
+        return failures is not None and self._clock.monotonic() < failures.until
+
+    def failed(self, peer: str, name: str) -> float:
+        """Count a failure; the seconds the peer must wait now."""
+        failures = self._failures.setdefault((peer, name), _Failures())
+        self._failures.move_to_end((peer, name))
+        if len(self._failures) > MAX_PEERS:
+            self._failures.popitem(last=False)
+        failures.count += 1
+        excess = failures.count - FREE_FAILURES
+        delay = min(MAX_BACK_OFF_S, 2.0 ** min(excess - 1, 10)) if excess > 0 else 0.0
+        failures.until = self._clock.monotonic() + delay
+        return delay
+
+    def succeeded(self, peer: str, name: str) -> None:
+        """Forget the failures."""
+        self._failures.pop((peer, name), None)
+
+
+class Passwords:
+    """The users, and whether a password is theirs."""
+
+    def __init__(self, users: Iterable[OpcuaUser], clock: Clock) -> None:
+        self._users = {user.name: user for user in users}
+        self._key = secrets.token_bytes(32)
+        self._known: dict[str, bytes] = {}
+        self._back_off = BackOff(clock)
+        self._nobody = _format(secrets.token_bytes(16), secrets.token_bytes(32))
+        self._waiting = 0
+
+    def user(self, name: str) -> OpcuaUser | None:
+        """The user of this name."""
+        return self._users.get(name)
+
+    def is_known(self, name: str, password: str) -> bool:
+        """This password was verified before in this process. Fast."""
+        digest = self._known.get(name)
+        return digest is not None and hmac.compare_digest(digest, self._digest(name, password))
+
+    async def verify(self, name: str, password: str, peer: str, workers: Executor) -> bool:
+        """Whether this user may come in from this peer, now."""
+        user = self._users.get(name)
+        key = name if user else ""  # unknown names share one count: trying names is guessing too
+        if self._back_off.is_waiting(peer, key) or self._waiting >= MAX_WAITING:
+            return False
+        if self.is_known(name, password) or await self._matches(user, password, workers):
+            self._back_off.succeeded(peer, key)
+            if user:
+                self._known[name] = self._digest(name, password)
+            return True
+        delay = self._back_off.failed(peer, key)
+        if delay:
+            _log.warning("Login of %r from %s failed again; next try in %.0f s", name[:64], peer, delay)
+        return False
+
+    async def _matches(self, user: OpcuaUser | None, password: str, workers: Executor) -> bool:
+        if not self._users or len(password) > 1024:
+            return False
+        password_hash = user.password_hash.get_secret_value() if user else self._nobody
+        self._waiting += 1
+        try:
+            good = await asyncio.get_running_loop().run_in_executor(workers, matches, password, password_hash)
+        finally:
+            self._waiting -= 1
+        return good and user is not None
+
+    def _digest(self, name: str, password: str) -> bytes:
+        text = f"{len(name)}:{name}{password}".encode("utf-8", "surrogatepass")
+        return hmac.new(self._key, text, hashlib.sha256).digest()

@@ -1,0 +1,272 @@
+"""The OPC UA face: a server that shows the plant.
+
+bind the port -> certificate -> address space (collector off) -> first batch -> listen -> batches until cancelled
+cancelled -> ServerStatus.State = Shutdown, seen by whoever is subscribed -> close
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asyncua import ua
+
+import bridge
+from bridge.errors import AddressTaken
+from bridge.northbound.opcua import certificates, nodes
+from bridge.northbound.opcua.config import OpcuaConfig, Role, Trust
+from bridge.northbound.opcua.nodes import Namespaces, Nodes
+from bridge.northbound.opcua.passwords import Passwords
+from bridge.northbound.opcua.stack.engine import Engine, Guards, ServiceError
+from bridge.northbound.opcua.stack.quiet import few_words
+from bridge.northbound.opcua.stack.space import Space
+from bridge.northbound.opcua.stack.status import ServerStatus, advertise
+from bridge.northbound.opcua.stack.values import TagValues
+from bridge.northbound.opcua.writes import Writes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Executor
+
+    from bridge.model.plant import Plant
+    from bridge.model.tag import Tag
+    from bridge.northbound.opcua.certificates import TrustStore
+    from bridge.ports import Clock, Feed, Operations, Submit, TagView
+
+_log = logging.getLogger(__name__)
+
+PACE_S = 0.05
+"""The feed is read at most this often; in between it merges."""
+GOODBYE_S = 1.6
+"""How long State = Shutdown stands before the connections close: longer than a usual publishing interval of 1 s."""
+STOP_S = 5.0
+FULL_SERVICE = 255
+TYPES_URI = "urn:plantbridge:types"
+NODESETS = (
+    ("http://opcfoundation.org/UA/DI/", "Opc.Ua.Di.NodeSet2.xml"),
+    ("http://opcfoundation.org/UA/Machinery/", "Opc.Ua.Machinery.NodeSet2.xml"),
+)
+WORKERS = 2
+
+
+class OpcuaServer:
+    """The northbound "opcua". `listening` is set while clients can connect, and `endpoint` says where."""
+
+    def __init__(
+        self, config: OpcuaConfig, clock: Clock, state_directory: Path, *, bridge_name: str = "plantbridge"
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._pki = Path(config.pki) if config.pki else state_directory / "pki"
+        self._application_uri = config.application_uri or f"urn:plantbridge:{bridge_name}"
+        self._bridge_name = bridge_name
+        self._passwords = Passwords(config.users, clock)
+        self.listening = asyncio.Event()
+        self.endpoint: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The face's name."""
+        return "opcua"
+
+    @property
+    def application_uri(self) -> str:
+        """The server's ApplicationUri."""
+        return self._application_uri
+
+    def address(self, tag: Tag) -> str:
+        """The tag's NodeId."""
+        return f"ns={nodes.OWN};s={tag.id}"
+
+    def faults(self, plant: Plant) -> Sequence[str]:
+        """What of this plant cannot be shown."""
+        return nodes.faults(plant)
+
+    async def run(self, view: TagView, submit: Submit, operations: Operations) -> None:
+        """Serve until cancelled. Raises AddressTaken when the port cannot be had."""
+        with closing(bind(self._config.host, self._config.port)) as sock, few_words(self._clock):
+            workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="opcua")
+            try:
+                await self._serve(view, sock, workers)
+            finally:
+                workers.shutdown(wait=False, cancel_futures=True)
+
+    async def _serve(self, view: TagView, sock: socket.socket, workers: Executor) -> None:
+        values = TagValues()
+        with view.subscribe(self.name) as feed:
+            with _collector_off():
+                engine = await self._engine(view, workers)
+                built = await self._space(engine, values)
+                await _take(feed, built, values)
+            gc.collect()
+            gc.freeze()  # a full collection over these objects would stop the loop for a second
+            status = self._status(engine)
+            try:
+                await self._listen(engine, status, sock)
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._keep_status(status), name="opcua: server status")
+                    while True:
+                        await self._clock.sleep(PACE_S)
+                        await _take(feed, built, values)
+            finally:
+                await self._stop(engine, status)
+                gc.unfreeze()
+
+    async def _engine(self, view: TagView, workers: Executor) -> Engine:
+        """The server as it is before it knows any machine."""
+        config, trust = self._config, self._trust_store()
+        own = await asyncio.get_running_loop().run_in_executor(
+            workers, certificates.load_or_make, self._pki, self._application_uri, config.names, self._clock.now()
+        )
+        writes = Writes(lambda: view.plant, lambda node_id: engine.iserver.aspace.get(node_id) is not None)
+        guards = Guards(
+            check_certificate=lambda der, uri: _check_certificate(trust, workers, der, uri),
+            log_in=lambda name, password, peer: self._passwords.verify(name, password, peer, workers),
+            known_login=self._known_login,
+            writes=writes,
+        )
+        engine = Engine(config, guards, self._clock)
+        engine.show(self._application_uri, f"plantbridge {self._bridge_name}", own.certificate, own.key)
+        await engine.init()
+        return engine
+
+    def _trust_store(self) -> TrustStore:
+        required = self._config.trust is Trust.REQUIRED
+        return certificates.TrustStore(self._pki, self._clock, trust_required=required)
+
+    def _known_login(self, name: str, password: str) -> Role | None:
+        user = self._passwords.user(name)
+        return user.role if user and self._passwords.is_known(name, password) else None
+
+    async def _space(self, engine: Engine, values: TagValues) -> Nodes:
+        """Namespaces in their fixed order, the companion specifications, and our folders."""
+        own = await engine.register_namespace(f"{self._application_uri}:instances")
+        types = await engine.register_namespace(TYPES_URI)
+        if (own, types) != (nodes.OWN, nodes.TYPES):
+            raise RuntimeError(f"The namespaces of instances and types came out as {own} and {types}")
+        namespaces = Namespaces()
+        if self._config.machinery:
+            for _, file in NODESETS:
+                await engine.import_xml(xmlstring=_nodeset(file), auto_load_definitions=False)
+            indices = [await engine.get_namespace_index(uri) for uri, _ in NODESETS]
+            namespaces = Namespaces(*indices)
+        fastest = float(self._config.sampling_interval_ms)
+        await advertise(engine.iserver.aspace, self._config.limits, fastest, self._clock.now())
+        built = Nodes(
+            Space(engine.iserver.aspace),
+            values,
+            namespaces,
+            self._clock,
+            fastest_ms=fastest,
+            retired_limit=self._config.limits.retired_tags,
+        )
+        built.begin()
+        return built
+
+    def _status(self, engine: Engine) -> ServerStatus:
+        build = ua.BuildInfo(
+            ProductUri=engine.product_uri,
+            ManufacturerName=engine.manufacturer_name,
+            ProductName=engine.name,
+            SoftwareVersion=bridge.__version__,
+        )
+        return ServerStatus(engine.iserver.aspace, self._clock.now(), build)
+
+    async def _listen(self, engine: Engine, status: ServerStatus, sock: socket.socket) -> None:
+        endpoint = f"opc.tcp://{_in_url(self._config.names[0])}:{sock.getsockname()[1]}/"
+        engine.set_endpoint(endpoint)
+        try:
+            await engine.listen(sock)
+        except OSError as error:
+            raise AddressTaken("OPC UA", _shown(self._config), error.strerror or str(error)) from error
+        await status.tick(self._clock.now())
+        await status.service_level(self._clock.now(), FULL_SERVICE)
+        self.endpoint = endpoint
+        self.listening.set()
+        _log.info("OPC UA listens on %s", endpoint)
+
+    async def _keep_status(self, status: ServerStatus) -> None:
+        """CurrentTime every second. `operations.health` will drive ServiceLevel from here."""
+        while True:
+            await self._clock.sleep(1.0)
+            await status.tick(self._clock.now())
+
+    async def _stop(self, engine: Engine, status: ServerStatus) -> None:
+        """Say goodbye to whoever is there, then close."""
+        self.endpoint = None
+        self.listening.clear()
+        if engine.iserver.session_count:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE_S * 1.5):
+                    await status.shutdown(self._clock.now(), round(GOODBYE_S))
+                    await self._clock.sleep(GOODBYE_S)
+        async with asyncio.timeout(STOP_S):
+            await engine.stop()
+
+
+async def _take(feed: Feed, built: Nodes, values: TagValues) -> None:
+    """The next batch, once there is one: first the change of the plant, then the values."""
+    batch = await anext(feed)
+    if batch.change is not None:
+        await built.apply(batch.change)
+    await values.write(batch.values)
+
+
+async def _check_certificate(trust: TrustStore, workers: Executor, der: bytes, uri: str | None) -> None:
+    try:
+        await asyncio.get_running_loop().run_in_executor(workers, trust.check, der, uri)
+    except certificates.Refused as refused:
+        raise ServiceError(getattr(ua.StatusCodes, refused.status)) from refused
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket bound to this address, not yet listening. Raises AddressTaken."""
+    shown = f"{_in_url(host)}:{port}"
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+        sock = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise AddressTaken("OPC UA", shown, error.strerror or str(error)) from error
+    try:
+        if os.name == "posix":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(100)  # binding alone leaves a port that another program has bound, but not yet listens on
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise AddressTaken("OPC UA", shown, error.strerror or str(error)) from error
+    return sock
+
+
+def _shown(config: OpcuaConfig) -> str:
+    return f"{_in_url(config.host)}:{config.port}"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _nodeset(name: str) -> str:
+    return (files(__package__) / "nodesets" / name).read_text(encoding="utf-8")
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """Building a hundred thousand objects with the collector on takes twice as long."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()

@@ -1,0 +1,194 @@
+"""asyncua's server with the guarded parts put in."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from asyncua import Server, ua
+from asyncua.common.connection import TransportLimits
+from asyncua.common.utils import ServiceError
+from asyncua.crypto import uacrypto
+from asyncua.crypto.permission_rules import User, UserRole
+from asyncua.server.internal_server import InternalServer
+from asyncua.server.internal_session import InternalSession
+
+from bridge.northbound.opcua.stack import decoding, version
+from bridge.northbound.opcua.stack.access import Admission, Ruleset, Visitor
+from bridge.northbound.opcua.stack.session import GuardedSession
+from bridge.northbound.opcua.stack.subscription import Subscription, Subscriptions
+from bridge.northbound.opcua.stack.transport import Listener
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    from bridge.northbound.opcua.config import OpcuaConfig
+    from bridge.northbound.opcua.stack.access import KnownLogin
+    from bridge.ports import Clock
+
+_log = logging.getLogger(__name__)
+
+BUFFER = 65_535
+NOBODY = User(role=UserRole.Anonymous)
+OAEP = {
+    "http://www.w3.org/2001/04/xmlenc#rsa-oaep": uacrypto.decrypt_rsa_oaep,
+    "http://opcfoundation.org/UA/security/rsa-oaep-sha2-256": uacrypto.decrypt_rsa_oaep_sha256,
+}
+"""How a password may be encrypted. Not rsa-1_5, whose padding tells too much (Bleichenbacher)."""
+
+
+class WriteRoom(Protocol):
+    """Where client writes and calls are answered."""
+
+    async def write(self, visitor: Visitor, items: list[ua.WriteValue]) -> list[ua.StatusCode]:
+        """One status per item, in order."""
+
+    async def call(self, visitor: Visitor, requests: list[ua.CallMethodRequest]) -> list[ua.CallMethodResult]:
+        """One result per request, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What the stack asks the room about."""
+
+    check_certificate: Callable[[bytes, str | None], Awaitable[None]]
+    """Lets a client certificate in or raises ServiceError."""
+    log_in: Callable[[str, str, str], Awaitable[bool]]
+    """Name, password, peer: whether they may come in. Slow and patient."""
+    known_login: KnownLogin
+    writes: WriteRoom
+
+
+class GuardedInternalServer(InternalServer):
+    """asyncua's services, with our sessions and subscriptions, and limits."""
+
+    subscription_service: Subscriptions
+
+    def __init__(self, config: OpcuaConfig, guards: Guards, clock: Clock) -> None:
+        super().__init__(user_manager=Admission(guards.known_login))
+        self.limits = config.limits
+        self.unsecured_read_only = config.unsecured_read_only
+        self.check_certificate = guards.check_certificate
+        self.log_in = guards.log_in
+        self.writes = guards.writes
+        self.subscription_service = Subscriptions(
+            self.aspace, self, config.limits, clock, float(config.sampling_interval_ms)
+        )
+        self.isession.subscription_service = self.subscription_service
+        self.allow_remote_admin = False
+        self.disabled_clock = True  # ServerStatus is written by status.py, from our clock
+        self.max_connections = config.limits.connections
+        self.max_pending_messages_per_connection = 200
+        self.supported_tokens = (ua.AnonymousIdentityToken, ua.UserNameIdentityToken)
+
+    @property
+    def subscriptions(self) -> dict[int, Subscription]:
+        """Subscriptions by id."""
+        return self.subscription_service.subscriptions
+
+    @property
+    def session_count(self) -> int:
+        """Sessions that came over the network and are not closed."""
+        return len(self._external_sessions)
+
+    @property
+    def external_sessions(self) -> list[InternalSession]:
+        """Those sessions."""
+        return list(self._external_sessions.values())
+
+    def external_session(self, token: ua.NodeId) -> GuardedSession | None:
+        """The session of this authentication token."""
+        session = self.lookup_external_session(token)
+        return session if isinstance(session, GuardedSession) else None
+
+    def create_session(
+        self,
+        name: str,
+        user: User = NOBODY,
+        external: bool = False,
+    ) -> InternalSession:
+        """A session; one that came over the network is a guarded one."""
+        kind = GuardedSession if external else InternalSession
+        return kind(self, self.aspace, self.subscription_service, name, user=user, external=external)
+
+    def decrypt_user_token(self, isession: Any, token: ua.UserNameIdentityToken) -> tuple[str, str]:
+        """User name and password. Raises ValueError: wrong algorithm, or not made for this session.
+
+        Called on an encrypted channel only, where the password may also come without encryption of its own.
+        """
+        password = token.Password or b""
+        if token.EncryptionAlgorithm:
+            decrypt = OAEP.get(token.EncryptionAlgorithm)
+            if decrypt is None:
+                raise ValueError("This encryption of passwords is not accepted")
+            password = _without_nonce(decrypt(self.private_key, password), isession.nonce)
+        return token.UserName or "", password.decode("utf-8") if isinstance(password, bytes) else password
+
+
+def _without_nonce(secret: bytes, nonce: bytes) -> bytes:
+    """Part 4, 7.36.2.2: length, password, the nonce the server gave last; a replayed one has another nonce."""
+    length = int.from_bytes(secret[:4], "little")
+    text = secret[4 : 4 + length]
+    if len(text) != length or length < len(nonce) or not hmac.compare_digest(text[-len(nonce) :], nonce):
+        raise ValueError("The password was not encrypted for this session")
+    return text[: -len(nonce)]
+
+
+class Engine(Server):
+    """The server: built by the room, started on a socket that is bound already."""
+
+    iserver: GuardedInternalServer
+
+    def __init__(self, config: OpcuaConfig, guards: Guards, clock: Clock) -> None:
+        version.check()
+        decoding.install()
+        super().__init__(iserver=GuardedInternalServer(config, guards, clock))
+        self.application_type = ua.ApplicationType.Server
+        message = config.limits.message_size
+        self.limits = TransportLimits(BUFFER, BUFFER, math.ceil(message / BUFFER) + 1, message)
+        policies = [ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt]
+        if config.unsecured_read_only:
+            policies.append(ua.SecurityPolicyType.NoSecurity)
+        self.set_security_policy(policies, Ruleset())
+
+    def show(self, application_uri: str, name: str, certificate: x509.Certificate, key: rsa.RSAPrivateKey) -> None:
+        """Who the server is. Before `init`."""
+        self._application_uri = application_uri
+        self.product_uri = "urn:plantbridge"
+        self.name = name
+        self.manufacturer_name = "plantbridge"
+        self.iserver.certificate = certificate
+        self.iserver.private_key = key
+
+    def _set_endpoints(self, policy: Any, mode: ua.MessageSecurityMode, level: int) -> None:
+        """One endpoint: with login where it is secured, without where it is not. asyncua offers both on every one."""
+        super()._set_endpoints(policy, mode, level)
+        endpoint = self.iserver.endpoints[-1]
+        kind = ua.UserTokenType.Anonymous if mode == ua.MessageSecurityMode.None_ else ua.UserTokenType.UserName
+        endpoint.UserIdentityTokens = [one for one in endpoint.UserIdentityTokens if one.TokenType == kind]
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Start to serve."""
+        await self._setup_server_nodes()
+        await self.iserver.start()
+        self.bserver = Listener(self.iserver, sock, self.limits, self._policies)
+        await self.bserver.start()
+
+    async def stop(self) -> None:
+        """Close connections, sessions, subscriptions and the socket."""
+        if self.bserver is not None:
+            await self.bserver.stop()
+        for session in self.iserver.external_sessions:
+            await session.close_session(True)
+        await self.iserver.subscription_service.delete_subscriptions(list(self.iserver.subscriptions))
+        await self.iserver.stop()
+
+
+__all__ = ["Engine", "GuardedInternalServer", "Guards", "ServiceError", "WriteRoom"]

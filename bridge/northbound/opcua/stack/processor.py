@@ -1,0 +1,245 @@
+"""One connection's requests: which are let through, in what order, and how many at once.
+
+message -> channel open? -> service allowed on this channel? -> token is this connection's? -> asyncua
+Write, Call -> a task of their own, at most 32, so that Publish and keep-alive go on meanwhile
+ActivateSession -> identity checked in a worker -> asyncua
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from typing import TYPE_CHECKING, Any
+
+from asyncua import ua
+from asyncua.common.utils import ServiceError
+from asyncua.crypto.uacrypto import InvalidSignature
+from asyncua.server.uaprocessor import UaProcessor
+from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
+
+from bridge.northbound.opcua.stack.access import CHANNEL
+
+if TYPE_CHECKING:
+    from asyncua.common.connection import TransportLimits
+    from asyncua.common.utils import Buffer
+
+    from bridge.northbound.opcua.stack.engine import GuardedInternalServer
+    from bridge.northbound.opcua.stack.session import GuardedSession
+
+_log = logging.getLogger(__name__)
+
+MAX_DETACHED = 32
+MIN_BUFFER = 8192
+"""Part 6, 7.1.2.3: the smallest buffer a peer may announce."""
+
+
+def _requests(*names: str) -> frozenset[int]:
+    return frozenset(getattr(ua.ObjectIds, f"{name}Request_Encoding_DefaultBinary") for name in names)
+
+
+DISCOVERY = _requests("GetEndpoints", "FindServers", "CloseSecureChannel")
+"""What a channel without security may be used for when no unsecured endpoint is configured (Part 4, 5.4)."""
+REFUSED = _requests(
+    "RegisterServer", "RegisterServer2", "AddNodes", "DeleteNodes", "AddReferences", "DeleteReferences", "HistoryRead"
+)
+"""asyncua takes the first two from anybody and without bound; the others are not offered."""
+DETACHED = _requests("Write", "Call")
+CREATE, ACTIVATE = _requests("CreateSession"), _requests("ActivateSession")
+WITHOUT_SESSION = DISCOVERY | CREATE | ACTIVATE
+
+
+class GuardedProcessor(UaProcessor):
+    """One client's connection. It is the `Channel` that sessions see."""
+
+    iserver: GuardedInternalServer
+    session: GuardedSession | None
+    _session_watchdog_task: asyncio.Task[None] | None
+
+    def __init__(
+        self, internal_server: GuardedInternalServer, transport: asyncio.Transport, limits: TransportLimits
+    ) -> None:
+        super().__init__(internal_server, transport, limits)
+        self._detached: set[asyncio.Task[None]] = set()
+        self._greeted = False
+        self.peer = str(self.name[0]) if self.name else ""
+
+    @property
+    def is_secured(self) -> bool:
+        """Signed and encrypted."""
+        return bool(self._connection.security_policy.Mode == ua.MessageSecurityMode.SignAndEncrypt)
+
+    @property
+    def may_be_unsecured(self) -> bool:
+        """An unsecured endpoint is configured, and the client is on this machine."""
+        return self.iserver.unsecured_read_only and _is_loopback(self.peer)
+
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """DER of the certificate whose key opened the channel."""
+        certificate: bytes | None = self._connection.security_policy.peer_certificate
+        return certificate
+
+    async def process(self, header: ua.Header, body: Buffer) -> bool:
+        """One message; False closes the connection."""
+        CHANNEL.set(self)
+        try:
+            if not self._is_in_order(header.MessageType):
+                return False
+            go_on = bool(await super().process(header, body))
+            return go_on and self._limits.max_send_buffer >= MIN_BUFFER
+        except Exception as error:
+            # Whatever a peer sent to get here, the specification's answer is to close (Part 6, 6.7.6).
+            _log.debug("Closing the connection of %s: %r", self.peer, error)
+            return False
+
+    def _is_in_order(self, kind: bytes) -> bool:
+        """HEL once and first; MSG and CLO only on an open channel. asyncua takes them in any order."""
+        if kind == ua.MessageType.Hello:
+            first, self._greeted = not self._greeted, True
+            return first
+        if kind == ua.MessageType.SecureOpen:
+            return self._greeted
+        return kind in (ua.MessageType.SecureMessage, ua.MessageType.SecureClose) and self._connection.is_open()
+
+    async def process_message(self, seqhdr: ua.SequenceHeader, body: Buffer) -> bool:
+        """One request; Write and Call do not keep the others waiting."""
+        kind = _service(nodeid_from_binary(body.copy()))
+        if kind in DETACHED and len(self._detached) < MAX_DETACHED:
+            task = asyncio.create_task(self._process_detached(seqhdr, body), name=f"opcua request of {self.peer}")
+            self._detached.add(task)
+            task.add_done_callback(self._detached.discard)
+            return True
+        return bool(await super().process_message(seqhdr, body))
+
+    async def _process_detached(self, seqhdr: ua.SequenceHeader, body: Buffer) -> None:
+        try:
+            go_on = await super().process_message(seqhdr, body)
+        except Exception as error:
+            _log.debug("Closing the connection of %s: %r", self.peer, error)
+            go_on = False
+        if not go_on:
+            self._transport.close()
+
+    async def _process_message(
+        self, typeid: ua.NodeId, requesthdr: ua.RequestHeader, seqhdr: ua.SequenceHeader, body: Buffer
+    ) -> bool:
+        kind = _service(typeid)
+        if kind in REFUSED:
+            raise ServiceError(ua.StatusCodes.BadServiceUnsupported)
+        if not (self.is_secured or self.may_be_unsecured or kind in DISCOVERY):
+            raise ServiceError(ua.StatusCodes.BadSecurityPolicyRejected)
+        if kind in CREATE:
+            return await self._create(typeid, requesthdr, seqhdr, body)
+        if kind in ACTIVATE:
+            return await self._activate(typeid, requesthdr, seqhdr, body)
+        if kind not in WITHOUT_SESSION:
+            self._check_token(requesthdr)
+        return bool(await super()._process_message(typeid, requesthdr, seqhdr, body))
+
+    def _check_token(self, requesthdr: ua.RequestHeader) -> None:
+        if self.session is None or requesthdr.AuthenticationToken != self.session.auth_token:
+            raise ServiceError(ua.StatusCodes.BadSessionIdInvalid)
+
+    async def _create(
+        self, typeid: ua.NodeId, requesthdr: ua.RequestHeader, seqhdr: ua.SequenceHeader, body: Buffer
+    ) -> bool:
+        """One session a connection: a second one ends the first, a failed one leaves nothing."""
+        await self._drop_session()
+        if self.iserver.session_count >= self.iserver.limits.sessions:
+            raise ServiceError(ua.StatusCodes.BadTooManySessions)
+        try:
+            return bool(await super()._process_message(typeid, requesthdr, seqhdr, body))
+        except BaseException:
+            await self._drop_session()
+            raise
+
+    async def _drop_session(self) -> None:
+        session, self.session = self.session, None
+        watchdog, self._session_watchdog_task = self._session_watchdog_task, None
+        if watchdog is not None:
+            watchdog.cancel()
+        if session is not None:
+            await session.close_session(True)
+
+    async def _activate(
+        self, typeid: ua.NodeId, requesthdr: ua.RequestHeader, seqhdr: ua.SequenceHeader, body: Buffer
+    ) -> bool:
+        held = self.session
+        session = await self._admit(requesthdr, struct_from_binary(ua.ActivateSessionParameters, body.copy()))
+        try:
+            go_on = bool(await super()._process_message(typeid, requesthdr, seqhdr, body))
+        except InvalidSignature as error:
+            self.session = held
+            raise ServiceError(ua.StatusCodes.BadApplicationSignatureInvalid) from error
+        except BaseException:
+            self.session = held
+            raise
+        session.channel = self
+        return go_on
+
+    async def _admit(self, requesthdr: ua.RequestHeader, params: ua.ActivateSessionParameters) -> GuardedSession:
+        """The session that may be activated with this identity. Raises ServiceError."""
+        session = self.session or self.iserver.external_session(requesthdr.AuthenticationToken)
+        if session is None or session.auth_token != requesthdr.AuthenticationToken:
+            raise ServiceError(ua.StatusCodes.BadSessionIdInvalid)
+        if session.peer_certificate != self.peer_certificate:
+            raise ServiceError(ua.StatusCodes.BadSecurityChecksFailed)
+        token = params.UserIdentityToken
+        if isinstance(token, ua.UserNameIdentityToken) and self.is_secured:
+            await self._log_in(session, token)
+        elif self.is_secured or not _is_anonymous(token):
+            raise ServiceError(ua.StatusCodes.BadIdentityTokenRejected)
+        return session
+
+    async def _log_in(self, session: GuardedSession, token: ua.UserNameIdentityToken) -> None:
+        try:
+            name, password = self.iserver.decrypt_user_token(session, token)
+        except Exception as error:
+            raise ServiceError(ua.StatusCodes.BadIdentityTokenInvalid) from error
+        if self.session is None and session.is_activated() and name != session.user.name:
+            raise ServiceError(ua.StatusCodes.BadIdentityTokenRejected)  # a session taken over stays its user's
+        if not await self.iserver.log_in(name, password, self.peer):
+            raise ServiceError(ua.StatusCodes.BadUserAccessDenied)
+
+    def send_response(self, requesthandle: int, seqhdr: Any, response: Any, msgtype: Any = None) -> None:
+        """Send, and cut off a client that does not read what it asked for."""
+        if self._transport.is_closing():
+            return
+        super().send_response(requesthandle, seqhdr, response, msgtype or ua.MessageType.SecureMessage)
+        if self._transport.get_write_buffer_size() > self.iserver.limits.send_buffer:
+            _log.warning("Cutting off the OPC UA client %s, which does not read", self.peer)
+            self._transport.abort()
+
+    def _should_close_session_on_transport_loss(self) -> bool:
+        moved = self.session is not None and self.session.channel is not self
+        return not moved and bool(super()._should_close_session_on_transport_loss())
+
+    async def close(self) -> None:
+        """The connection is gone: nobody waits for answers any more, and parked Publish requests are void."""
+        self._publish_requests.clear()
+        detached = list(self._detached)
+        for task in detached:
+            task.cancel()
+        await asyncio.gather(*detached, return_exceptions=True)
+        await super().close()
+
+
+def _service(type_id: ua.NodeId) -> int | None:
+    identifier = type_id.Identifier if type_id.NamespaceIndex == 0 else None
+    return identifier if isinstance(identifier, int) else None
+
+
+def _is_anonymous(token: Any) -> bool:
+    return (
+        token is None
+        or isinstance(token, ua.AnonymousIdentityToken)
+        or (isinstance(token, ua.ExtensionObject) and token.TypeId == ua.NodeId(ua.ObjectIds.Null))
+    )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,212 @@
+"""A client's session: what it may ask, how much at once, and only about what is its own."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from asyncua import ua
+from asyncua.common.utils import ServiceError
+from asyncua.server.internal_session import InternalSession
+
+from bridge.northbound.opcua.stack.access import CHANNEL, Channel, Visitor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from bridge.northbound.opcua.stack.engine import GuardedInternalServer
+
+_log = logging.getLogger(__name__)
+
+
+class GuardedSession(InternalSession):
+    """A session that came over the network."""
+
+    iserver: GuardedInternalServer
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # asyncua counts its tokens up from 1000, and whoever knows a token may take the session over.
+        self.iserver.unregister_external_session(self)
+        self.auth_token = ua.NodeId(secrets.token_bytes(32), 0, ua.NodeIdType.ByteString)
+        self.iserver.register_external_session(self)
+        self.channel: Channel | None = CHANNEL.get()
+        self.peer_certificate = self.channel.peer_certificate if self.channel else None
+
+    async def create_session(
+        self, params: ua.CreateSessionParameters, sockname: tuple[str, int] | None = None
+    ) -> ua.CreateSessionResult:
+        """Let a client begin. Raises ServiceError with the reason why its certificate is not let in.
+
+        asyncua validates the certificate of this request and never the one whose key opened the channel, so a copy of
+        somebody's trusted certificate would do. They must be the same (Part 4, 5.6.2).
+        """
+        if self.channel is not None and self.channel.is_secured:
+            shown = params.ClientCertificate or b""
+            if not self.peer_certificate or not shown.startswith(self.peer_certificate):
+                raise ServiceError(ua.StatusCodes.BadSecurityChecksFailed)
+            await self.iserver.check_certificate(self.peer_certificate, params.ClientDescription.ApplicationUri)
+        result = await super().create_session(params, sockname)
+        result.MaxRequestMessageSize = self.iserver.limits.message_size
+        return result
+
+    async def read(self, params: ua.ReadParameters) -> list[ua.DataValue]:
+        """Values of attributes."""
+        self._bound(params.NodesToRead)
+        results = self.iserver.attribute_service.read(params)
+        if any(one.IndexRange for one in params.NodesToRead):  # asyncua would return the whole array
+            no_range = ua.DataValue(StatusCode=ua.StatusCode(ua.StatusCodes.BadIndexRangeNoData))
+            pairs = zip(params.NodesToRead, results, strict=True)
+            return [no_range if asked.IndexRange else result for asked, result in pairs]
+        return results
+
+    async def write(self, params: ua.WriteParameters) -> list[ua.StatusCode]:
+        """Every item is answered by the room of writes; nothing is stored here."""
+        self._bound(params.NodesToWrite)
+        return await self.iserver.writes.write(self._visitor(), params.NodesToWrite)
+
+    async def call(self, params: list[ua.CallMethodRequest]) -> list[ua.CallMethodResult]:
+        """As `write`, for methods."""
+        self._bound(params)
+        return await self.iserver.writes.call(self._visitor(), params)
+
+    async def browse(self, params: ua.BrowseParameters) -> list[ua.BrowseResult]:
+        """References of nodes."""
+        self._bound(params.NodesToBrowse)
+        return await super().browse(params)
+
+    async def translate_browsepaths_to_nodeids(self, params: list[ua.BrowsePath]) -> list[ua.BrowsePathResult]:
+        """Nodes at the ends of browse paths."""
+        self._bound(params)
+        if any(len(path.RelativePath.Elements) not in range(1, 65) for path in params):
+            raise ServiceError(ua.StatusCodes.BadInvalidArgument)
+        return await super().translate_browsepaths_to_nodeids(params)
+
+    async def create_subscription(
+        self,
+        params: ua.CreateSubscriptionParameters,
+        callback: Callable[..., Any],
+        request_callback: Callable[..., Any] | None = None,
+    ) -> ua.CreateSubscriptionResult:
+        """A new subscription of this session's user."""
+        if len(self._own_subscriptions()) >= self.iserver.limits.subscriptions_per_session:
+            raise ServiceError(ua.StatusCodes.BadTooManySubscriptions)
+        result = await super().create_subscription(params, callback, request_callback)
+        self.iserver.subscriptions[result.SubscriptionId].owner = self.user.name
+        return result
+
+    async def create_monitored_items(
+        self, params: ua.CreateMonitoredItemsParameters
+    ) -> list[ua.MonitoredItemCreateResult]:
+        """New items in a subscription of this session."""
+        self._bound(params.ItemsToCreate)
+        self._own(params.SubscriptionId)
+        limits, wanted = self.iserver.limits, len(params.ItemsToCreate)
+        mine = sum(len(one.monitored_item_srv) for one in self._own_subscriptions())
+        if (
+            mine + wanted > limits.monitored_items_per_session
+            or self.iserver.subscription_service.item_count + wanted > limits.monitored_items
+        ):
+            raise ServiceError(ua.StatusCodes.BadTooManyMonitoredItems)
+        return await super().create_monitored_items(params)
+
+    async def modify_monitored_items(
+        self, params: ua.ModifyMonitoredItemsParameters
+    ) -> list[ua.MonitoredItemModifyResult]:
+        """Change items of this session."""
+        self._bound(params.ItemsToModify)
+        self._own(params.SubscriptionId)
+        return await super().modify_monitored_items(params)
+
+    async def delete_monitored_items(self, params: ua.DeleteMonitoredItemsParameters) -> list[ua.StatusCode]:
+        """End items of this session."""
+        self._own(params.SubscriptionId)
+        return await super().delete_monitored_items(params)
+
+    async def set_monitoring_mode(self, params: ua.SetMonitoringModeParameters) -> list[ua.StatusCode]:
+        """Switch items of this session."""
+        self._bound(params.MonitoredItemIds)
+        self._own(params.SubscriptionId)
+        return await super().set_monitoring_mode(params)
+
+    async def set_publishing_mode(self, params: ua.SetPublishingModeParameters) -> list[ua.StatusCode]:
+        """Switch subscriptions of this session."""
+        self._bound(params.SubscriptionIds)
+        for identifier in params.SubscriptionIds:
+            self._own(identifier)
+        return await super().set_publishing_mode(params)
+
+    def modify_subscription(self, params: ua.ModifySubscriptionParameters) -> ua.ModifySubscriptionResult:
+        """Tell the client what its subscription has; asyncua keeps what it was created with."""
+        self._own(params.SubscriptionId)
+        return super().modify_subscription(params)
+
+    async def delete_subscriptions(self, ids: list[int]) -> list[ua.StatusCode]:
+        """End subscriptions of this session; those of others do not exist for it."""
+        mine = [identifier for identifier in ids if self._is_own(identifier)]
+        results = dict(zip(mine, await super().delete_subscriptions(mine), strict=True))
+        unknown = ua.StatusCode(ua.StatusCodes.BadSubscriptionIdInvalid)
+        return [results.get(identifier, unknown) for identifier in ids]
+
+    def publish(self, acks: Iterable[ua.SubscriptionAcknowledgement] | None = None) -> tuple[int, list[ua.StatusCode]]:
+        """Take acknowledgements; the number of this session's subscriptions and one result per acknowledgement."""
+        own = len(self._own_subscriptions())
+        if not own:
+            raise ServiceError(ua.StatusCodes.BadNoSubscription)
+        return own, [self._acknowledge(one) for one in acks or ()]
+
+    def _acknowledge(self, acknowledgement: ua.SubscriptionAcknowledgement) -> ua.StatusCode:
+        if not self._is_own(acknowledgement.SubscriptionId):
+            return ua.StatusCode(ua.StatusCodes.BadSubscriptionIdInvalid)
+        self.iserver.subscriptions[acknowledgement.SubscriptionId].publish([acknowledgement.SequenceNumber])
+        return ua.StatusCode()
+
+    def republish(self, params: ua.RepublishParameters) -> ua.NotificationMessage:
+        """A message once more. Raises ServiceError BadMessageNotAvailable."""
+        self._own(params.SubscriptionId)
+        message = super().republish(params)
+        if not message.NotificationData:
+            raise ServiceError(ua.StatusCodes.BadMessageNotAvailable)
+        return message
+
+    async def transfer_subscriptions(
+        self, params: ua.TransferSubscriptionsParameters, callback: Callable[..., Any]
+    ) -> list[ua.TransferResult]:
+        """Take over subscriptions of an earlier session of the same user."""
+        self._bound(params.SubscriptionIds)
+        mine = [identifier for identifier in params.SubscriptionIds if self._may_take(int(identifier))]
+        allowed = ua.TransferSubscriptionsParameters(mine, params.SendInitialValues)
+        results = iter(await super().transfer_subscriptions(allowed, callback))
+        for identifier in mine:
+            # asyncua leaves the requests with the connection the subscription came from.
+            processor = getattr(callback, "__self__", None)
+            self.iserver.subscriptions[int(identifier)].pub_request_callback = processor.get_publish_request  # type: ignore[union-attr]
+        refused = ua.TransferResult(StatusCode=ua.StatusCode(ua.StatusCodes.BadUserAccessDenied))
+        return [next(results) if identifier in mine else refused for identifier in params.SubscriptionIds]
+
+    def _may_take(self, identifier: int) -> bool:
+        subscription = self.iserver.subscriptions.get(identifier)
+        return subscription is not None and self.user.name is not None and subscription.owner == self.user.name
+
+    def _visitor(self) -> Visitor:
+        if not isinstance(self.user, Visitor):
+            raise ServiceError(ua.StatusCodes.BadUserAccessDenied)
+        return self.user
+
+    def _bound(self, items: Collection[Any] | None) -> None:
+        if not items:
+            raise ServiceError(ua.StatusCodes.BadNothingToDo)
+        if len(items) > self.iserver.limits.operations:
+            raise ServiceError(ua.StatusCodes.BadTooManyOperations)
+
+    def _own_subscriptions(self) -> list[Any]:
+        return [one for one in self.iserver.subscriptions.values() if one.session_id == self.session_id]
+
+    def _is_own(self, identifier: int) -> bool:
+        subscription = self.iserver.subscriptions.get(identifier)
+        return subscription is not None and subscription.session_id == self.session_id
+
+    def _own(self, identifier: int) -> None:
+        if not self._is_own(identifier):
+            raise ServiceError(ua.StatusCodes.BadSubscriptionIdInvalid)

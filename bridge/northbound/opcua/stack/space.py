@@ -1,0 +1,205 @@
+"""Nodes written straight into asyncua's address space.
+
+`add_variable` costs 2 ms a node in a large folder because it checks what we know already; here a node is a dict of
+attributes, most of them shared between thousands of nodes, and two references. Nothing here checks for duplicates:
+`bridge.northbound.opcua.nodes` asks `get` first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asyncua import ua
+from asyncua.server.address_space import AttributeValue, NodeData
+
+from bridge.northbound.opcua.stack.values import TagValue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from asyncua.server.address_space import AddressSpace
+
+A = ua.AttributeIds
+Attributes = dict[ua.AttributeIds, AttributeValue | TagValue]
+
+HAS_COMPONENT = ua.NodeId(ua.ObjectIds.HasComponent)
+HAS_PROPERTY = ua.NodeId(ua.ObjectIds.HasProperty)
+ORGANIZES = ua.NodeId(ua.ObjectIds.Organizes)
+HAS_ADD_IN = ua.NodeId(ua.ObjectIds.HasAddIn)
+HAS_SUBTYPE = ua.NodeId(ua.ObjectIds.HasSubtype)
+_HAS_TYPE = ua.NodeId(ua.ObjectIds.HasTypeDefinition)
+_HAS_RULE = ua.NodeId(ua.ObjectIds.HasModellingRule)
+_OPTIONAL = ua.NodeId(ua.ObjectIds.ModellingRule_Optional)
+
+
+def constant(value: Any, variant_type: ua.VariantType) -> AttributeValue:
+    """An attribute that never changes and may be shared by many nodes."""
+    return AttributeValue(ua.DataValue(ua.Variant(value, variant_type)))
+
+
+def held(value: ua.DataValue) -> AttributeValue:
+    """An attribute with this DataValue."""
+    return AttributeValue(value)
+
+
+_NO_MASK = constant(0, ua.VariantType.UInt32)
+_READ_ONLY = constant(ua.AccessLevel.CurrentRead.mask, ua.VariantType.Byte)
+_WRITABLE = constant(ua.AccessLevel.CurrentRead.mask | ua.AccessLevel.CurrentWrite.mask, ua.VariantType.Byte)
+_SCALAR = constant(-1, ua.VariantType.Int32)
+_ARRAY = constant(1, ua.VariantType.Int32)
+_FALSE = constant(False, ua.VariantType.Boolean)
+_EVERY_CHANGE = constant(0.0, ua.VariantType.Double)
+_NO_EVENTS = constant(0, ua.VariantType.Byte)
+_CLASS = {one: constant(one, ua.VariantType.Int32) for one in ua.NodeClass}
+_NO_TEXT = constant(ua.LocalizedText(), ua.VariantType.LocalizedText)
+
+
+def names(browse_name: ua.QualifiedName, display_name: ua.LocalizedText, description: str = "") -> Attributes:
+    """BrowseName, DisplayName and Description: to be made once for nodes that share them."""
+    return {
+        A.BrowseName: constant(browse_name, ua.VariantType.QualifiedName),
+        A.DisplayName: constant(display_name, ua.VariantType.LocalizedText),
+        A.Description: constant(ua.LocalizedText(description, display_name.Locale), ua.VariantType.LocalizedText)
+        if description
+        else _NO_TEXT,
+        A.WriteMask: _NO_MASK,
+        A.UserWriteMask: _NO_MASK,
+    }
+
+
+def object_attributes(named: Attributes) -> Attributes:
+    """Attributes of an object."""
+    return {**named, A.NodeClass: _CLASS[ua.NodeClass.Object], A.EventNotifier: _NO_EVENTS}
+
+
+def object_type_attributes(named: Attributes) -> Attributes:
+    """Attributes of an object type."""
+    return {**named, A.NodeClass: _CLASS[ua.NodeClass.ObjectType], A.IsAbstract: _FALSE}
+
+
+def variable_attributes(
+    named: Attributes, data_type: ua.NodeId, *, is_array: bool = False, writable: bool = False, fastest_ms: float = 0.0
+) -> Attributes:
+    """Attributes of a variable or property, all but its value."""
+    level = _WRITABLE if writable else _READ_ONLY
+    return {
+        **named,
+        A.NodeClass: _CLASS[ua.NodeClass.Variable],
+        A.DataType: constant(data_type, ua.VariantType.NodeId),
+        A.ValueRank: _ARRAY if is_array else _SCALAR,
+        A.AccessLevel: level,
+        A.UserAccessLevel: level,
+        A.MinimumSamplingInterval: constant(fastest_ms, ua.VariantType.Double) if fastest_ms else _EVERY_CHANGE,
+        A.Historizing: _FALSE,
+    }
+
+
+class Space:
+    """The address space, for writing."""
+
+    def __init__(self, aspace: AddressSpace) -> None:
+        self._aspace = aspace
+        self._type_references: dict[ua.NodeId, ua.ReferenceDescription] = {}
+        self._rule = self._to(_HAS_RULE, _OPTIONAL)
+
+    def get(self, node_id: ua.NodeId) -> NodeData | None:
+        """The node, if it is there."""
+        return self._aspace.get(node_id)
+
+    def add(
+        self,
+        parent: NodeData,
+        node_id: ua.NodeId,
+        attributes: Mapping[ua.AttributeIds, AttributeValue | TagValue],
+        type_id: ua.NodeId | None,
+        *,
+        reference: ua.NodeId = HAS_COMPONENT,
+        value: AttributeValue | TagValue | None = None,
+        is_declaration: bool = False,
+    ) -> NodeData:
+        """A new node below `parent`. `attributes` is copied, its values are shared."""
+        node = NodeData(node_id)
+        self.dress(node, attributes, value)
+        if type_id is not None:
+            node.references.append(self._type_reference(type_id))
+        if is_declaration:
+            node.references.append(self._rule)
+        self._aspace[node_id] = node
+        self.link(parent, node, reference, type_id)
+        return node
+
+    @staticmethod
+    def dress(
+        node: NodeData,
+        attributes: Mapping[ua.AttributeIds, AttributeValue | TagValue],
+        value: AttributeValue | TagValue | None = None,
+    ) -> None:
+        """Give a node its attributes."""
+        node.attributes = {
+            A.NodeId: constant(node.nodeid, ua.VariantType.NodeId),
+            **attributes,
+        }
+        if value is not None:
+            node.attributes[A.Value] = value
+
+    def link(self, parent: NodeData, node: NodeData, reference: ua.NodeId, type_id: ua.NodeId | None = None) -> None:
+        """A reference from `parent` to `node`, and back."""
+        parent.references.append(_describe(reference, node, forward=True, type_id=type_id))
+        node.references.append(_describe(reference, parent, forward=False))
+
+    def remove(self, node_ids: Iterable[ua.NodeId], referrers: Iterable[NodeData]) -> None:
+        """Take nodes out, and every reference to them that `referrers` have."""
+        gone = set(node_ids)
+        for node_id in gone:
+            if node_id in self._aspace:
+                del self._aspace[node_id]
+        for node in referrers:
+            node.references = [one for one in node.references if one.NodeId not in gone]
+
+    def child(self, node_id: ua.NodeId, browse_name: str) -> ua.ReferenceDescription | None:
+        """The forward reference of a node to the child of this name."""
+        node = self._aspace.get(node_id)
+        for reference in node.references if node else ():
+            if reference.IsForward and reference.BrowseName.Name == browse_name:
+                return reference
+        return None
+
+    def properties(self, type_id: ua.NodeId) -> dict[str, tuple[ua.QualifiedName, ua.NodeId]]:
+        """The properties an object type and its supertypes declare: name -> BrowseName and data type."""
+        found: dict[str, tuple[ua.QualifiedName, ua.NodeId]] = {}
+        node = self._aspace.get(type_id)
+        for reference in node.references if node else ():
+            if reference.IsForward and reference.ReferenceTypeId == HAS_PROPERTY:
+                data_type = self._aspace.read_attribute_value(reference.NodeId, A.DataType).Value.Value
+                found[reference.BrowseName.Name] = (reference.BrowseName, data_type)
+            elif not reference.IsForward and reference.ReferenceTypeId == HAS_SUBTYPE:
+                found = {**self.properties(reference.NodeId), **found}
+        return found
+
+    def _type_reference(self, type_id: ua.NodeId) -> ua.ReferenceDescription:
+        reference = self._type_references.get(type_id)
+        if reference is None:
+            reference = self._type_references[type_id] = self._to(_HAS_TYPE, type_id)
+        return reference
+
+    def _to(self, reference: ua.NodeId, target: ua.NodeId) -> ua.ReferenceDescription:
+        return _describe(reference, self._aspace[target], forward=True)
+
+
+def _describe(
+    reference: ua.NodeId, target: NodeData, *, forward: bool, type_id: ua.NodeId | None = None
+) -> ua.ReferenceDescription:
+    return ua.ReferenceDescription(
+        ReferenceTypeId=reference,
+        IsForward=forward,
+        NodeId=target.nodeid,
+        BrowseName=_attribute(target, A.BrowseName),
+        DisplayName=_attribute(target, A.DisplayName),
+        NodeClass=_attribute(target, A.NodeClass),
+        TypeDefinition=type_id or ua.NodeId(),
+    )
+
+
+def _attribute(node: NodeData, attribute: ua.AttributeIds) -> Any:
+    value = node.attributes[attribute].value
+    return value.Value.Value if value and value.Value else None

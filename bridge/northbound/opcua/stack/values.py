@@ -1,0 +1,141 @@
+"""The value attribute of a tag's node, and the writer that fills thousands of them without an await.
+
+    feed batch -> TagValues.write -> TagValue.set -> watchers (monitored items), if there are any
+
+A DataValue is turned into asyncua's form when somebody asks for it, once, however many ask: 30 000 updates a second
+that nobody reads cost one attribute each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from bridge.northbound.opcua import convert
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from asyncua import ua
+
+    from bridge.model.value import DataType, DataValue
+
+CHUNK = 500
+"""Values written before the loop may turn; 500 take well under a millisecond."""
+
+
+class Watcher(Protocol):
+    """Wants to know that a value changed."""
+
+    def changed(self) -> None:
+        """Called on the loop, inside the writer: be quick."""
+
+
+class TagValue:
+    """Stands where asyncua keeps an `AttributeValue`; has the four attributes its readers use."""
+
+    __slots__ = ("_sent", "now", "watchers")
+
+    value_callback: ClassVar[None] = None
+    value_setter: ClassVar[None] = None
+    datachange_callbacks: ClassVar[Mapping[int, Any]] = MappingProxyType({})
+    """Never filled: monitored items of tags are watchers (see subscription.py); asyncua's own way would raise."""
+
+    def __init__(self, now: DataValue) -> None:
+        self.now = now
+        self.watchers: list[Watcher] | None = None
+        self._sent: ua.DataValue | None = None
+
+    @property
+    def value(self) -> ua.DataValue:
+        """The current value in asyncua's form. Shared: never changed once made."""
+        sent = self._sent
+        if sent is None:
+            sent = self._sent = self._convert(self.now)
+        return sent
+
+    def set(self, now: DataValue) -> None:
+        """A new value."""
+        self.now = now
+        self._sent = None
+        if self.watchers:
+            for watcher in self.watchers:
+                watcher.changed()
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` about changes."""
+        if self.watchers is None:
+            self.watchers = []
+        self.watchers.append(watcher)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Tell it no longer."""
+        if self.watchers and watcher in self.watchers:
+            self.watchers.remove(watcher)
+            self.watchers = self.watchers or None
+
+    def _convert(self, now: DataValue) -> ua.DataValue:
+        raise NotImplementedError
+
+
+class PlainValue(TagValue):
+    """A tag's own value."""
+
+    __slots__ = ("_data_type",)
+
+    def __init__(self, now: DataValue, data_type: DataType) -> None:
+        super().__init__(now)
+        self._data_type = data_type
+
+    def _convert(self, now: DataValue) -> ua.DataValue:
+        return convert.data_value(now, self._data_type)
+
+
+class Mirror(TagValue):
+    """Another look at a tag's value: the text of an enumeration, the state of a machine."""
+
+    __slots__ = ("_how", "_original")
+
+    def __init__(self, original: TagValue, how: Callable[[DataValue], ua.DataValue]) -> None:
+        super().__init__(original.now)
+        self._original = original
+        self._how = how
+        original.watch(self)
+
+    def changed(self) -> None:
+        """The original changed."""
+        self.set(self._original.now)
+
+    def _convert(self, now: DataValue) -> ua.DataValue:
+        return self._how(now)
+
+
+class TagValues:
+    """The value attributes by slot: where the feed's batches go."""
+
+    def __init__(self) -> None:
+        self._by_slot: dict[int, TagValue] = {}
+        self.written_total = 0
+
+    def __len__(self) -> int:
+        return len(self._by_slot)
+
+    def bind(self, slot: int, value: TagValue) -> None:
+        """Values of `slot` go to `value` from now on."""
+        self._by_slot[slot] = value
+
+    def release(self, slot: int) -> None:
+        """No more values for this slot."""
+        self._by_slot.pop(slot, None)
+
+    async def write(self, values: Mapping[int, DataValue]) -> None:
+        """Put a batch in place, letting the loop turn after every CHUNK."""
+        by_slot = self._by_slot
+        for count, (slot, now) in enumerate(values.items(), 1):
+            target = by_slot.get(slot)
+            if target is not None:
+                target.set(now)
+            if not count % CHUNK:
+                await asyncio.sleep(0)
+        self.written_total += len(values)
