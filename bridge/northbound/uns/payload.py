@@ -123,6 +123,11 @@ def online(is_online: bool, now: datetime) -> bytes:
     return orjson.dumps({"online": is_online, "timestamp": rfc3339(now)})
 
 
+def machines(roots: Mapping[str, str]) -> bytes:
+    """Which machines a bridge serves, and where: {"machines": {"<id>": "<branch>"}}."""
+    return orjson.dumps({"machines": dict(roots)})
+
+
 def event(happened: Event) -> bytes:
     """Something that happened once; `id` is the same when it is told again, completed."""
     return _json(
@@ -162,13 +167,13 @@ def meta(machine: Machine, topics: Mapping[int, str], addresses: Callable[[Tag],
             "line": machine.place.line,
         },
         "identification": dict(machine.identification),
-        "tags": {tag.name: _described(tag, topics[tag.slot], addresses(tag)) for tag in machine.tags},
+        "tags": {tag.name: _described(tag, topics.get(tag.slot), addresses(tag)) for tag in machine.tags},
     }
     document["hash"] = hashlib.sha256(_json(document, orjson.OPT_SORT_KEYS)).hexdigest()[:16]
     return _json(document)
 
 
-def _described(tag: Tag, topic: str, addresses: Mapping[str, str]) -> dict[str, Any]:
+def _described(tag: Tag, topic: str | None, addresses: Mapping[str, str]) -> dict[str, Any]:
     definition = tag.definition
     units, limits = definition.unit, definition.limits
     described: dict[str, Any] = {
