@@ -23,6 +23,7 @@ VERBS = {
     "tags": "Print every tag of a site and where it appears.",
     "watch": "Show the tags of a running bridge, live.",
     "simulate": "Run a vendor's simulator alone, with faults to switch on.",
+    "users": "Make a login for the OPC UA server.",
     "schema": "Print the JSON Schema of the files, for editors.",
 }
 """Verb to what it does, in the order of first use; `bridge.cli.<verb>` holds a click command named `command`."""

@@ -46,7 +46,7 @@ def command(paths: tuple[Path, ...], simulate: bool, state_dir: Path | None, log
 
 async def _run(paths: list[Path], simulate: bool, state_dir: Path | None) -> None:
     from bridge.config.site import load_site
-    from bridge.runtime.site_changes import with_state_directory
+    from bridge.config.site_changes import with_state_directory
 
     def load() -> Site:
         site = load_site(paths)

@@ -1,0 +1,147 @@
+"""`plantbridge demo`: a simulated plant with every face, on one command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bridge.cli.examples import examples
+
+if TYPE_CHECKING:
+    from bridge.config.site import Site
+    from bridge.runtime.bridge import Bridge
+
+OPERATOR = "operator"
+SHOWN_TAG = "extruder-1.Monitoring.Temperature.Front"
+
+
+@click.command(
+    epilog=examples(
+        "plantbridge demo",
+        "plantbridge demo --opcua-port 4841 --mqtt-port 1884 --status-port 8081 --state-dir /tmp/demo",
+        "plantbridge demo --json | head -1                # where everything is, for a script",
+    )
+)
+@click.option("--opcua-port", type=click.IntRange(1, 65535), default=4840, show_default=True, help="OPC UA server.")
+@click.option("--mqtt-port", type=click.IntRange(1, 65535), default=1883, show_default=True, help="Embedded broker.")
+@click.option("--status-port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Admin API.")
+@click.option(
+    "--state-dir", type=click.Path(path_type=Path), default=Path("demo-state"), show_default=True, help="State."
+)
+@click.option("--listen", default="127.0.0.1", show_default=True, help="Address OPC UA and MQTT listen on.")
+@click.option("--json", "as_json", is_flag=True, help="First line on standard output is one JSON object.")
+def command(opcua_port: int, mqtt_port: int, status_port: int, state_dir: Path, listen: str, as_json: bool) -> None:
+    """Start a simulated QiTech line with OPC UA, Sparkplug and Unified Namespace, and say where to look.
+
+    Nothing real is touched. On loopback there is also an OPC UA endpoint without encryption or login, read only.
+    The embedded broker lets anybody in, so it is on loopback whatever --listen says of OPC UA.
+    """
+    from bridge.runtime.logging import set_up_logging
+
+    set_up_logging("warning")
+    password = secrets.token_urlsafe(9)
+    environment = _environment(opcua_port, mqtt_port, status_port, state_dir, listen, password)
+    asyncio.run(_demo(environment, password, as_json))
+
+
+def _environment(
+    opcua_port: int, mqtt_port: int, status_port: int, state_dir: Path, listen: str, password: str
+) -> dict[str, str]:
+    from bridge.northbound.opcua.config import is_loopback
+    from bridge.northbound.opcua.passwords import hash_password
+
+    return {
+        "DEMO_LISTEN": listen,
+        "DEMO_OPCUA_PORT": str(opcua_port),
+        "DEMO_MQTT_PORT": str(mqtt_port),
+        "DEMO_STATUS_PORT": str(status_port),
+        "DEMO_STATE_DIRECTORY": str(state_dir.resolve()),
+        "DEMO_UNSECURED": "true" if is_loopback(listen) else "false",
+        "DEMO_OPERATOR_HASH": hash_password(password),
+    }
+
+
+def demo_site(environment: dict[str, str]) -> Site:
+    """The demo's site; ports and so on come from `environment`."""
+    from bridge.config.library import shipped_folder
+    from bridge.config.site import load_site
+
+    return load_site([shipped_folder("examples") / "demo" / "bridge.yaml"], environment)
+
+
+async def _demo(environment: dict[str, str], password: str, as_json: bool) -> None:
+    from bridge.cli.run import serve
+    from bridge.sim.site import simulated
+
+    async with AsyncExitStack() as stack:
+        site = await stack.enter_async_context(simulated(demo_site(environment)))
+
+        async def started(bridge: Bridge) -> None:
+            await _announce(bridge, password, as_json)
+
+        await serve(site, None, started)
+    if not as_json:
+        click.echo("Stopped.")
+
+
+async def _announce(bridge: Bridge, password: str, as_json: bool) -> None:
+    opcua, broker = bridge.site.file.northbound.opcua, bridge.site.file.broker
+    while not {"opcua", "sparkplug", "uns"} <= bridge.running_faces or not await _answers(opcua.host, opcua.port):
+        await asyncio.sleep(0.05)
+    where = {
+        "opcua": f"opc.tcp://{_reachable(opcua.host)}:{opcua.port}",
+        "mqtt": f"mqtt://{_reachable(broker.host)}:{broker.port}",
+        "status": bridge.admin_url,
+        "operator": {"user": OPERATOR, "password": password},
+        "machines": list(bridge.table.plant.machines),
+    }
+    if as_json:
+        click.echo(json.dumps(where))
+    else:
+        click.echo(_guide(bridge, where, password))
+
+
+async def _answers(host: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(_reachable(host), port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def _reachable(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
+
+
+def _guide(bridge: Bridge, where: dict[str, object], password: str) -> str:
+    plant = bridge.table.plant
+    tag = plant.find(SHOWN_TAG)
+    own = bridge.site.file.bridge
+    broker = bridge.site.file.broker
+    mqtt = f"-h {_reachable(broker.host)} -p {broker.port}"
+    open_endpoint = bridge.site.file.northbound.opcua.unsecured_read_only
+    note = "   also without encryption and login, read only, because this is loopback" if open_endpoint else ""
+    lines = [
+        "plantbridge demo: a simulated QiTech line. Ctrl-C stops it.",
+        "",
+        f"  OPC UA     {where['opcua']}   user {OPERATOR}, password {password} (Basic256Sha256, SignAndEncrypt)",
+        f"          {note}" if note else "",
+        f"  MQTT       {where['mqtt']}   embedded broker, MQTT 3.1.1, anybody on this computer",
+        f"  Admin API  {where['status']}   token in {bridge.state.path / 'admin.token'}",
+        f"  Machines   {', '.join(plant.machines)}",
+        "",
+        "Read a value, subscribe, watch:",
+        f"  uaread -u {where['opcua']} -n 'ns=2;s={SHOWN_TAG}'" if tag and open_endpoint else "",
+        f"  mosquitto_sub {mqtt} -v -t '{own.enterprise}/{own.site}/#'",
+        f"  mosquitto_sub {mqtt} -v -F '%t %l bytes' -t 'spBv1.0/#'",
+        f"  plantbridge watch --state-dir {bridge.state.path} 'extruder-1.Monitoring.*'",
+        f"  curl {where['status']}/readyz",
+    ]
+    return "\n".join(line for index, line in enumerate(lines) if line or index in (1, 7))
