@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from random import Random
 from typing import Any
 
 from bridge.ports import Clock
@@ -29,6 +30,8 @@ NOMINAL_RATE_HZ = 30.0
 MIN_TICK_S = 0.004
 """Streams due within one tick go out together, so that 3 000 events a second cost 250 wake-ups, not 3 000."""
 PHYSICS_RATE_HZ = 30.0
+PANIC_EXIT_S = 0.07
+"""From a panic to the end of the process, as recorded: the answer to the deadly request gets out before."""
 
 
 @dataclass
@@ -75,6 +78,7 @@ class Backend:
         release: Release,
         clock: Clock,
         settings: Settings,
+        rng: Random,
         on_death: Callable[[str], None],
     ) -> None:
         self.release = release
@@ -85,11 +89,15 @@ class Backend:
         """Those that are listed."""
         self.channels: dict[Identity, Mailbox] = {}
         """Command channels. 3.x keeps the channel of a machine that is gone; what is sent there is lost."""
-        self.replay: dict[str, bytes] = {}
-        """/main events, last of each kind, in the order they are replayed."""
+        self._main: dict[str, bytes] = {}
+        """/main events, last of each kind."""
+        self._rng = rng
         self.alive = True
+        self._panicking = False
         self._present = machines
         self._on_death = on_death
+        self._orphans: list[asyncio.Future[dict[str, Any]]] = []
+        """Replies that were due while the loop had panicked already."""
         self._templates: dict[tuple[Identity, str, str], LoadTemplate] = {}
         self._schedule: list[_Due] = []
         self._order = itertools.count()
@@ -114,7 +122,7 @@ class Backend:
 
     async def run(self) -> None:
         """Boot to the end, then tick, until cancelled."""
-        if "MachinesEvent" not in self.replay:
+        if "MachinesEvent" not in self._main:
             await self.clock.sleep(self.settings.boot_s)
             self._complete()
         await self._tick()
@@ -123,6 +131,15 @@ class Backend:
         for machine in self._present:
             self.add(machine)
         self.announce_machines()
+
+    def panic(self, reason: str) -> None:
+        """The control loop panics: nothing moves any more, and a moment later the process exits."""
+        if not self.alive or self._panicking:
+            return
+        self._panicking = True
+        for channel in self.channels.values():
+            channel.stall(True)
+        asyncio.get_running_loop().call_later(PANIC_EXIT_S, self.die, reason)
 
     def die(self, reason: str) -> None:
         """The process exits by itself: everything in flight is lost."""
@@ -136,6 +153,9 @@ class Backend:
         self.emitter.close()
         for channel in self.channels.values():
             _lose(channel.close())
+        for reply in self._orphans:
+            if not reply.done():
+                reply.set_exception(Died())
 
     def require_alive(self) -> None:
         """Raises Died when the process is gone."""
@@ -201,12 +221,12 @@ class Backend:
         except Ignored as why:
             _LOG.debug("Machine %s ignores a mutation: %s", machine.identity, why)
         except Panic as panic:
-            self.die(str(panic))
+            self.panic(str(panic))
             return
         self._send_outbox(machine)
 
     def _answer(self, machine: Machine, reply: asyncio.Future[dict[str, Any]]) -> None:
-        answer = {"state": machine.shown_state(), "live_values": machine.shown_live_values()}
+        answer = {"state": machine.shown_rest_state(), "live_values": machine.shown_live_values()}
         delay = self.settings.reply_window_s + self.settings.reply_delay_s
         asyncio.get_running_loop().call_later(delay, self._reply, machine, reply, answer)
 
@@ -214,8 +234,10 @@ class Backend:
         if not self.alive:
             if not reply.done():
                 reply.set_exception(Died())
+        elif self._panicking:
+            self._orphans.append(reply)
         elif reply.cancelled():
-            self.die(f"{machine.slug}: Failed to send values: the client went away before the reply")
+            self.panic(f"{machine.slug}: Failed to send values: the client went away before the reply")
         elif not reply.done():
             reply.set_result(answer)
 
@@ -240,9 +262,14 @@ class Backend:
 
     def _emit_main(self, name: str, data: Any) -> None:
         frame = packets.binary_frame(packets.event("/main", name, data, self.timestamp()))
-        self.replay.pop(name, None)
-        self.replay[name] = frame
+        self._main[name] = frame
         self.emitter.emit("/main", frame)
+
+    def replay(self) -> list[bytes]:
+        """What who connects to /main gets: the last event of each kind, in no particular order, as recorded."""
+        frames = list(self._main.values())
+        self._rng.shuffle(frames)
+        return [] if self.emitter.closed else frames
 
     def emit(self, machine: Machine, name: str, data: Any) -> None:
         """Send one event of a machine to whoever listens."""
@@ -258,7 +285,7 @@ class Backend:
     def subscribe(self, namespace: str, identity: Identity) -> None:
         """Somebody connected to the machine's namespace: everybody in it hears the machine (again)."""
         machine = self.machines.get(identity)
-        if machine is None or machine.error is not None:
+        if machine is None or machine.error is not None or self._panicking:
             return
         machine.namespace = namespace
         machine.announce()
@@ -271,7 +298,7 @@ class Backend:
             return
         if machine.slug == "laser_v1" and self.release.major == 2:
             if machine.namespace is None:
-                self.die("laser_v1: not yet implemented: unsubscribe without a namespace")
+                self.panic("laser_v1: not yet implemented: unsubscribe without a namespace")
                 return
             self.emitter.close()
         machine.namespace = None
@@ -298,7 +325,7 @@ class Backend:
         return NOMINAL_RATE_HZ / (stream.rate_hz * self.settings.live_rate_hz)
 
     async def _tick(self) -> None:
-        while True:
+        while not self._panicking:
             now = self.clock.monotonic()
             while self._schedule and self._schedule[0].at <= now:
                 due = self._schedule[0]

@@ -73,31 +73,34 @@ def _complaint(body: bytes) -> str:
     return f"number out of range at line 1 column {len(body)}"
 
 
-def identity_of(body: Any) -> Identity:
-    """machine_identification_unique of a v1 mutation. Raises Rejected (422) naming the path that is wrong."""
-    unique = _field(body, "machine_identification_unique", "")
-    if "data" not in body:
-        raise Rejected(422, f"{_SHAPE}: missing field `data` at line 1 column {_length(body)}")
-    path = "machine_identification_unique"
-    kind = _field(unique, "machine_identification", path)
-    numbers = [
-        _u16(_field(kind, "machine", f"{path}.machine_identification"), f"{path}.machine_identification.machine"),
-        _u16(_field(unique, "serial", path), f"{path}.serial"),
-        _u16(_field(kind, "vendor", f"{path}.machine_identification"), f"{path}.machine_identification.vendor"),
-    ]
-    return Identity(*numbers)
+def mutation_of(body: Any) -> tuple[Identity, Any]:
+    """Machine and mutation of a v1 body. Raises Rejected (422) naming the path that is wrong."""
+    unique, data = _struct(body, "", ("machine_identification_unique", "data"))
+    (path, inner), (_, mutation) = unique, data
+    (kind_path, kind), serial = _struct(inner, path, ("machine_identification", "serial"))
+    vendor, machine = _struct(kind, kind_path, ("vendor", "machine"))
+    return Identity(_u16(*machine), _u16(*serial), _u16(*vendor)), mutation
 
 
-def _field(value: Any, name: str, path: str) -> Any:
+def _struct(value: Any, path: str, fields: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """Path and content of each field. serde reads a struct from an array too, by position, as recorded."""
     where = f"{path}: " if path else ""
-    if not isinstance(value, dict):
+    if isinstance(value, list) and len(value) <= len(fields):
+        content = dict(zip(fields, value, strict=False))
+        paths = [f"[{i}]" for i in range(len(fields))]
+    elif isinstance(value, dict):
+        content, paths = value, list(fields)
+    else:
         raise Rejected(422, f"{_SHAPE}: {where}invalid type: {_name(value)}, expected struct at line 1 column 1")
-    if name not in value:
-        raise Rejected(422, f"{_SHAPE}: {where}missing field `{name}` at line 1 column {_length(value)}")
-    return value[name]
+    prefix = f"{path}." if path else ""
+    if missing := [name for name in fields if name not in content]:
+        if isinstance(value, list):
+            raise Rejected(422, f"{_SHAPE}: {where}invalid length {len(value)}, expected struct at line 1 column 1")
+        raise Rejected(422, f"{_SHAPE}: {where}missing field `{missing[0]}` at line 1 column {_length(value)}")
+    return [(prefix + part, content[name]) for part, name in zip(paths, fields, strict=True)]
 
 
-def _u16(value: Any, path: str) -> int:
+def _u16(path: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise Rejected(422, f"{_SHAPE}: {path}: invalid type: {_name(value)}, expected u16 at line 1 column 1")
     if not 0 <= value <= 65535:

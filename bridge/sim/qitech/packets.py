@@ -80,3 +80,9 @@ def _frame(first: int, content: bytes) -> bytes:
     if length < 65536:
         return struct.pack("!BBH", first, 126, length) + content
     return struct.pack("!BBQ", first, 127, length) + content
+
+
+def unframe(frame: bytes) -> tuple[bool, bytes]:
+    """Whether one of our frames is binary, and its content."""
+    header = {126: 4, 127: 10}.get(frame[1], 2)
+    return frame[0] == _BINARY, frame[header:]

@@ -20,6 +20,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from random import Random
 from types import TracebackType
 
 from aiohttp import web
@@ -30,13 +31,14 @@ from bridge.sim.qitech.backend import Backend, Settings
 from bridge.sim.qitech.body import read_body
 from bridge.sim.qitech.catalogue import MACHINE_IDS, Identity, Release
 from bridge.sim.qitech.control import Control
+from bridge.sim.qitech.engine import SocketServer
 from bridge.sim.qitech.faults import Faults
 from bridge.sim.qitech.front import Front, Gatekeeper, bad_gateway
 from bridge.sim.qitech.machines import build
 from bridge.sim.qitech.machines.base import Machine
 from bridge.sim.qitech.mailbox import Died
 from bridge.sim.qitech.rest import Rest
-from bridge.sim.qitech.sessions import EngineTimes, SocketServer
+from bridge.sim.qitech.sessions import EngineTimes
 from bridge.transport.clock import SystemClock
 
 _LOG = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ DEFAULT_MACHINES = (
     SimulatedMachine("extruder_v1", 57922),
     SimulatedMachine("winder_v1", 57923),
     SimulatedMachine("laser_v1", 1),
+    SimulatedMachine("aquapath_v1", 57924),
 )
 """A believable line: extruder, water cooling, diameter gauge, winder."""
 
@@ -135,6 +138,7 @@ class Panel:
         self.known = {machine.identity: machine for machine in self._build(machines, seed)}
         """Every machine, plugged in or not."""
         self.plugged = set(self.known)
+        self._rng = Random(seed)
         self._host = host
         self._port = port
         self._tls = tls
@@ -263,7 +267,7 @@ class Panel:
 
     def _boot(self, booted: bool) -> None:
         present = [machine for identity, machine in self.known.items() if identity in self.plugged]
-        backend = Backend(present, self.release, self.clock, self.settings, self._died)
+        backend = Backend(present, self.release, self.clock, self.settings, self._rng, self._died)
         self._backend = backend
         self._rest = Rest(backend, self._count_forbidden)
         self._sockets = SocketServer(backend, self.engine)
@@ -335,13 +339,13 @@ class Panel:
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         backend, rest, sockets = self._backend, self._rest, self._sockets
         is_socket = request.path.rstrip("/") == "/socket.io"
-        body = b"" if is_socket else await read_body(request)
+        body = await read_body(request)
         self._record(request, body or b"")
         if backend is None or rest is None or sockets is None:
             raise Died
         backend.require_alive()
         if is_socket:
-            return await sockets.serve(request)
+            return await sockets.serve(request, body or b"")
         response = await rest.serve(request, body)
         backend.require_alive()
         return response

@@ -16,7 +16,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from bridge.sim.qitech.backend import Backend, describe
-from bridge.sim.qitech.body import Rejected, identity_of, json_body, list_body
+from bridge.sim.qitech.body import Rejected, json_body, list_body, mutation_of
 from bridge.sim.qitech.catalogue import MACHINE_IDS, Identity
 from bridge.sim.qitech.machines.base import Machine
 from bridge.sim.qitech.mailbox import Died
@@ -25,8 +25,6 @@ from bridge.sim.qitech.sessions import u16
 
 _MACHINE_PATH = re.compile(r"/api/v2/machine/([^/]+)/([^/]+)")
 _UNKNOWN_MACHINE = "Unknown machine!"
-CRASH_AFTER_S = 0.003
-"""A 3.x process survives its own 404 by about a control cycle."""
 
 
 class Rest:
@@ -114,8 +112,7 @@ class Rest:
         return _json({"machine": describe(machine), **sections})
 
     def _trap(self, machine: Machine) -> web.Response:
-        loop = asyncio.get_running_loop()
-        loop.call_later(CRASH_AFTER_S, self._backend.die, f"{machine.slug}: Failed to send values: GET on 3.x")
+        self._backend.panic(f"{machine.slug}: Failed to send values: GET on 3.x")
         return _not_found(_UNKNOWN_MACHINE)
 
     async def _post(self, identity: Identity, mutations: list[Any]) -> web.Response:
@@ -132,14 +129,14 @@ class Rest:
         return _json(None)
 
     async def _mutate(self, body: Any) -> web.Response:
-        identity = identity_of(body)
+        identity, mutation = mutation_of(body)
         if identity not in self._backend.channels:
             message = f"Machine api_mutate error No Machine found with id:  {identity}"
             return _json({"error": f"[server::rest::handlers::machine_mutation::_post_machine_mutate] {message}"}, 500)
         machine = self._backend.machines.get(identity)
         if machine is None or machine.error is None:
             try:
-                await self._backend.send(identity, body["data"])
+                await self._backend.send(identity, mutation)
             except Died:
                 if not self._backend.alive:
                     raise

@@ -38,6 +38,22 @@ class Client:
         self.closed.set()
         self._changed.set()
 
+    def stop_reading(self) -> None:
+        """Take nothing out of the kernel's buffer any more."""
+        self.transport.pause_reading()
+
+    def abort(self) -> None:
+        """Vanish."""
+        self.transport.abort()
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        connection = self.socket._response.connection
+        assert connection is not None
+        transport = connection.transport
+        assert isinstance(transport, asyncio.Transport)
+        return transport
+
     async def send(self, kind: int, namespace: str, **more: Any) -> None:
         await self.socket.send_bytes(msgpack.packb({"type": kind, "nsp": namespace, **more}))
 
@@ -67,15 +83,20 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(panel: Panel, *namespaces: str, **options: Any) -> AsyncIterator[Client]:
-    """A client that has joined these namespaces."""
+async def connected(
+    panel: Panel, *namespaces: str, answering: bool = True, listening: bool = True, **options: Any
+) -> AsyncIterator[Client]:
+    """A client that has joined these namespaces; `listening=False`: and then reads nothing any more."""
     url = panel.url.replace("http", "ws", 1) + "/socket.io/?EIO=4&transport=websocket"
     async with aiohttp.ClientSession() as session, session.ws_connect(url, **options) as socket:
         client = Client(socket)
+        client.answers_pings = answering
         task = asyncio.create_task(client.listen())
         try:
             for namespace in namespaces:
                 await client.connect(namespace)
+            if not listening:
+                client.stop_reading()
             yield client
         finally:
             task.cancel()

@@ -5,10 +5,14 @@ from __future__ import annotations
 from random import Random
 
 from bridge.sim.qitech.catalogue import MACHINE_IDS, Identity, Release
+from bridge.sim.qitech.machines import terminals
+from bridge.sim.qitech.machines.aquapath import Aquapath
 from bridge.sim.qitech.machines.base import Machine
+from bridge.sim.qitech.machines.buffer import Buffer
 from bridge.sim.qitech.machines.extruder import Extruder
 from bridge.sim.qitech.machines.laser import Laser
 from bridge.sim.qitech.machines.mock import Mock
+from bridge.sim.qitech.machines.wago_power import WagoPower
 from bridge.sim.qitech.machines.winder import Winder
 
 KINDS: dict[str, type[Machine]] = {
@@ -19,6 +23,25 @@ KINDS: dict[str, type[Machine]] = {
     "extruder_v2": Extruder,
     "laser_v1": Laser,
     "mock": Mock,
+    "aquapath_v1": Aquapath,
+    "wago_power_v1": WagoPower,
+    "buffer_v1": Buffer,
+    "test_machine": terminals.TestMachine,
+    "wago_do_test_machine": terminals.WagoDigitalOut,
+    "ip20_test_machine": terminals.Ip20,
+    "wago_750_501_test_machine": terminals.Wago501,
+    "wago_750_531_machine": terminals.Wago531,
+    "wago_750_553_machine": terminals.Wago553,
+    "wago_8ch_io_test_machine": terminals.Wago8ch,
+    "wago_750_430_di_machine": terminals.Wago430,
+    "digital_input_test_machine": terminals.DigitalInput,
+    "wago_750_460_machine": terminals.Wago460,
+    "test_machine_stepper": terminals.Stepper,
+    "bottlecaps_test_machine": terminals.Bottlecaps,
+    "motor_test_machine": terminals.Motor,
+    "analog_input_test_machine": terminals.Measurement,
+    "wago_ai_test_machine": terminals.AnalogInputs,
+    "wago_serial": terminals.WagoSerial,
 }
 
 

@@ -127,6 +127,10 @@ class Machine:
         """The state as clients see it, faults included."""
         return self._faulty(self.state(), "state.")
 
+    def shown_rest_state(self) -> dict[str, Any] | None:
+        """The state as REST shows it; a few machines have none there."""
+        return self.shown_state()
+
     def shown_live_values(self) -> dict[str, Any] | None:
         """The live values as clients see them, faults included."""
         live = self.live_values()
