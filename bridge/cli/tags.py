@@ -1,0 +1,91 @@
+"""`plantbridge tags`: every tag of a site and where it appears."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bridge.cli.check import plant_faults
+from bridge.cli.examples import examples
+from bridge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bridge.model.tag import Tag
+    from bridge.runtime.offline import OfflinePlant
+
+FACES = {"opcua": "node_id", "sparkplug": "sparkplug", "uns": "uns"}
+"""Face to its key in the JSON."""
+
+WIDTH = 1000
+"""Columns: a row is one line however narrow the terminal, so that `less -S` and grep are at home."""
+
+
+@click.command(
+    "tags",
+    epilog=examples(
+        "plantbridge tags bridge.yaml",
+        "plantbridge tags bridge.yaml --only '*/Temperature/*'",
+        "plantbridge tags bridge.yaml --json | jq -r '.[].node_id'",
+    ),
+)
+@click.argument("paths", metavar="PATH…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--only", "globs", multiple=True, metavar="GLOB", help="Only tags whose id matches; repeat for more.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array, an object a line.")
+def command(paths: tuple[Path, ...], globs: tuple[str, ...], as_json: bool) -> None:
+    """Print every tag of a site and where it appears.
+
+    Machines that were found in earlier runs are there too. Nothing is started and no network is used.
+    """
+    rows = list(_rows(paths, globs))
+    if as_json:
+        click.echo("[" + ",\n ".join(json.dumps(row, ensure_ascii=False) for row in rows) + "]")
+    else:
+        _print(rows)
+
+
+def _rows(paths: Sequence[Path], globs: Sequence[str]) -> Iterator[dict[str, Any]]:
+    from bridge.config.site import load_site
+    from bridge.northbound.status.filter import TagFilter
+    from bridge.runtime.offline import OfflinePlant
+
+    try:
+        wanted = TagFilter(*globs)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    site = load_site(paths)
+    offline = OfflinePlant(site, with_inventory=True)
+    if faults := plant_faults(site, offline):
+        raise ConfigError(faults)
+    for machine in offline.plant.everything():
+        yield from (_row(tag, offline) for tag in machine.tags if wanted(tag))
+
+
+def _row(tag: Tag, offline: OfflinePlant) -> dict[str, Any]:
+    definition = tag.definition
+    addresses = offline.addresses(tag)
+    return {
+        "tag": tag.id,
+        "type": definition.data_type.value,
+        "unit": definition.unit.symbol if definition.unit else None,
+        "range": list(definition.eu_range) if definition.eu_range else None,
+        "access": "write" if definition.writable else "read",
+        **{key: addresses.get(face) for face, key in FACES.items()},
+    }
+
+
+def _print(rows: Sequence[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Tag", "Type", "Unit", "Range", "Access", "OPC UA", "Sparkplug", "UNS"):
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        cells = (" … ".join(f"{end:g}" for end in cell) if isinstance(cell, list) else cell for cell in row.values())
+        table.add_row(*(Text(str(cell or "")) for cell in cells))
+    Console(width=WIDTH).print(table)
