@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 @click.option("--simulate", is_flag=True, help="Replace every source by its simulator: acceptance before the machine.")
 @click.option("--state-dir", type=click.Path(path_type=Path), help="Keep state here instead of bridge.state_directory.")
 @click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="How much is told on standard error.",
 )
 def command(paths: tuple[Path, ...], simulate: bool, state_dir: Path | None, log_level: str) -> None:
     """Run the bridge described by PATHS: one bridge.yaml, several files, or a folder.

@@ -7,12 +7,12 @@ import click
 from bridge.cli.examples import examples
 
 
-@click.group("users", epilog=examples("plantbridge users add anna --role Operator"))
+@click.group("users", epilog=examples("plantbridge users add anna", "plantbridge users add scada --role Operator"))
 def command() -> None:
     """People who may log in to the OPC UA server."""
 
 
-@command.command("add", epilog=examples("plantbridge users add anna --role Operator"))
+@command.command("add", epilog=examples("plantbridge users add anna", "plantbridge users add scada --role Operator"))
 @click.argument("name")
 @click.option(
     "--role",

@@ -42,12 +42,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("verb", WRITTEN)
-def test_every_verb_says_what_the_overview_says_and_teaches_by_example(verb: str) -> None:
+def test_every_verb_says_what_it_does_and_teaches_by_example(verb: str) -> None:
     command = importlib.import_module(f"bridge.cli.{verb}").command
-    assert command.name == verb
-    assert (command.help or "").splitlines()[0] == VERBS[verb]
     for name, inner in commands(command, verb):
         epilog = inner.epilog or ""
+        assert inner.help, name
         assert epilog.count("plantbridge ") >= 2, name
         options = [option for option in inner.params if isinstance(option, click.Option)]
         assert all(option.help for option in options), name
