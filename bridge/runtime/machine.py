@@ -65,6 +65,7 @@ class PartState:
         self.advice = ""
         self.last_update: datetime | None = None
         self._last_heard: float | None = None
+        self._failed = False
 
     @property
     def is_alive(self) -> bool:
@@ -90,23 +91,26 @@ class PartState:
                 pairs.extend(self.projection.restate(other.name, observation.received))
         self.last_update, self._last_heard = observation.received, now
         if self.state is not ConnectionState.Connected and self._all_heard():
+            self._failed = False
             self._enter(ConnectionState.Connected, "", observation.received, "")
             pairs.extend(self._connection_pairs())
         return pairs
 
     def _all_heard(self) -> bool:
         """No channel is still lost; one that has never spoken does not count."""
-        return not any(watch.phase in (Phase.LOST, Phase.GONE) and watch.heard for watch in self._watches.values())
+        lost = (Phase.LOST, Phase.GONE)
+        return not any(watch.phase in lost and watch.heard is not None for watch in self._watches.values())
 
     def condition(self, condition: Condition, state: ConnectionState | None = None) -> Pairs:
         """What a condition does to the tags of the channels it concerns; `state` where its status does not tell it."""
         now, wall = self._clock.monotonic(), self._clock.now()
+        state = state or _STATES.get(condition.status, ConnectionState.Lost)
+        self._failed = state is ConnectionState.Failed
         pairs: Pairs = []
         for watch in self._watches.values():
             if condition.channel in (None, watch.name):
                 verdict = watch.lose(condition, now)
                 pairs.extend(self._overlay(watch, verdict, wall) if verdict else ())
-        state = state or _STATES.get(condition.status, ConnectionState.Lost)
         if (state, condition.reason) != (self.state, self.reason):
             since = self.since if state is self.state else condition.since
             self._enter(state, condition.reason, since, condition.advice)
@@ -135,19 +139,19 @@ class PartState:
             return []
         self.projection.suspend(watch.name)
         return [
-            (
-                slot,
-                self._item_state(verdict, wall) if slot == self._item_state_slot else _worsened(current, verdict, wall),
-            )
+            (slot, self._item_state(current, verdict, wall) if slot == self._item_state_slot else worse)
             for slot in self.projection.slots(watch.name)
             if (current := self._table.get(slot)) is not None
+            for worse in (_worsened(current, verdict, wall),)
         ]
 
-    @staticmethod
-    def _item_state(verdict: Verdict, wall: datetime) -> DataValue:
-        failed = verdict.status is StatusCode.BadDeviceFailure
-        number = ITEM_STATES["OutOfService" if failed else "NotAvailable"]
-        return DataValue(number, StatusCode.Good, wall, wall)
+    def _item_state(self, current: DataValue, verdict: Verdict, wall: datetime) -> DataValue:
+        """Not available is a fact, and Good (OPC 40001-1, 9.2); so is out of service, when the vendor reports a fault."""
+        if self._failed:
+            return DataValue(ITEM_STATES["OutOfService"], StatusCode.Good, wall, wall)
+        if verdict.status.is_uncertain and current.value is not None:
+            return _worsened(current, verdict, wall)
+        return DataValue(ITEM_STATES["NotAvailable"], StatusCode.Good, wall, wall)
 
     def _enter(self, state: ConnectionState, reason: str, since: datetime, advice: str) -> None:
         self.state, self.reason, self.since, self.advice = state, reason, since, advice

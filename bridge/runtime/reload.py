@@ -19,7 +19,7 @@ Stamp = dict[str, tuple[int, int]]
 
 
 class FileWatch:
-    """Looks at the files' times and sizes: works over network shares and mounted volumes, where notification does not."""
+    """Looks at times and sizes: works over network shares and mounted volumes, where notification does not."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
