@@ -72,7 +72,8 @@ class MappingLibrary:
             self.faults.append(document.fault((), "is no mapping: it has no name", "mapping: <vendor>/<machine type>"))
             return
         other = self._documents.get(name)
-        if other is not None and Path(other.file).parent == Path(document.file).parent:
+        here = Path(document.file)
+        if other is not None and Path(other.file) != here and Path(other.file).parent == here.parent:
             self.faults.append(document.fault(("mapping",), f"{name} is also in {other.file}", "a name of its own"))
             return
         self._documents[name] = document
