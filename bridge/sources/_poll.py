@@ -52,7 +52,8 @@ class Pace:
         if self._last is not None:
             self.effective = max(self._period, now - self._last)
         self._last = now
-        self._due = max(self._due + self._period, now)
+        on_time = self._due + self._period
+        self._due = on_time if on_time > now else now + self._period
 
     async def wait(self) -> None:
         """Wait until the next poll is due."""

@@ -202,7 +202,7 @@ def _certificate_fault(error: BaseException) -> str | None:
     cause: BaseException | None = error
     for _ in range(8):  # a chain of causes is short; a circle of them must not hold us
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return cause.verify_message or str(cause)
+            return str(getattr(cause, "verify_message", cause))
         if cause is None:
             return None
         cause = cause.__cause__ or cause.__context__

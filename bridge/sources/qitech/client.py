@@ -37,6 +37,9 @@ PROOF: Final = 5.0
 PATIENCE: Final = 1.0
 """Seconds; a healthy panel answers within milliseconds."""
 
+GRACE: Final = 1.0
+"""Seconds that leaving waits for a request that may be given up."""
+
 
 class Probe(NamedTuple):
     """A verdict, and the list of machines if the panel gave one on the way."""
@@ -64,6 +67,7 @@ class PanelClient:
         self._clock = clock
         self._turn = asyncio.Lock()
         self._in_flight: dict[str, asyncio.Task[Polled]] = {}
+        self._left: set[asyncio.Task[Answer]] = set()
         self._verdict: Verdict | None = None
         self._proved_at = float("-inf")
 
@@ -93,13 +97,13 @@ class PanelClient:
     async def _try_list(self) -> tuple[Answer | None, NotConnected | None]:
         """The list; or why there is none: some devices make a 3.x break off this one answer (facts 3.2)."""
         try:
-            return (await self._request("GET", LIST)).reached(), None
+            return (await self._request(LIST)).reached(), None
         except NotConnected as error:
             return None, error
 
     async def _metrics(self, failed: NotConnected | None) -> Answer:
         try:
-            return (await self._request("GET", METRICS)).reached()
+            return (await self._request(METRICS)).reached()
         except NotConnected as error:
             raise failed or error from None
 
@@ -118,7 +122,7 @@ class PanelClient:
                 await self._prove()
 
     async def _prove(self) -> None:
-        metrics = (await fetch(self._http, "GET", METRICS)).reached()
+        metrics = (await self._ask(METRICS)).reached()
         expected = self._verdict.has_metrics if self._verdict else None
         if expected is not None and _is_metrics(metrics) != expected:
             raise NotConnected("The panel has changed its release")
@@ -134,7 +138,7 @@ class PanelClient:
 
     async def list_machines(self) -> tuple[ListedMachine, ...]:
         """Every machine the panel knows. Raises NotConnected, AuthFailed, ProtocolError."""
-        answer = await self._request("GET", LIST)
+        answer = await self._request(LIST)
         return parse_list(answer.expect(200, vendor_words(answer.body)).body)
 
     async def snapshot(self, identity: Identity, slug: str) -> Polled:
@@ -169,19 +173,25 @@ class PanelClient:
     def _landed(self, key: str, task: asyncio.Task[Polled]) -> None:
         if self._in_flight.get(key) is task:
             del self._in_flight[key]
-        if not task.cancelled():
-            task.exception()  # looked at, so that asyncio does not warn when nobody waits any more
+        _look_at(task)
 
     async def drain(self) -> None:
-        """Wait for every GET in flight, also when cancelled meanwhile; bounded by the request timeout."""
+        """Wait for every GET of a machine, also when cancelled meanwhile; bounded by the request timeout."""
+        hurry = asyncio.get_running_loop().call_later(GRACE, self._give_up)
         interrupted: asyncio.CancelledError | None = None
-        while self._in_flight:
+        while pending := {*self._in_flight.values(), *self._left}:
             try:
-                await asyncio.wait(set(self._in_flight.values()))
+                await asyncio.wait(pending)
             except asyncio.CancelledError as error:
                 interrupted = error
+        hurry.cancel()
         if interrupted is not None:
             raise interrupted
+
+    def _give_up(self) -> None:
+        """End the requests that may be given up."""
+        for task in self._left:
+            task.cancel()
 
     async def mutate(self, identity: Identity, mutation: Any) -> Answer:
         """Send one mutation, by the one way that every release has. The caller reads the answer of any status.
@@ -191,11 +201,33 @@ class PanelClient:
         body = orjson.dumps({"machine_identification_unique": identity.unique, "data": mutation})
         return await fetch(self._http, "POST", MUTATE, json=body)
 
-    async def _request(self, method: str, path: str) -> Answer:
+    async def _request(self, path: str) -> Answer:
         async with self._turn:
-            answer = await fetch(self._http, method, path)
+            answer = await self._ask(path)
         self._heard()
         return answer
+
+    async def _ask(self, path: str) -> Answer:
+        """GET something that is no machine.
+
+        A cancelled caller leaves it behind, for GRACE seconds at most: httpcore loses the socket of a TLS handshake
+        that is cancelled.
+        """
+        task = asyncio.create_task(fetch(self._http, "GET", path), name=f"qitech GET {path}")
+        self._left.add(task)
+        task.add_done_callback(self._answered)
+        await asyncio.wait({task})
+        return task.result()
+
+    def _answered(self, task: asyncio.Task[Answer]) -> None:
+        self._left.discard(task)
+        _look_at(task)
+
+
+def _look_at(task: asyncio.Task[Any]) -> None:
+    """Look at a task's failure, so that asyncio does not warn when nobody waits for it any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _machines(answer: Answer | None) -> tuple[ListedMachine, ...] | None:

@@ -117,6 +117,8 @@ ERRORS: Final[tuple[tuple[type[Exception], type[SourceError], str], ...]] = (
     (aiohttp.ClientSSLError, NotConnected, "The panel does not encrypt as we do: {error}"),
     (aiohttp.ClientConnectionError, NotConnected, "The panel's event stream cannot be reached: {error}"),
     (aiohttp.ClientPayloadError, NotConnected, "The panel broke off its answer: {error}"),
+    (aiohttp.RedirectClientError, ProtocolError, "The panel sends us elsewhere: {error}"),
+    (aiohttp.NonHttpUrlClientError, ProtocolError, "The panel's address is not http or https: {error}"),
     (aiohttp.InvalidURL, ProtocolError, "The panel's address cannot be used: {error}"),
     (aiohttp.ClientResponseError, ProtocolError, "The panel refused the event stream: {error}"),
     (aiohttp.ClientError, NotConnected, "The panel's event stream failed: {error}"),
