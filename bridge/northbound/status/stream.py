@@ -71,6 +71,7 @@ class TagStream:
                 continue
             for event in self._encoded(batch):
                 yield event
+                await asyncio.sleep(0)  # writing to a reader that keeps up never waits by itself
             if is_first:
                 is_first = False
                 yield encoded("ready", {})
