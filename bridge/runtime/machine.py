@@ -146,7 +146,7 @@ class PartState:
         ]
 
     def _item_state(self, current: DataValue, verdict: Verdict, wall: datetime) -> DataValue:
-        """Not available is a fact, and Good (OPC 40001-1, 9.2); so is out of service, when the vendor reports a fault."""
+        """Not available is a fact, and Good (OPC 40001-1, 9.2); so is out of service, when the vendor says so."""
         if self._failed:
             return DataValue(ITEM_STATES["OutOfService"], StatusCode.Good, wall, wall)
         if verdict.status.is_uncertain and current.value is not None:

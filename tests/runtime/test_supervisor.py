@@ -1,0 +1,141 @@
+"""The loop that runs a source: how long it waits, what it says, and what counts as a return."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bridge.errors import AuthFailed, NotConnected, ProtocolError, RateLimited
+from bridge.model.connection import ConnectionState
+from bridge.model.observation import Observation
+from bridge.model.status import StatusCode
+from bridge.ports import Publish
+from bridge.runtime.supervisor import LONGEST_WAIT_S, REFUSED_WAIT_S, SourceRunner, back_off
+from tests.runtime.test_plant_keeper import LIVE, House
+
+
+class Scripted:
+    """A source whose runs end as the script says; an empty script serves for ever."""
+
+    name = "panel"
+
+    def __init__(self, *endings: Exception | None) -> None:
+        self.endings = list(endings)
+        self.runs = 0
+        self.says: Callable[[Publish], None] = lambda publish: None
+
+    async def run(self, publish: Publish) -> None:
+        self.runs += 1
+        self.says(publish)
+        if not self.endings:
+            await asyncio.Event().wait()
+        ending = self.endings.pop(0)
+        if ending is not None:
+            raise ending
+
+
+class Running:
+    """A runner as a task, in a house with a virtual clock."""
+
+    def __init__(self, folder: Path, *endings: Exception | None) -> None:
+        self.house = House(folder)
+        self.source = Scripted(*endings)
+        self.runner = SourceRunner(self.source, self.house.keeper, self.house.clock)
+        self.house.keeper.heard = lambda source: self.runner.heard() if source == "panel" else None
+
+    async def __aenter__(self) -> Running:
+        self.task = asyncio.create_task(self.runner.run())
+        await self.house.clock.advance(0)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+    def hear(self) -> None:
+        self.house.observe("live_values", LIVE)
+
+
+def test_back_off_is_jittered_between_one_and_thirty_seconds() -> None:
+    ceilings = [back_off(attempt, lambda low, high: high) for attempt in range(12)]
+    floors = [back_off(attempt, lambda low, high: low) for attempt in range(12)]
+    assert ceilings[:6] == [1, 2, 4, 8, 16, 30]
+    assert max(ceilings) == LONGEST_WAIT_S
+    assert set(floors) == {1.0}
+
+
+async def test_a_lost_source_is_run_again_on_the_same_object(tmp_path: Path) -> None:
+    async with Running(tmp_path, NotConnected("refused"), NotConnected("refused")) as running:
+        assert running.source.runs == 1
+        await running.house.clock.advance(70)
+        assert running.source.runs == 3
+        assert running.runner.status.reconnects == 2
+
+
+async def test_the_reason_reaches_the_tags(tmp_path: Path) -> None:
+    async with Running(tmp_path, NotConnected("Connection refused by 127.0.0.1:3001")) as running:
+        assert running.house.read("mock-1.Monitoring.AmplitudeSum").status is StatusCode.BadNotConnected
+        assert "refused" in running.house.read("mock-1.Connection.values.Reason").value  # type: ignore[operator]
+        assert running.house.read("Bridge.Sources.panel.StateText").value == "Lost"
+        assert running.house.read("Bridge.Sources.panel.Connected").value is False
+
+
+async def test_refused_credentials_wait_a_minute(tmp_path: Path) -> None:
+    async with Running(tmp_path, AuthFailed("401")) as running:
+        assert running.runner.status.state is ConnectionState.Refused
+        await running.house.clock.advance(REFUSED_WAIT_S - 1)
+        assert running.source.runs == 1
+        await running.house.clock.advance(2)
+        assert running.source.runs == 2
+
+
+async def test_a_rate_limit_waits_as_told(tmp_path: Path) -> None:
+    async with Running(tmp_path, RateLimited("slow down", 100)) as running:
+        await running.house.clock.advance(99)
+        assert running.source.runs == 1
+        await running.house.clock.advance(2)
+        assert running.source.runs == 2
+
+
+@pytest.mark.parametrize("ending", [ProtocolError("no list"), ValueError("a bug"), None])
+async def test_whatever_a_source_ends_with_is_contained(
+    tmp_path: Path, ending: Exception | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    async with Running(tmp_path, ending) as running:
+        await running.house.clock.advance(LONGEST_WAIT_S)
+        assert running.source.runs == 2
+        assert not running.task.done()
+
+
+async def test_one_line_down_and_one_up_and_only_values_count_as_a_return(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="bridge")
+    async with Running(tmp_path, *(NotConnected("refused") for _ in range(5))) as running:
+        await running.house.clock.advance(300)
+        assert running.source.runs == 6
+        assert running.runner.status.state is ConnectionState.Lost
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        running.hear()
+        running.hear()
+        assert running.runner.status.state is ConnectionState.Connected
+        assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+        kinds = [event.kind for event in running.house.events]
+        assert (kinds.count("SourceLost"), kinds.count("SourceReturned")) == (1, 1)
+
+
+async def test_a_return_makes_the_next_wait_short_again(tmp_path: Path) -> None:
+    async with Running(tmp_path, *(NotConnected("refused") for _ in range(200))) as running:
+        await running.house.clock.advance(60)
+        running.source.says = lambda publish: publish(
+            Observation("panel", "1/7/1", "live_values", LIVE, running.house.clock.now())
+        )
+        await running.house.clock.advance(LONGEST_WAIT_S)
+        before = running.source.runs
+        await running.house.clock.advance(1.01)
+        assert running.source.runs > before
