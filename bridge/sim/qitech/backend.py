@@ -96,8 +96,8 @@ class Backend:
         self._panicking = False
         self._present = machines
         self._on_death = on_death
-        self._orphans: list[asyncio.Future[dict[str, Any]]] = []
-        """Replies that were due while the loop had panicked already."""
+        self._unanswered: set[asyncio.Future[dict[str, Any]]] = set()
+        """GETs whose reply is still to come."""
         self._templates: dict[tuple[Identity, str, str], LoadTemplate] = {}
         self._schedule: list[_Due] = []
         self._order = itertools.count()
@@ -152,8 +152,8 @@ class Backend:
         self.alive = False
         self.emitter.close()
         for channel in self.channels.values():
-            _lose(channel.close())
-        for reply in self._orphans:
+            channel.close()
+        for reply in list(self._unanswered):
             if not reply.done():
                 reply.set_exception(Died())
 
@@ -209,8 +209,12 @@ class Backend:
     async def ask(self, machine: Machine) -> dict[str, Any]:
         """State and live values of one instant. A caller that goes away before the reply kills a 2.x process."""
         reply: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        await self.channels[machine.identity].put(_Question(reply))
-        return await reply
+        self._unanswered.add(reply)
+        try:
+            await self.channels[machine.identity].put(_Question(reply))
+            return await reply
+        finally:
+            self._unanswered.discard(reply)
 
     def _act(self, machine: Machine, message: _Mutation | _Question) -> None:
         if isinstance(message, _Question):
@@ -231,12 +235,9 @@ class Backend:
         asyncio.get_running_loop().call_later(delay, self._reply, machine, reply, answer)
 
     def _reply(self, machine: Machine, reply: asyncio.Future[dict[str, Any]], answer: dict[str, Any]) -> None:
-        if not self.alive:
-            if not reply.done():
-                reply.set_exception(Died())
-        elif self._panicking:
-            self._orphans.append(reply)
-        elif reply.cancelled():
+        if not self.alive or self._panicking:
+            return
+        if reply.cancelled():
             self.panic(f"{machine.slug}: Failed to send values: the client went away before the reply")
         elif not reply.done():
             reply.set_result(answer)

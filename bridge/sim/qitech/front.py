@@ -5,6 +5,7 @@ Without user name and TLS there is no Caddy: the backend's own port, which refus
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import socket
@@ -29,6 +30,7 @@ class Front:
         self._context = context
         self._runner: web.AppRunner | None = None
         self._site: web.SockSite | None = None
+        self._starting: asyncio.Task[None] | None = None
         self._reserved: socket.socket | None = None
 
     @property
@@ -54,15 +56,17 @@ class Front:
             ) from error
 
     async def listen(self) -> None:
-        """Accept connections (again)."""
+        """Accept connections (again). Cancelled half-way it ends all the same, or its socket would be lost."""
         if self._site is not None or self._runner is None:
             return
-        sock = self._bind()
-        self._site = web.SockSite(self._runner, sock, ssl_context=self._context)
-        await self._site.start()
+        site = self._site = web.SockSite(self._runner, self._bind(), ssl_context=self._context)
+        self._starting = asyncio.get_running_loop().create_task(site.start(), name="qitech-panel-listen")
+        await asyncio.shield(self._starting)
 
     async def refuse(self) -> None:
         """Stop listening: connections are refused until `listen`."""
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
         if self._site is not None:
             site, self._site = self._site, None
             await site.stop()
@@ -76,6 +80,8 @@ class Front:
 
     async def stop(self) -> None:
         """Free the port."""
+        if self._starting is not None:
+            await asyncio.gather(self._starting, return_exceptions=True)
         self._site = None
         if self._runner is not None:
             self.drop_connections()

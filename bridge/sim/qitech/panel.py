@@ -334,6 +334,8 @@ class Panel:
         try:
             return await self._forward(request)
         except Died:
+            if not self._has_caddy and request.transport is not None:
+                request.transport.abort()
             return bad_gateway()
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
