@@ -112,6 +112,17 @@ def _from_number(raw: Any) -> datetime:
     return datetime.fromtimestamp(number / 1000 if abs(number) >= 1e11 else number, UTC)
 
 
+def word(raw: Any) -> str | None:
+    """How a scalar is written as a key of a mapping: Standby, true, 1, 0.5. None for what is no scalar."""
+    if isinstance(raw, bool):
+        return "true" if raw else "false"
+    if isinstance(raw, str):
+        return raw
+    if isinstance(raw, float):
+        return str(int(raw)) if raw.is_integer() else str(raw)
+    return str(raw) if isinstance(raw, int) and abs(raw) < 2**64 else None
+
+
 def kind(raw: Any) -> str:
     """What a raw value is, in a person's words."""
     if raw is None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from bridge.mapping.compile import ITEM_STATES, CompiledMapping, TagSpec
 from bridge.mapping.conditions import When
-from bridge.mapping.convert import Converter, converter, is_text, kind, parse_time
+from bridge.mapping.convert import Converter, converter, is_text, kind, parse_time, word
 from bridge.mapping.expression import compile_expression
 from bridge.mapping.schema import WhenRule
 from bridge.mapping.select import MISSING, Getter, getter, parse_path
@@ -166,9 +166,10 @@ class TagPlan:
 
     def _judged(self, value: Value, payloads: dict[str, Any], at: float) -> Raw:
         if self._quality is not None and self.spec.rule.quality is not None:
-            named = self.spec.rule.quality.map.get(str(self._quality(payloads)))
+            said = word(self._quality(payloads))
+            named = self.spec.rule.quality.map.get(said) if said is not None else None
             if named is not None and not StatusCode[named].is_good:
-                return value, StatusCode[named], f"The vendor calls this value {self._quality(payloads)}"
+                return value, StatusCode[named], f"The vendor calls this value {said}"
         for when, status in self._uncertain:
             if when.holds(payloads, at):
                 return value, status, when.reason
@@ -215,7 +216,7 @@ class TagPlan:
         last = self.last
         raw = self._select(payloads)
         if last.value is not None:
-            text = next((word for word, number in self.spec.rule.enum.items() if number == last.value), None)
+            text = next((text for text, number in self.spec.rule.enum.items() if number == last.value), None)
             self.last_text = last._replace(value=text)
         elif last.status is StatusCode.BadOutOfRange and is_text(raw):
             # an unknown word has no number, but a person may read it (facts/opcua.md 2.3)
@@ -273,7 +274,7 @@ class PartProjection:
                 self._watchers.setdefault(channel, []).append(plan)
         self._item_state = self._item_state_plan(slot_of)
 
-    def _item_state_plan(self, slot_of: SlotOf) -> tuple[TagPlan, int, dict[Any, int]] | None:
+    def _item_state_plan(self, slot_of: SlotOf) -> tuple[TagPlan, int, dict[str | None, int]] | None:
         rule = self.mapping.item_state
         if rule is None:
             return None
@@ -281,7 +282,7 @@ class PartProjection:
             plan for plans in self._plans.values() for plan in plans if plan.spec.definition.name == rule.source
         )
         enum = plan.spec.rule.enum or {}
-        numbers: dict[Any, int] = {enum.get(str(word), word): ITEM_STATES[state] for word, state in rule.map.items()}
+        numbers = {word(enum.get(text, text)): ITEM_STATES[state] for text, state in rule.map.items()}
         return plan, slot_of(ITEM_STATE), numbers
 
     @property
@@ -359,9 +360,8 @@ class PartProjection:
         plan, slot, numbers = self._item_state
         for written, value in out:
             if written == plan.slot:
-                known = value.value is not None and value.value in numbers
-                number = numbers[value.value] if known else ITEM_STATES["NotAvailable"]
-                out.append((slot, value._replace(value=number) if known else _not_available(value)))
+                number = numbers.get(word(value.value))
+                out.append((slot, _not_available(value) if number is None else value._replace(value=number)))
                 return
 
 
@@ -389,10 +389,10 @@ def _channel_getter(text: str | None) -> Getter | None:
     return lambda payloads: get(payloads.get(path.channel, MISSING))
 
 
-def _mapped(raw: Any, table: dict[Any, Any]) -> Any:
-    for key, mapped in table.items():
-        if key == raw and isinstance(key, bool) is isinstance(raw, bool):
-            return mapped
+def _mapped(raw: Any, table: dict[str, Any]) -> Any:
+    key = word(raw)
+    if key in table:
+        return table[key]
     raise ValueError(f"{kind(raw)} is not in map")
 
 

@@ -139,7 +139,7 @@ class TagRule(Rules):
     label: Label | None = Field(None, description="Display name, or one for each language.")
     description: str = Field("", description="What a person should know.")
     enum: dict[str, int] | None = Field(None, description="Texts and their numbers; only ever add.")
-    map: dict[Scalar, Scalar] | None = Field(None, description="Raw values and what they become.")
+    map: dict[str, Scalar] | None = Field(None, description='Raw values as words ("true", "1") and what they become.')
     null_is: Scalar | None = Field(None, description="What null means where it is a value; before map and enum.")
     scale: float | None = Field(None, description="Multiplies the raw number.")
     offset: float | None = Field(None, description="Added after scale.")
@@ -186,7 +186,9 @@ class ItemStateRule(Rules):
     """Machinery item state (OPC 40001-1) from a tag."""
 
     source: str = Field(alias="from", description="Name of the tag.")
-    map: dict[Scalar, Literal["NotAvailable", "OutOfService", "NotExecuting", "Executing"]]
+    map: dict[str, Literal["NotAvailable", "OutOfService", "NotExecuting", "Executing"]] = Field(
+        description='The tag\'s texts, or its values as words ("true", "1"); what is not listed is NotAvailable.'
+    )
 
 
 class GivenRule(Rules):
