@@ -210,3 +210,17 @@ async def test_panel_whose_streams_are_blocked_is_not_connected() -> None:
 
     async with session_with(Rest(EXTRUDER), script) as (_, task):
         assert isinstance(await outcome(task), NotConnected)
+
+
+async def test_stamps_that_run_backwards_are_not_believed() -> None:
+    async def script(socket: web.WebSocketResponse, namespace: str) -> None:
+        if namespace == "/main":
+            await socket.send_bytes(event(namespace, "MachinesEvent", listed(EXTRUDER)))
+        else:
+            for ts in (1_000_000, 999_000, 1_000_001, None, "soon"):
+                await socket.send_bytes(event(namespace, "StateEvent", {"ts": ts}, ts))
+        await forever(socket, namespace)
+
+    async with session_with(Rest(EXTRUDER), script) as (listener, _):
+        await listener.until(lambda: len(listener.all(Observation)) == 5)
+    assert [one.source_time is not None for one in listener.all(Observation)] == [True, False, True, False, False]
