@@ -44,6 +44,7 @@ from bridge.transport.clock import SystemClock
 _LOG = logging.getLogger(__name__)
 
 JOURNAL_LENGTH = 2000
+MAX_CRASHES = 100
 RESTART_DELAY_S = 10.0
 """systemd's RestartSec on the panel."""
 USERNAME = "machine"
@@ -132,6 +133,7 @@ class Panel:
         self.forbidden_requests = 0
         """Requests no client may ever send: per-machine routes of 3.x, writing device identifications."""
         self.crashes: list[str] = []
+        """Why the process died, by itself or by the `crash` fault; a restart asked for is none."""
         self.faults = Faults(self)
         self.ca_file: Path | None = None
         self.control: Control | None = None if control_port is None else Control(self, control_port)
@@ -150,6 +152,7 @@ class Panel:
         self._tasks: set[asyncio.Task[None]] = set()
         self._process: asyncio.Task[None] | None = None
         self._restart: asyncio.Task[None] | None = None
+        self._refusing: asyncio.Task[None] | None = None
 
     def _build(self, machines: Sequence[SimulatedMachine], seed: int) -> list[Machine]:
         built = [build(machine.slug, machine.serial, self.release, seed) for machine in machines]
@@ -284,6 +287,7 @@ class Panel:
     def _died(self, reason: str) -> None:
         _LOG.debug("The simulated panel dies: %s", reason)
         self.crashes.append(reason)
+        del self.crashes[:-MAX_CRASHES]
         self._fall()
         self._schedule(self.restart_delay_s)
 
@@ -294,7 +298,7 @@ class Panel:
             self._sockets.drop_all()
         if not self._has_caddy and self._front is not None:
             self._front.drop_connections()
-            self._start(self._front.refuse(), "qitech-panel-refuse")
+            self._refusing = self._start(self._front.refuse(), "qitech-panel-refuse")
 
     def _schedule(self, delay_s: float | None) -> None:
         if self._restart is not None:
@@ -305,6 +309,8 @@ class Panel:
 
     async def _come_back(self, delay_s: float) -> None:
         await self.clock.sleep(delay_s)
+        if self._refusing is not None:
+            await asyncio.wait([self._refusing])
         self._boot(booted=False)
         if self._front is not None:
             await self._front.listen()
