@@ -158,6 +158,11 @@ class Link:
         """The MQTT version in use, "3.1.1" or "5"."""
         return self._broker.protocol
 
+    @property
+    def may_have_begun(self) -> bool:
+        """CONNECT was sent and not refused: the broker holds, or held, a session of ours with its will."""
+        return self._socket is not None and self._refusal is None
+
     def publish(self, message: Message) -> None:
         """Put a message on its way, in order. Does not wait; raises LinkLost when the session is over.
 

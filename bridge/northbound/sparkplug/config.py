@@ -1,0 +1,61 @@
+"""Configuration of the Sparkplug edge node."""
+
+from __future__ import annotations
+
+from string import Formatter
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from bridge.transport.mqtt import BrokerConfig
+
+PLACEHOLDERS = ("enterprise", "site", "bridge")
+"""What an id's template may name."""
+
+
+class SparkplugConfig(BaseModel):
+    """How the plant appears in Sparkplug B 3.0: one edge node, and one device for each machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    enabled: bool = Field(True, description="Publish the plant as a Sparkplug edge node.")
+    broker: BrokerConfig = Field(
+        default_factory=lambda: BrokerConfig(), description="The broker; this face has a connection of its own."
+    )
+    group_id: str = Field(
+        "{enterprise}:{site}", description="Sparkplug group id; may name {enterprise}, {site} and {bridge}."
+    )
+    edge_node_id: str = Field(
+        "{bridge}",
+        description="Sparkplug edge node id, unique in its group; may name {enterprise}, {site} and {bridge}.",
+    )
+    client_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=128,
+        description="MQTT client id; by default made from group and edge node id, so that a broker refuses a twin.",
+    )
+    publish_interval: int = Field(
+        250, ge=10, le=60_000, description="Milliseconds over which changes are gathered into one message per device."
+    )
+    datatype_in_data: bool = Field(
+        False, description="Repeat each metric's data type in DATA messages, for decoders that do not keep births."
+    )
+    quality: bool = Field(True, description="Send the property Quality (0 bad, 500 stale) where a value is not good.")
+    primary_host: str | None = Field(
+        None, description="Host id to wait for before the births. Not available yet: leave it out."
+    )
+
+    @field_validator("group_id", "edge_node_id")
+    @classmethod
+    def _names_what_exists(cls, template: str) -> str:
+        for _, name, _, _ in Formatter().parse(template):
+            if name is not None and name not in PLACEHOLDERS:
+                raise ValueError(f"unknown placeholder {{{name}}}; known are {', '.join(PLACEHOLDERS)}")
+        return template
+
+    @field_validator("primary_host")
+    @classmethod
+    def _is_not_available(cls, host: str | None) -> str | None:
+        if host is not None:
+            raise ValueError("waiting for a primary host is not available yet")
+        return host

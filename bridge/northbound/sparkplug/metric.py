@@ -1,0 +1,127 @@
+"""A tag as a Sparkplug metric: its bytes, and what hosts already know of it. Pure.
+
+Timestamps are those of the source, in milliseconds; never in the future (the conformance kit allows not one
+millisecond), and never before what was sent for the same metric (hosts refuse older live values).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge.model.quality import SparkplugQuality, sparkplug_quality
+from bridge.model.status import StatusCode
+from bridge.model.value import to_milliseconds
+from bridge.northbound.sparkplug.codec import MetricEncoder, is_absent, property_set
+from bridge.northbound.sparkplug.datatype import METRIC_TYPES, MetricType
+from bridge.northbound.sparkplug.wire import varint
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from bridge.model.tag import Tag, TagDefinition
+    from bridge.model.value import DataValue, Value
+
+    Properties = dict[str, tuple[MetricType, Value]]
+
+_QUALITY = {quality: property_set({"Quality": (MetricType.Int32, quality.value)}) for quality in SparkplugQuality}
+"""The Quality property alone, as DATA carries it (tck-id-payloads-propertyset-quality-value-value)."""
+
+
+class Stamps:
+    """Milliseconds and their bytes, remembered for the last moment: the values of one payload share it."""
+
+    def __init__(self) -> None:
+        self._moment: datetime | None = None
+        self._milliseconds = 0
+        self._number = -1
+        self._bytes = b""
+
+    def milliseconds(self, moment: datetime) -> int:
+        """Milliseconds since 1970 UTC."""
+        if moment is not self._moment:
+            self._moment, self._milliseconds = moment, to_milliseconds(moment)
+        return self._milliseconds
+
+    def encoded(self, milliseconds: int) -> bytes:
+        """As a varint."""
+        if milliseconds != self._number:
+            self._number, self._bytes = milliseconds, varint(milliseconds)
+        return self._bytes
+
+
+class TagMetric:
+    """One tag's metric. `birth` and `data` give the bytes to send and remember them as sent."""
+
+    __slots__ = ("_born", "_encoder", "_last", "_last_ms", "_quality", "_sends_quality", "_typed", "tag")
+
+    def __init__(self, tag: Tag, *, sends_quality: bool = True, datatype_in_data: bool = False) -> None:
+        self.tag = tag
+        self._encoder = MetricEncoder(tag.name, METRIC_TYPES[tag.definition.data_type])
+        self._born: bytes | None = None
+        self._sends_quality = sends_quality
+        self._typed = datatype_in_data
+        self._last: DataValue | None = None
+        self._last_ms = 0
+        self._quality = SparkplugQuality.GOOD
+
+    def birth(self, value: DataValue, now_ms: int, stamps: Stamps) -> bytes:
+        """Name, type, properties and current value or null (tck-id-topics-dbirth-metrics)."""
+        quality = self._take(value, now_ms, stamps)
+        if quality is not None:
+            known = birth_properties(self.tag.definition)
+            properties = property_set({**known, "Quality": (MetricType.Int32, quality.value)})
+        else:
+            properties = self._born = self._born or property_set(birth_properties(self.tag.definition))
+        return self._encoder.encode(stamps.encoded(self._last_ms), value.value, properties, with_type=True)
+
+    def data(self, value: DataValue, now_ms: int, stamps: Stamps) -> tuple[int, bytes] | None:
+        """The time and bytes of a change; None where hosts know value, quality and time already."""
+        last = self._last
+        if value is last or (last is not None and _looks_like(value, last)):
+            return None
+        quality = self._take(value, now_ms, stamps)
+        properties = b"" if quality is None else _QUALITY[quality]
+        encoded = self._encoder.encode(stamps.encoded(self._last_ms), value.value, properties, self._typed)
+        return self._last_ms, encoded
+
+    def _take(self, value: DataValue, now_ms: int, stamps: Stamps) -> SparkplugQuality | None:
+        """Remember this value as sent. The quality to say with it: when it is not good, and once when it is again."""
+        self._last = value
+        self._last_ms = min(max(stamps.milliseconds(value.source_timestamp), self._last_ms), now_ms)
+        before = self._quality
+        if value.status is StatusCode.Good and not is_absent(value.value):
+            self._quality = SparkplugQuality.GOOD
+        else:
+            self._quality = SparkplugQuality.BAD if is_absent(value.value) else sparkplug_quality(value.status)
+        is_worth_saying = self._quality is not SparkplugQuality.GOOD or before is not SparkplugQuality.GOOD
+        return self._quality if self._sends_quality and is_worth_saying else None
+
+
+def _looks_like(value: DataValue, last: DataValue) -> bool:
+    """Hosts could not tell them apart."""
+    return (
+        value.value == last.value
+        and value.source_timestamp == last.source_timestamp
+        and sparkplug_quality(value.status) is sparkplug_quality(last.status)
+    )
+
+
+def birth_properties(definition: TagDefinition) -> Properties:
+    """What a birth tells about a metric, in the words Ignition understands."""
+    properties: Properties = {"readOnly": (MetricType.Boolean, not definition.writable)}
+    if definition.unit is not None and definition.unit.symbol:
+        properties["engUnit"] = (MetricType.String, definition.unit.symbol)
+    if definition.eu_range is not None:
+        properties["engLow"] = (MetricType.Double, float(definition.eu_range.low))
+        properties["engHigh"] = (MetricType.Double, float(definition.eu_range.high))
+    documentation = _documentation(definition)
+    if documentation:
+        properties["documentation"] = (MetricType.String, documentation)
+    return properties
+
+
+def _documentation(definition: TagDefinition) -> str:
+    """The description, and for an enumeration what its numbers mean: Sparkplug has no enumerations."""
+    numbers = ", ".join(f"{number} {text}" for text, number in (definition.enumeration or {}).items())
+    label = "" if definition.display_name == definition.name.rpartition("/")[2] else definition.display_name
+    return "; ".join(part for part in (definition.description or label, numbers) if part)
