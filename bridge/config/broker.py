@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+import ipaddress
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 
 class EmbeddedBrokerConfig(BaseModel):
@@ -13,3 +15,21 @@ class EmbeddedBrokerConfig(BaseModel):
     enabled: bool = Field(False, description="Run the embedded broker.")
     host: str = Field("127.0.0.1", description="Address it listens on; anonymous clients are let in on loopback only.")
     port: int = Field(1883, ge=0, le=65535, description="TCP port.")
+    users: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        max_length=100,
+        description="Passwords by user name; write ${VAR} or ${file:path}. With none, everybody is let in.",
+    )
+
+    @model_validator(mode="after")
+    def _anonymous_stays_at_home(self) -> EmbeddedBrokerConfig:
+        if not self.users and not _is_loopback(self.host):
+            raise ValueError(f"host {self.host} is not loopback: name users, or listen on 127.0.0.1")
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
