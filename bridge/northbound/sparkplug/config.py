@@ -6,6 +6,7 @@ from string import Formatter
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from bridge.transport.duration import Duration
 from bridge.transport.mqtt import BrokerConfig
 
 PLACEHOLDERS = ("enterprise", "site", "bridge")
@@ -34,16 +35,13 @@ class SparkplugConfig(BaseModel):
         max_length=128,
         description="MQTT client id; by default made from group and edge node id, so that a broker refuses a twin.",
     )
-    publish_interval: int = Field(
-        250, ge=10, le=60_000, description="Milliseconds over which changes are gathered into one message per device."
+    publish_interval: Duration = Field(
+        0.25, ge=0.01, le=60, description="Changes are gathered for so long into one message per device."
     )
     datatype_in_data: bool = Field(
         False, description="Repeat each metric's data type in DATA messages, for decoders that do not keep births."
     )
     quality: bool = Field(True, description="Send the property Quality (0 bad, 500 stale) where a value is not good.")
-    primary_host: str | None = Field(
-        None, description="Host id to wait for before the births. Not available yet: leave it out."
-    )
 
     @field_validator("group_id", "edge_node_id")
     @classmethod
@@ -52,10 +50,3 @@ class SparkplugConfig(BaseModel):
             if name is not None and name not in PLACEHOLDERS:
                 raise ValueError(f"unknown placeholder {{{name}}}; known are {', '.join(PLACEHOLDERS)}")
         return template
-
-    @field_validator("primary_host")
-    @classmethod
-    def _is_not_available(cls, host: str | None) -> str | None:
-        if host is not None:
-            raise ValueError("waiting for a primary host is not available yet")
-        return host

@@ -172,7 +172,7 @@ class SparkplugNode:
             batch = await self._unless_nudged(anext(feed))
             if batch is not None:
                 await self._publish_batch(link, view, batch)
-                await self._unless_nudged(self._clock.sleep(self._config.publish_interval / 1000))
+                await self._unless_nudged(self._clock.sleep(self._config.publish_interval))
 
     async def _plan_for(self, plant: Plant) -> None:
         """Know every machine, a few at a time: thousands of metrics at once would hold up the loop."""
