@@ -104,12 +104,12 @@ def is_polled(machine: int, slug: str, profile: Profile) -> bool:
     return profile is Profile.V2 and kind is not None and kind.routed and slug == kind.slug
 
 
-def is_joined(machine: int, slug: str, profile: Profile, *, certain: bool) -> bool:
+def is_joined(machine: int, slug: str, profile: Profile, *, joins_lasers: bool) -> bool:
     """Whether this machine's Socket.IO namespace may be joined.
 
-    Not where it is polled, and never a laser's unless the panel is certainly a 3.x.
+    Not where it is polled, and never a laser's unless the panel has shown itself as a 3.x.
     """
-    if machine == LASER and not (profile is Profile.V3 and certain):
+    if machine == LASER and not (profile is Profile.V3 and joins_lasers):
         return False
     return not is_polled(machine, slug, profile)
 

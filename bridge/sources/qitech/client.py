@@ -18,7 +18,7 @@ import orjson
 
 from bridge.errors import NotConnected, ProtocolError
 from bridge.sources.qitech.payloads import ListedMachine, Snapshot, parse_json, parse_list, parse_snapshot, vendor_words
-from bridge.sources.qitech.profile import Profile, Verdict, decide
+from bridge.sources.qitech.profile import Metrics, Profile, Verdict, decide
 from bridge.transport.http import Answer, fetch
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ class PanelClient:
         verdict = decide(
             list_status=answer.status if answer else 0,
             lists_machines=listed is not None,
-            metrics_status=metrics.status,
-            has_metrics=_is_metrics(metrics),
+            metrics=_metrics_of(metrics),
         )
         return Probe(verdict, listed)
 
@@ -123,8 +122,7 @@ class PanelClient:
 
     async def _prove(self) -> None:
         metrics = (await self._ask(METRICS)).reached()
-        expected = self._verdict.has_metrics if self._verdict else None
-        if expected is not None and _is_metrics(metrics) != expected:
+        if self._verdict is not None and _metrics_of(metrics) is not self._verdict.metrics:
             raise NotConnected("The panel has changed its release")
         self._proved_at = self._clock.monotonic()
 
@@ -238,10 +236,13 @@ def _machines(answer: Answer | None) -> tuple[ListedMachine, ...] | None:
         return None
 
 
-def _is_metrics(answer: Answer) -> bool:
-    """Process metrics as 2.13 to 2.17 have them: a JSON object with "rss_bytes"."""
+def _metrics_of(answer: Answer) -> Metrics:
+    """Process metrics as 2.13 to 2.17 have them are a JSON object with "rss_bytes"."""
+    if answer.status == 404:
+        return Metrics.ABSENT
     try:
         metrics = parse_json(answer.body)
     except ProtocolError:
-        return False
-    return answer.status == 200 and isinstance(metrics, dict) and "rss_bytes" in metrics
+        return Metrics.UNKNOWN
+    is_one = answer.status == 200 and isinstance(metrics, dict) and "rss_bytes" in metrics
+    return Metrics.PRESENT if is_one else Metrics.UNKNOWN

@@ -49,7 +49,7 @@ class QitechConfig(BaseModel):
     )
     verify: bool = Field(True, description="Verify the panel's certificate; false lets anybody play the panel.")
     profile: Literal["auto", "2.x", "3.x"] = Field(
-        "auto", description="API generation; auto asks the panel. A wrong 2.x crashes a 3.x panel: leave it to auto."
+        "auto", description="API generation, for a panel that does not show it; auto goes by what the panel shows."
     )
     poll_period: Duration = Field(0.5, ge=0.2, le=10, description="2.x: how often each machine is read.")
     list_period: Duration = Field(5, ge=5, le=10, description="How often the list of machines is read.")

@@ -168,13 +168,13 @@ class Session:
         Raises NotConnected where a profile that was unknown is known now.
         """
         try:
-            if self._verdict.certain:
+            if self._verdict.is_known:
                 return await self._client.list_machines()
             verdict, listed = await self._client.probe()
         except SourceError as error:
             log.debug("The list of %s cannot be read: %s", self._report.source, error)
             return None
-        if verdict.certain:
+        if verdict.is_known:
             raise NotConnected(f"The panel is known now: {verdict.reason}")
         return listed
 
@@ -221,7 +221,7 @@ class Session:
 
     def _is_streamed(self, machine: ListedMachine) -> bool:
         number, verdict = machine.identity.machine, self._verdict
-        is_allowed = is_joined(number, machine.slug, verdict.profile, certain=verdict.certain)
+        is_allowed = is_joined(number, machine.slug, verdict.profile, joins_lasers=verdict.joins_lasers)
         return is_allowed and machine.error is None and self._is_wanted(machine.identity.key)
 
     def _tell_fault(self, key: str, machine: ListedMachine) -> None:

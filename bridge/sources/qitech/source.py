@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from bridge.sources.qitech.client import PanelClient, Probe
-from bridge.sources.qitech.profile import Profile, forced
+from bridge.sources.qitech.profile import Profile, reconciled
 from bridge.sources.qitech.report import Report
 from bridge.sources.qitech.roster import Roster
 from bridge.sources.qitech.session import Session
@@ -65,6 +65,7 @@ class QitechSource:
         self._transport = transport
         self._roster = Roster(name)
         self._has_warned = False
+        self._contradiction = ""
 
     @property
     def name(self) -> str:
@@ -85,15 +86,21 @@ class QitechSource:
             client.settle(verdict)
             report.reading("Profile", verdict.profile.value)
             report.reading("TlsVerified", self._config.is_encrypted and self._config.verify)
-            log.debug("Panel %s: %s", self._name, verdict.reason)
+            log.debug("Source %s: %s", self._name, verdict.reason)
             door = Door(await stack.enter_async_context(self._streams()), self._config.url, self._headers(), tls)
             session = Session(self._config, verdict, client, door, self._roster, report, self._clock, self._wanted)
             await session.run(listed)
 
     async def _probe(self, client: PanelClient) -> Probe:
+        found, listed = await client.probe()
         if self._config.profile == "auto":
-            return await client.probe()
-        return Probe(forced(Profile(self._config.profile)), None)
+            return Probe(found, listed)
+        verdict = reconciled(found, Profile(self._config.profile))
+        is_contradicted = found.is_known and verdict is not found
+        if is_contradicted and verdict.reason != self._contradiction:
+            self._contradiction = verdict.reason
+            log.warning("Source %s: %s", self._name, verdict.reason)
+        return Probe(verdict, listed)
 
     def _http(self, tls: ssl.SSLContext | None) -> httpx.AsyncClient:
         return http_client(
@@ -132,8 +139,6 @@ class QitechSource:
             log.warning("Source %s: verify is false: anybody on the way may pose as the panel %s", self._name, host)
         if not self._config.is_encrypted and self._config.password is not None and host not in _LOOPBACK:
             log.warning("Source %s: the password goes to %s in clear text; use https", self._name, host)
-        if self._config.profile == "2.x":
-            log.warning("Source %s: profile 2.x is forced; if the panel becomes a 3.x, reading crashes it", self._name)
 
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})

@@ -132,6 +132,31 @@ async def test_value_that_is_none_is_passed_on_as_the_panel_sends_it(release: st
         assert pressure is None if channel == "null" else math.isnan(pressure)
 
 
+@pytest.mark.parametrize(("release", "profile"), [("3.0", "2.x"), ("2.17", "3.x")])
+async def test_wrongly_configured_profile_harms_no_panel(
+    release: str, profile: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with panel_of(release) as panel:
+        listener = Listener()
+        async with running(source_of(panel, profile=profile), listener):
+            for key in (EXTRUDER, WINDER, UNROUTED):
+                await listener.values_of(key)
+            assert panel.machine("laser_v1", 1).namespace is None
+        assert f"profile {profile} is configured, but the panel" in caplog.text
+        assert requests_for(panel, "/api/v2/machine/") == []
+        assert listener.all(Condition, machine=LASER)[0].status is StatusCode.BadNotSupported
+
+
+@BOTH
+async def test_rightly_configured_profile_is_used(release: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with panel_of(release) as panel:
+        listener = Listener()
+        async with running(source_of(panel, profile=f"{release[0]}.x"), listener):
+            for key in (EXTRUDER, LASER, UNROUTED):
+                await listener.values_of(key)
+        assert "is configured" not in caplog.text
+
+
 # -- time
 
 

@@ -21,24 +21,24 @@ NUMBERS = [*MACHINE_TYPES, 200]
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-@pytest.mark.parametrize("certain", [True, False])
-def test_no_machine_of_a_3x_panel_is_ever_polled(number: int, certain: bool) -> None:
+@pytest.mark.parametrize("joins_lasers", [True, False])
+def test_no_machine_of_a_3x_panel_is_ever_polled(number: int, joins_lasers: bool) -> None:
     slug = slug_of(number, Profile.V3)
     assert not is_polled(number, slug, Profile.V3)
     assert not is_polled(number, slug_of(number), Profile.V3)
-    assert is_joined(number, slug, Profile.V3, certain=certain) is (certain or number != LASER)
+    assert is_joined(number, slug, Profile.V3, joins_lasers=joins_lasers) is (joins_lasers or number != LASER)
 
 
 @pytest.mark.parametrize("slug", ["laser_v1", "laser_v2", "anything"])
-@pytest.mark.parametrize("certain", [True, False])
-def test_no_laser_of_a_2x_panel_is_ever_joined(slug: str, certain: bool) -> None:
-    assert not is_joined(LASER, slug, Profile.V2, certain=certain)
+@pytest.mark.parametrize("joins_lasers", [True, False])
+def test_no_laser_of_a_2x_panel_is_ever_joined(slug: str, joins_lasers: bool) -> None:
+    assert not is_joined(LASER, slug, Profile.V2, joins_lasers=joins_lasers)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_machine_of_a_2x_panel_is_read_in_one_way(number: int) -> None:
     slug = slug_of(number, Profile.V2)
-    assert is_polled(number, slug, Profile.V2) != is_joined(number, slug, Profile.V2, certain=True)
+    assert is_polled(number, slug, Profile.V2) != is_joined(number, slug, Profile.V2, joins_lasers=False)
 
 
 def test_routed_machines_of_2x_are_those_of_its_router() -> None:

@@ -13,7 +13,7 @@ import pytest
 from bridge.errors import AuthFailed, NotConnected, ProtocolError
 from bridge.sources.qitech.client import LIST, METRICS, MUTATE, PROOF, MachineRefused, PanelClient
 from bridge.sources.qitech.identity import Identity
-from bridge.sources.qitech.profile import Profile, forced
+from bridge.sources.qitech.profile import Profile, Verdict
 from bridge.transport.clock import VirtualClock
 from bridge.transport.http import http_client
 from tests.sources.qitech.listener import until
@@ -87,7 +87,7 @@ async def probed(panel: FakePanel, clock: VirtualClock) -> AsyncIterator[PanelCl
 async def test_probe_touches_no_machine(panel: FakePanel, clock: VirtualClock) -> None:
     async with connected(panel, clock) as client:
         verdict, listed = await client.probe()
-    assert (verdict.profile, verdict.certain) == (Profile.V2, True)
+    assert (verdict.profile, verdict.is_known) == (Profile.V2, True)
     assert listed is not None
     assert panel.asked == [LIST, METRICS]
 
@@ -97,7 +97,7 @@ async def test_panel_whose_list_breaks_off_is_still_probed(panel: FakePanel, clo
     panel.answers = {LIST: httpx.RemoteProtocolError("Server disconnected"), METRICS: httpx.Response(404)}
     async with connected(panel, clock) as client:
         verdict, listed = await client.probe()
-    assert (verdict.profile, verdict.certain, listed) == (Profile.V3, False, None)
+    assert (verdict.profile, verdict.is_known, listed) == (Profile.V3, False, None)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ async def test_no_machine_is_asked_of_a_panel_that_is_not_a_2x(
 ) -> None:
     async with connected(panel, clock) as client:
         if profile is not None:
-            client.settle(forced(profile))
+            client.settle(Verdict(profile, True, False, ""))
         with pytest.raises(ProtocolError, match=r"2\.x panel only"):
             await client.snapshot(EXTRUDER, "extruder_v1")
     assert panel.asked == []
