@@ -261,15 +261,17 @@ async def test_shutdown_does_not_wait_for_a_connection_that_says_nothing() -> No
 
 
 async def test_known_user_gets_in_and_nobody_else() -> None:
-    async with EmbeddedBroker(settings(users={"scada": "right"})) as broker:
-        async with Link.connect(reach(broker, username="scada", password="right"), "client") as link:
-            await link.subscribe("#")
-            for wrong in ({}, {"username": "scada", "password": "wrong"}, {"username": "x", "password": "right"}):
-                with pytest.raises(LinkRefused):
-                    async with Link.connect(reach(broker, **wrong), "client"):
-                        pass
-            link.publish(Message("a", b"1", 1))  # the one inside was not thrown out by those who failed
-            assert [message.topic for message in await take(link, 1)] == ["a"]
+    async with (
+        EmbeddedBroker(settings(users={"scada": "right"})) as broker,
+        Link.connect(reach(broker, username="scada", password="right"), "client") as link,
+    ):
+        await link.subscribe("#")
+        for wrong in ({}, {"username": "scada", "password": "wrong"}, {"username": "x", "password": "right"}):
+            with pytest.raises(LinkRefused):
+                async with Link.connect(reach(broker, **wrong), "client"):
+                    pass
+        link.publish(Message("a", b"1", 1))  # the one inside was not thrown out by those who failed
+        assert [message.topic for message in await take(link, 1)] == ["a"]
 
 
 async def test_mqtt_5_is_refused_in_words(broker: EmbeddedBroker) -> None:
