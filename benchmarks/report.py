@@ -1,0 +1,115 @@
+"""The table."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import bridge
+from benchmarks.nodered import NodeRed
+from benchmarks.startup import Start
+from benchmarks.workload import Load, Size
+
+GOAL_CPU, GOAL_BEYOND_MS, GOAL_STALL_MS = 60.0, 100.0, 50.0
+GOAL_TAGS, GOAL_START_S, GOAL_RSS_MB = 10_000, 3.0, 200.0
+
+
+@dataclass
+class Report:
+    """Everything measured in one run; what could not be is in `absent`, with the reason."""
+
+    size: Size
+    loads: list[Load] = field(default_factory=list)
+    starts: list[Start] = field(default_factory=list)
+    node_red: NodeRed | None = None
+    absent: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"machine": machine(), "version": bridge.__version__, **asdict(self)}
+
+    def lines(self) -> Iterator[str]:
+        """For a person."""
+        yield f"plantbridge {bridge.__version__} on {machine()}"
+        if self.loads:
+            yield from self._workload()
+        if self.starts:
+            yield from self._start()
+        if self.node_red is not None:
+            yield from self._peer(self.node_red)
+        for what, why in self.absent.items():
+            yield f"\n{what}: not measured: {why}"
+
+    def _workload(self) -> Iterator[str]:
+        size = self.size
+        yield ""
+        yield (
+            f"{size.machines} machines × 10 live tags × {size.rate_hz:g} Hz = {size.updates_per_s:.0f} updates/s, "
+            f"every value changing; {size.seconds:g} s a row"
+        )
+        yield f"{'faces':<10} {'CPU':>7} {'a value':>9} {'updates/s':>10} {'stall':>9} {'RSS':>8} {'computer':>9}"
+        for one in self.loads:
+            yield (
+                f"{one.part:<10} {one.cpu_percent:5.1f} % {one.us_per_update:6.2f} µs {one.updates_per_s:>10.0f} "
+                f"{one.longest_stall_ms:6.1f} ms {one.rss_mb:5.0f} MB {one.machine_busy_percent:7.0f} %"
+            )
+            for note in one.notes:
+                yield f"           {note}"
+        yield ""
+        yield f"{'age at the client':<22} {'arriving p50':>13} {'p99':>9} {'beyond interval p50':>20} {'p99':>9}"
+        for one in self.loads:
+            for face, age in one.ages.items():
+                yield (
+                    f"{one.part + ': ' + face:<22} {age['arrival_p50']:10.1f} ms {age['arrival_p99']:6.1f} ms "
+                    f"{age['beyond_p50']:17.1f} ms {age['beyond_p99']:6.1f} ms   {age['tags']} tags"
+                )
+        whole = next((one for one in self.loads if one.part == "all"), None)
+        if whole is not None:
+            worst = max((age["beyond_p99"] for age in whole.ages.values()), default=0.0)
+            yield ""
+            yield _goal("CPU with everything on", whole.cpu_percent, GOAL_CPU, "%")
+            yield _goal("age beyond the interval, p99", worst, GOAL_BEYOND_MS, "ms")
+            yield _goal("longest stall of the event loop", whole.longest_stall_ms, GOAL_STALL_MS, "ms")
+
+    def _start(self) -> Iterator[str]:
+        yield ""
+        yield f"{'plain tags':>10} {'OPC UA answers':>15} {'CPU until then':>15} {'RSS':>8}"
+        for one in self.starts:
+            yield f"{one.tags:>10} {one.opcua_s:13.2f} s {one.cpu_s:13.2f} s {one.rss_mb:5.0f} MB"
+        goal = next((one for one in self.starts if one.tags == GOAL_TAGS), None)
+        if goal is not None:
+            yield ""
+            yield _goal(f"start with {GOAL_TAGS} tags", goal.opcua_s, GOAL_START_S, "s")
+            yield _goal(f"memory with {GOAL_TAGS} tags", goal.rss_mb, GOAL_RSS_MB, "MB")
+
+    def _peer(self, peer: NodeRed) -> Iterator[str]:
+        yield ""
+        yield (
+            f"Node-RED, MQTT in (10 values a message) to one message a value: {peer.values_per_s} values/s, "
+            f"{peer.cpu_percent:.1f} % CPU, {peer.us_per_value:.2f} µs a value, {peer.rss_mb:.0f} MB, "
+            f"age p50 {peer.arrival_p50:.0f} ms, p99 {peer.arrival_p99:.0f} ms"
+        )
+        whole = next((one for one in self.loads if one.part == "all"), None)
+        if whole is not None and whole.us_per_update:
+            ratio = peer.us_per_value / whole.us_per_update
+            yield f"CPU a value, Node-RED : plantbridge with everything on = {ratio:.2f} : 1"
+
+
+def _goal(what: str, value: float, goal: float, unit: str) -> str:
+    verdict = "held" if value <= goal else "MISSED"
+    return f"goal {what:<34} {value:7.1f} {unit:<3} of {goal:g} {unit:<3} {verdict}"
+
+
+def machine() -> str:
+    """The class of this computer."""
+    return f"{os.cpu_count()} × {_processor()}, {platform.system()}, Python {platform.python_version()}"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as info:
+            return next(line.partition(":")[2].strip() for line in info if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
