@@ -168,7 +168,9 @@ def _compare(
     missing = sorted(wanted - {str(name.value) for name in _names_of(certificate)})
     remedy = "Move the folder's two files away to have a new one made; every client must then trust that one anew"
     if missing:
-        _log.warning("The certificate %s does not name %s; some clients will refuse. %s", path, missing, remedy)
+        _log.warning(
+            "The certificate %s does not name %s; some clients will refuse. %s", path, ", ".join(missing), remedy
+        )
     if certificate.not_valid_after_utc < now + timedelta(days=90):
         _log.warning("The certificate %s ends on %s. %s", path, certificate.not_valid_after_utc.date(), remedy)
 

@@ -32,7 +32,7 @@ class Trust(StrEnum):
 class OpcuaUser(BaseModel):
     """Somebody who may log in."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     name: str = Field(min_length=1, max_length=64, description="User name.")
     password_hash: SecretStr = Field(
@@ -70,7 +70,7 @@ class OpcuaLimits(BaseModel):
 class OpcuaConfig(BaseModel):
     """The OPC UA server."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     enabled: bool = Field(True, description="Serve OPC UA at all.")
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 is every IPv4 interface.")

@@ -32,7 +32,7 @@ from bridge.northbound.opcua.stack import space as sp
 from bridge.northbound.opcua.stack.values import Mirror, PlainValue, TagValue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from asyncua.server.address_space import NodeData
 
@@ -461,12 +461,17 @@ class Nodes:
             self._take_out(self._node(node_id(tag_id)))
 
     def _take_out(self, node: NodeData) -> None:
-        below = [one for one in node.references if one.IsForward and one.NodeId.NamespaceIndex == OWN]
         parents = [self._node(one.NodeId) for one in node.references if not one.IsForward]
-        self._space.remove([node.nodeid, *(one.NodeId for one in below)], parents)
+        self._space.remove(list(self._subtree(node)), parents)
         for parent in parents:
             if _is_ours(parent) and not any(_has_content(one) for one in parent.references):
                 self._take_out(parent)
+
+    def _subtree(self, node: NodeData) -> Iterator[ua.NodeId]:
+        yield node.nodeid
+        for reference in node.references:
+            if reference.IsForward and reference.NodeId.NamespaceIndex == OWN:
+                yield from self._subtree(self._node(reference.NodeId))
 
     # --- helpers -----------------------------------------------------------------------------------------------------
 

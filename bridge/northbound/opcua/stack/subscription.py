@@ -22,6 +22,7 @@ from asyncua.common.utils import ServiceError
 from asyncua.server.internal_subscription import InternalSubscription
 from asyncua.server.monitored_item_service import MonitoredItemData, MonitoredItemService, MonitoredItemValues
 from asyncua.server.subscription_service import SubscriptionService
+from asyncua.ua.uaprotocol_auto import DataChangeFilter, EventFilter  # what is decoded; ua has subclasses of these
 
 from bridge.northbound.opcua.stack.values import TagValue
 
@@ -200,6 +201,20 @@ class TagItems(MonitoredItemService):
                 waiting = queue.get(identifier)
                 queue[identifier] = (waiting + fresh)[-item.wish.queue_size :] if waiting else fresh
 
+    async def create_monitored_items(
+        self, params: ua.CreateMonitoredItemsParameters
+    ) -> list[ua.MonitoredItemCreateResult]:
+        """New items."""
+        for item in params.ItemsToCreate:
+            _without_null_filter(item.RequestedParameters)
+        return await super().create_monitored_items(params)
+
+    def modify_monitored_items(self, params: ua.ModifyMonitoredItemsParameters) -> list[ua.MonitoredItemModifyResult]:
+        """Items with other parameters."""
+        for item in params.ItemsToModify:
+            _without_null_filter(item.RequestedParameters)
+        return super().modify_monitored_items(params)
+
     async def _create_data_change_monitored_item(
         self, params: ua.MonitoredItemCreateRequest
     ) -> ua.MonitoredItemCreateResult:
@@ -212,7 +227,7 @@ class TagItems(MonitoredItemService):
         return await super()._create_data_change_monitored_item(params)
 
     def _create_events_monitored_item(self, params: ua.MonitoredItemCreateRequest) -> ua.MonitoredItemCreateResult:
-        if not isinstance(params.RequestedParameters.Filter, ua.EventFilter):
+        if not isinstance(params.RequestedParameters.Filter, EventFilter):
             return ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(ua.StatusCodes.BadEventFilterInvalid))
         return super()._create_events_monitored_item(params)
 
@@ -253,7 +268,7 @@ class TagItems(MonitoredItemService):
         """What was asked, revised; or the status code that refuses it."""
         trigger, deadband = ua.DataChangeTrigger.StatusValue, 0.0
         if asked.Filter is not None:
-            if not isinstance(asked.Filter, ua.DataChangeFilter):
+            if not isinstance(asked.Filter, DataChangeFilter):
                 return ua.StatusCodes.BadMonitoredItemFilterUnsupported
             trigger = asked.Filter.Trigger
             found = self._deadband(asked.Filter, node_id)
@@ -342,11 +357,17 @@ class TagItems(MonitoredItemService):
         self.delete_monitored_items([*self._tags, *self._monitored_items])
 
 
+def _without_null_filter(asked: ua.MonitoringParameters) -> None:
+    """An ExtensionObject of type 0 is how "no filter" is written."""
+    if isinstance(asked.Filter, ua.ExtensionObject) and asked.Filter.TypeId == ua.NodeId():
+        asked.Filter = None
+
+
 def _plain_filter_fault(asked: Any) -> int | None:
     """Why asyncua's own items cannot have this filter; None if they can."""
     if asked is None:
         return None
-    if not isinstance(asked, ua.DataChangeFilter):
+    if not isinstance(asked, DataChangeFilter):
         return int(ua.StatusCodes.BadMonitoredItemFilterUnsupported)
     return None if asked.DeadbandType == ua.DeadbandType.None_ else int(ua.StatusCodes.BadFilterNotAllowed)
 

@@ -38,6 +38,12 @@ class GuardedProtocol(OPCUAProtocol):
         super().__init__(*arguments, **options)
         self.gone = asyncio.Event()
 
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """What runs for this connection."""
+        both: tuple[asyncio.Task[None] | None, ...] = (self._task, self._activation_watchdog_task)
+        return [task for task in both if task is not None]
+
     def connection_lost(self, ex: BaseException | None) -> None:
         """The socket is closed."""
         super().connection_lost(ex)
@@ -139,7 +145,7 @@ class Listener(BinaryServer):
             if client.transport is not None:
                 client.transport.abort()
         await asyncio.sleep(0)
-        tasks = [t for c in clients for t in (c._task, c._activation_watchdog_task) if t is not None]
+        tasks = [task for client in clients for task in client.tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,347 @@
+"""A server to test against, its clients, and a client that speaks bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import shutil
+import struct
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from asyncua import Client, ua
+from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
+from asyncua.ua.ua_binary import struct_from_binary, struct_to_binary, uatcp_to_binary
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from bridge.northbound.opcua.certificates import load_or_make
+from bridge.northbound.opcua.config import OpcuaConfig, OpcuaUser, Role
+from bridge.northbound.opcua.passwords import hash_password
+from bridge.northbound.opcua.server import OpcuaServer
+from bridge.transport.clock import SystemClock
+from tests.one_of_everything import filled_table
+
+APPLICATION = "urn:test:bridge"
+HOSTS = ("localhost", "127.0.0.1")
+PASSWORD = "correct horse"
+
+
+@functools.cache
+def users() -> tuple[OpcuaUser, ...]:
+    hashed = hash_password(PASSWORD)
+    return tuple(OpcuaUser(name=role.value.lower(), password_hash=hashed, role=role) for role in Role)
+
+
+@functools.cache
+def own_certificate() -> Path:
+    """A pki made once: an RSA key of 3072 bits takes its time."""
+    pki = Path(tempfile.mkdtemp(prefix="plantbridge-pki-"))
+    load_or_make(pki, APPLICATION, HOSTS, datetime.now(UTC))
+    return pki / "own"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A client's application: its certificate and key as files, and as objects."""
+
+    uri: str
+    certificate: x509.Certificate
+    key: rsa.RSAPrivateKey
+    folder: Path
+
+    @property
+    def der(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.DER)
+
+    @property
+    def certificate_file(self) -> Path:
+        return self.folder / "certificate.der"
+
+    @property
+    def key_file(self) -> Path:
+        return self.folder / "key.pem"
+
+
+@functools.cache
+def identity(
+    name: str, *, bits: int = 2048, days: int = 30, issuer: str | None = None, is_ca: bool = False
+) -> Identity:
+    uri = f"urn:test:client:{name}"
+    key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    signer = identity(issuer, is_ca=True) if issuer else None
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(signer.certificate.subject if signer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=60))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+    )
+    certificate = builder.sign(signer.key if signer else key, hashes.SHA256())
+    folder = Path(tempfile.mkdtemp(prefix="plantbridge-client-"))
+    made = Identity(uri, certificate, key, folder)
+    made.certificate_file.write_bytes(made.der)
+    made.key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return made
+
+
+@dataclass
+class House:
+    """A server that listens."""
+
+    server: OpcuaServer
+    table: Any
+    slots: Any
+    state: Path
+    task: asyncio.Task[None]
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"opc.tcp://127.0.0.1:{self.port}/"
+
+    @property
+    def pki(self) -> Path:
+        return self.state / "pki"
+
+    def trust(self, client: Identity) -> None:
+        (self.pki / "trusted").mkdir(parents=True, exist_ok=True)
+        (self.pki / "trusted" / f"{client.certificate_file.parent.name}.der").write_bytes(client.der)
+
+    def tag(self, name: str, machine: str = "extruder-1") -> Any:
+        tag = self.table.plant.find(f"{machine}.{name.replace('/', '.')}")
+        assert tag is not None
+        return tag
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        with_error = (await asyncio.gather(self.task, return_exceptions=True))[0]
+        assert isinstance(with_error, asyncio.CancelledError), with_error
+
+
+@asynccontextmanager
+async def house(**settings: Any) -> AsyncIterator[House]:
+    """A house of `one_of_everything`, listening on a free port of loopback."""
+    with tempfile.TemporaryDirectory(prefix="plantbridge-state-") as folder:
+        state = Path(folder)
+        shutil.copytree(own_certificate(), state / "pki" / "own")
+        table, slots = filled_table()
+        config = OpcuaConfig(port=0, hosts=HOSTS, application_uri=APPLICATION, users=users(), **settings)
+        server = OpcuaServer(config, SystemClock(), state)
+        async with running(server, table) as task:
+            assert server.endpoint is not None
+            port = int(server.endpoint.rpartition(":")[2].strip("/"))
+            open_house = House(server, table, slots, state, task, port)
+            try:
+                yield open_house
+            finally:
+                if not task.done():
+                    await open_house.stop()
+
+
+@asynccontextmanager
+async def running(server: OpcuaServer, table: Any) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(server.run(table, None, None))  # type: ignore[arg-type]  # neither is used yet
+    listening = asyncio.create_task(server.listening.wait())
+    try:
+        await asyncio.wait([task, listening], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+        yield task
+    finally:
+        listening.cancel()
+        task.cancel()
+        await asyncio.gather(task, listening, return_exceptions=True)
+
+
+async def secure_client(
+    house: House,
+    who: Identity,
+    user: str | None = "observer",
+    password: str | None = PASSWORD,
+) -> Client:
+    """A client that is set up, not yet connected."""
+    client = Client(house.url, timeout=5)
+    client.application_uri = who.uri
+    await client.set_security(
+        SecurityPolicyBasic256Sha256,
+        str(who.certificate_file),
+        str(who.key_file),
+        server_certificate=str(house.pki / "own" / "certificate.der"),
+    )
+    if user is not None:
+        client.set_user(user)
+        client.set_password(password)
+    return client
+
+
+async def eventually(condition: Callable[[], object], timeout: float = 5.0) -> None:
+    """Wait until `condition` holds."""
+    async with asyncio.timeout(timeout):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@dataclass
+class Seen:
+    """Data changes by node, in order."""
+
+    by_node: dict[str, list[ua.DataValue]] = field(default_factory=dict)
+
+    def datachange_notification(self, node: Any, value: Any, data: Any) -> None:
+        self.by_node.setdefault(str(node.nodeid.Identifier), []).append(data.monitored_item.Value)
+
+    def status_change_notification(self, status: Any) -> None:
+        return None
+
+    def of(self, identifier: Any) -> list[ua.DataValue]:
+        return self.by_node.get(str(identifier), [])
+
+
+# --- bytes -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Answer:
+    """A message from the server."""
+
+    kind: bytes
+    body: bytes
+
+    @property
+    def response(self) -> Any:
+        """The decoded response of a MSG."""
+        from asyncua.common.utils import Buffer
+        from asyncua.ua.ua_binary import nodeid_from_binary
+
+        buffer = Buffer(self.body[16:])  # channel, token, sequence number, request id
+        return struct_from_binary(ua.extension_objects_by_typeid[nodeid_from_binary(buffer.copy())], buffer)
+
+
+class Raw:
+    """A client that sends whatever bytes a test wants."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.sequence = 0
+        self.channel = 0
+        self.token = 0
+        self.authentication = ua.NodeId()
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def receive(self) -> Answer:
+        async with asyncio.timeout(5):
+            header = await self.reader.readexactly(8)
+            size = struct.unpack("<I", header[4:])[0]
+            return Answer(header[:3], await self.reader.readexactly(size - 8))
+
+    async def is_closed(self) -> bool:
+        """The server closes the connection, soon."""
+        try:
+            async with asyncio.timeout(3):
+                while await self.reader.read(65536):
+                    pass
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            return True
+        return True
+
+    async def hello(self, buffer: int = 65_535) -> Answer:
+        hello = ua.Hello(
+            ReceiveBufferSize=buffer,
+            SendBufferSize=buffer,
+            MaxMessageSize=0,
+            MaxChunkCount=0,
+            EndpointUrl="opc.tcp://a/",
+        )
+        await self.send(uatcp_to_binary(ua.MessageType.Hello, hello))
+        return await self.receive()
+
+    async def open(self) -> None:
+        """A channel without security."""
+        await self.hello()
+        request = ua.OpenSecureChannelRequest()
+        request.Parameters.SecurityMode = ua.MessageSecurityMode.None_
+        request.Parameters.RequestedLifetime = 60_000
+        policy = b"http://opcfoundation.org/UA/SecurityPolicy#None"
+        header = struct.pack("<I", len(policy)) + policy + b"\xff" * 8
+        await self.send(self._message(b"OPN", struct.pack("<I", 0) + header, struct_to_binary(request)))
+        answer = await self.receive()
+        assert answer.kind == b"OPN", answer
+        self.channel = struct.unpack("<I", answer.body[:4])[0]
+        self.token = 13
+
+    def _message(self, kind: bytes, headers: bytes, body: bytes, final: bytes = b"F") -> bytes:
+        self.sequence += 1
+        content = headers + struct.pack("<II", self.sequence, self.sequence) + body
+        return kind + final + struct.pack("<I", len(content) + 8) + content
+
+    def wrap(self, body: bytes, final: bytes = b"F") -> bytes:
+        """A MSG with this body on the open channel."""
+        return self._message(b"MSG", struct.pack("<II", self.channel, self.token), body, final)
+
+    def request(self, request: Any, raw_tail: bytes | None = None) -> bytes:
+        """A request as a MSG; `raw_tail` replaces what comes after the request header."""
+        request.RequestHeader.AuthenticationToken = self.authentication
+        if raw_tail is None:
+            return self.wrap(struct_to_binary(request))
+        from asyncua.ua.ua_binary import nodeid_to_binary
+
+        return self.wrap(nodeid_to_binary(request.TypeId) + struct_to_binary(request.RequestHeader) + raw_tail)
+
+    async def ask(self, request: Any, raw_tail: bytes | None = None) -> Any:
+        """Send a request and decode what comes back."""
+        await self.send(self.request(request, raw_tail))
+        return (await self.receive()).response
+
+    async def status(self, request: Any, raw_tail: bytes | None = None) -> str:
+        """The name of the service result."""
+        response = await self.ask(request, raw_tail)
+        return str(response.ResponseHeader.ServiceResult.name)
+
+    async def session(self) -> None:
+        """An anonymous session, activated."""
+        create = ua.CreateSessionRequest()
+        create.Parameters.ClientDescription.ApplicationUri = "urn:raw"
+        create.Parameters.RequestedSessionTimeout = 60_000
+        self.authentication = (await self.ask(create)).Parameters.AuthenticationToken
+        activate = ua.ActivateSessionRequest()
+        activate.Parameters.UserIdentityToken = ua.AnonymousIdentityToken("anonymous")
+        assert await self.status(activate) == "Good"
+
+    async def close(self) -> None:
+        self.writer.close()
+        try:
+            await self.writer.wait_closed()
+        except ConnectionError:
+            pass
+
+
+@asynccontextmanager
+async def raw(port: int) -> AsyncIterator[Raw]:
+    client = Raw(*await asyncio.open_connection("127.0.0.1", port))
+    try:
+        yield client
+    finally:
+        await client.close()

@@ -1,0 +1,350 @@
+"""What a hostile peer may send. Each of these succeeds against asyncua as it is delivered."""
+
+import asyncio
+import struct
+import time
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+
+import pytest
+import pytest_asyncio
+from asyncua import Client, ua
+from asyncua.ua.ua_binary import nodeid_to_binary, struct_to_binary
+
+from tests.northbound.opcua.house import House, Raw, Seen, eventually, house, raw
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PRESSURE = ua.NodeId("extruder-1.Monitoring.Pressure", 2)
+QUICK_S = 0.5
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def home() -> AsyncIterator[House]:
+    async with house(unsecured_read_only=True, limits={"sessions": 5, "operations": 10}) as home:
+        yield home
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def session(home: House) -> AsyncIterator[Raw]:
+    async with raw(home.port) as client:
+        await client.open()
+        await client.session()
+        yield client
+
+
+async def still_serves(home: House) -> None:
+    async with Client(home.url) as client:
+        assert await client.get_node(PRESSURE).read_value() == 12.5
+
+
+def read_request(*nodes: ua.NodeId) -> ua.ReadRequest:
+    request = ua.ReadRequest()
+    request.Parameters.NodesToRead = [ua.ReadValueId(node, ua.AttributeIds.Value) for node in nodes]
+    return request
+
+
+async def test_message_without_a_channel_closes_the_connection(home: House) -> None:
+    async with raw(home.port) as client:
+        await client.hello()
+        await client.send(client.request(ua.GetEndpointsRequest()))
+        assert await client.is_closed()
+
+
+async def test_message_before_hello_closes_the_connection(home: House) -> None:
+    async with raw(home.port) as client:
+        await client.send(client.request(ua.GetEndpointsRequest()))
+        assert await client.is_closed()
+
+
+async def test_second_hello_closes_the_connection(home: House) -> None:
+    async with raw(home.port) as client:
+        await client.hello()
+        with pytest.raises(asyncio.IncompleteReadError):
+            await client.hello()
+
+
+async def test_tiny_buffers_are_refused(home: House) -> None:
+    async with raw(home.port) as client:
+        await client.hello(buffer=16)
+        assert await client.is_closed()
+
+
+@pytest.mark.parametrize("size", [0, 7, 2**31 - 1, 2**32 - 1, 65_536])
+async def test_chunk_of_a_declared_size_out_of_bounds_is_not_waited_for(home: House, size: int) -> None:
+    async with raw(home.port) as client:
+        await client.send(b"HELF" + struct.pack("<I", size))
+        assert await client.is_closed()
+
+
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00" * 10, b"ERRF" + b"\x20\0\0\0" * 8])
+async def test_another_protocol_is_closed(home: House, data: bytes) -> None:
+    async with raw(home.port) as client:
+        await client.send(data)
+        assert await client.is_closed()
+
+
+async def test_sequence_number_out_of_order_closes_the_connection(home: House) -> None:
+    async with raw(home.port) as client:
+        await client.open()
+        client.sequence += 5
+        await client.send(client.request(ua.GetEndpointsRequest()))
+        assert await client.is_closed()
+
+
+async def test_many_sessions_on_one_connection_leave_one(home: House) -> None:
+    async with raw(home.port) as client:
+        await client.open()
+        for _ in range(50):
+            assert await client.status(ua.CreateSessionRequest()) == "Good"
+    await still_serves(home)
+
+
+async def test_sessions_are_bounded_and_come_back(home: House) -> None:
+    clients = [await asyncio.open_connection("127.0.0.1", home.port) for _ in range(7)]
+    raws = [Raw(*pair) for pair in clients]
+    statuses = []
+    for client in raws:
+        await client.open()
+        statuses.append(await client.status(ua.CreateSessionRequest()))
+    assert statuses == ["Good"] * 5 + ["BadTooManySessions"] * 2
+    for client in raws:
+        await client.close()
+    await asyncio.sleep(0.02)
+    await still_serves(home)
+
+
+@pytest.mark.parametrize(
+    "request_type",
+    [
+        ua.RegisterServerRequest,
+        ua.RegisterServer2Request,
+        ua.AddNodesRequest,
+        ua.DeleteNodesRequest,
+        ua.AddReferencesRequest,
+        ua.DeleteReferencesRequest,
+        ua.HistoryReadRequest,
+    ],
+)
+async def test_services_that_are_not_offered_are_not_there(session: Raw, request_type: type) -> None:
+    assert await session.status(request_type()) == "BadServiceUnsupported"
+
+
+async def test_registering_servers_without_a_session_is_refused(home: House) -> None:
+    async with raw(home.port) as client:
+        await client.open()
+        assert await client.status(ua.RegisterServerRequest()) == "BadServiceUnsupported"
+        found = await client.ask(ua.FindServersRequest())
+        assert [one.ApplicationUri for one in found.Servers] == ["urn:test:bridge"]
+
+
+def write_body(variant: bytes) -> bytes:
+    """NodesToWrite with one Value whose Variant is these bytes."""
+    value_id = nodeid_to_binary(PRESSURE) + struct.pack("<I", ua.AttributeIds.Value) + b"\xff\xff\xff\xff"
+    return struct.pack("<i", 1) + value_id + b"\x01" + variant
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        b"\x80" + struct.pack("<i", 20_000_000),  # array of Null: 20 million elements of no bytes
+        b"\xc6" + struct.pack("<ii", 1, 5) + struct.pack("<iii", 2, 999_999, 1),  # dimensions that declare a million
+        b"\x8c" + struct.pack("<i", 20_000_000) + b"\xfc\xff\xff\xff" * 4,  # strings that put the cursor back
+    ],
+    ids=["null array", "dimensions", "negative lengths"],
+)
+async def test_few_bytes_do_not_make_the_decoder_work(home: House, session: Raw, variant: bytes) -> None:
+    before = time.perf_counter()
+    status = await session.status(ua.WriteRequest(), write_body(variant))
+    assert status != "Good"
+    assert time.perf_counter() - before < QUICK_S
+    await still_serves(home)
+
+
+async def test_nested_variants_are_survived(home: House, session: Raw) -> None:
+    await session.send(session.request(ua.WriteRequest(), write_body(b"\x18" * 5000 + b"\x06\x01\0\0\0")))
+    answer = await session.receive()
+    assert answer.response.ResponseHeader.ServiceResult.is_bad()
+    await still_serves(home)
+
+
+async def test_session_token_cannot_be_guessed(home: House, session: Raw) -> None:
+    assert isinstance(session.authentication.Identifier, bytes)
+    assert len(session.authentication.Identifier) == 32
+    async with raw(home.port) as thief:
+        await thief.open()
+        activate = ua.ActivateSessionRequest()
+        activate.Parameters.UserIdentityToken = ua.AnonymousIdentityToken("anonymous")
+        for number in range(1000, 1030):
+            thief.authentication = ua.NodeId(number, 0)
+            assert await thief.status(activate) == "BadSessionIdInvalid"
+
+
+async def test_token_of_another_connection_is_of_no_use(home: House, session: Raw) -> None:
+    async with raw(home.port) as other:
+        await other.open()
+        await other.session()
+        other.authentication = session.authentication
+        assert await other.status(read_request(PRESSURE)) == "BadSessionIdInvalid"
+
+
+async def test_subscription_of_another_session_does_not_exist(home: House, session: Raw) -> None:
+    create = ua.CreateSubscriptionRequest()
+    create.Parameters.PublishingEnabled = True
+    identifier = (await session.ask(create)).Parameters.SubscriptionId
+    async with raw(home.port) as other:
+        await other.open()
+        await other.session()
+        delete = ua.DeleteSubscriptionsRequest()
+        delete.Parameters.SubscriptionIds = [identifier]
+        (status,) = (await other.ask(delete)).Results
+        assert status.name == "BadSubscriptionIdInvalid"
+        items = ua.CreateMonitoredItemsRequest()
+        items.Parameters.SubscriptionId = identifier
+        items.Parameters.ItemsToCreate = [ua.MonitoredItemCreateRequest()]
+        assert await other.status(items) == "BadSubscriptionIdInvalid"
+        transfer = ua.TransferSubscriptionsRequest()
+        transfer.Parameters.SubscriptionIds = [identifier]
+        (result,) = (await other.ask(transfer)).Parameters.Results
+        assert result.StatusCode.name == "BadUserAccessDenied"
+        assert await other.status(ua.PublishRequest()) == "BadNoSubscription"
+    delete = ua.DeleteSubscriptionsRequest()
+    delete.Parameters.SubscriptionIds = [identifier]
+    (status,) = (await session.ask(delete)).Results
+    assert status.is_good()
+
+
+@pytest.mark.parametrize("asked", [0.0, -1.0, 0.001, float("nan"), float("inf"), 1e300])
+async def test_publishing_interval_is_brought_within_bounds(session: Raw, asked: float) -> None:
+    create = ua.CreateSubscriptionRequest()
+    create.Parameters.RequestedPublishingInterval = asked
+    create.Parameters.RequestedLifetimeCount = 2**32 - 1
+    create.Parameters.RequestedMaxKeepAliveCount = 2**32 - 1
+    revised = (await session.ask(create)).Parameters
+    assert 50 <= revised.RevisedPublishingInterval <= 3_600_000
+    assert revised.RevisedLifetimeCount >= 3 * revised.RevisedMaxKeepAliveCount
+    delete = ua.DeleteSubscriptionsRequest()
+    delete.Parameters.SubscriptionIds = [revised.SubscriptionId]
+    await session.ask(delete)
+
+
+async def test_too_many_operations_are_refused(session: Raw) -> None:
+    assert await session.status(read_request(*[PRESSURE] * 10)) == "Good"
+    assert await session.status(read_request(*[PRESSURE] * 11)) == "BadTooManyOperations"
+    assert await session.status(read_request()) == "BadNothingToDo"
+
+
+async def test_subscriptions_of_one_session_are_bounded() -> None:
+    async with (
+        house(unsecured_read_only=True, limits={"subscriptions_per_session": 2}) as home,
+        raw(home.port) as client,
+    ):
+        await client.open()
+        await client.session()
+        statuses = [await client.status(ua.CreateSubscriptionRequest()) for _ in range(3)]
+        assert statuses == ["Good", "Good", "BadTooManySubscriptions"]
+
+
+async def test_connections_of_one_address_are_bounded() -> None:
+    async with house(limits={"connections_per_address": 2}) as home, raw(home.port) as first, raw(home.port) as second:
+        await first.hello()
+        await second.hello()
+        async with raw(home.port) as third:
+            assert await third.is_closed()
+
+
+async def test_client_that_does_not_read_is_cut_off() -> None:
+    async with house(unsecured_read_only=True, limits={"send_buffer": 2**20}) as home, raw(home.port) as client:
+        await client.open()
+        await client.session()
+        browse = ua.BrowseRequest()
+        everything = ua.BrowseDescription(
+            NodeId=ua.NodeId(ua.ObjectIds.BaseDataType),
+            BrowseDirection=ua.BrowseDirection.Both,
+            IncludeSubtypes=True,
+            ResultMask=63,
+        )
+        browse.Parameters.NodesToBrowse = [everything] * 500
+        request = struct_to_binary(browse)
+        assert len(request) < 60_000
+        with pytest.raises((ConnectionError, TimeoutError)):
+            for _ in range(100):
+                browse.RequestHeader.AuthenticationToken = client.authentication
+                client.writer.write(client.wrap(struct_to_binary(browse)))
+                async with asyncio.timeout(2):
+                    await client.writer.drain()
+                await asyncio.sleep(0.02)
+        await still_serves(home)
+
+
+async def test_slow_write_does_not_stop_reads_of_the_same_client(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = asyncio.Event()
+
+    async def slow(self: object, visitor: object, items: list[object]) -> list[ua.StatusCode]:
+        await gate.wait()
+        return [ua.StatusCode(ua.StatusCodes.BadNotWritable) for _ in items]
+
+    monkeypatch.setattr("bridge.northbound.opcua.writes.Writes.write", slow)
+    async with Client(home.url) as client:
+        item = ua.WriteValue(PRESSURE, ua.AttributeIds.Value, None, ua.DataValue(ua.Variant(1.0)))
+        writing = asyncio.create_task(client.uaclient.write(ua.WriteParameters([item])))
+        await asyncio.sleep(0.02)
+        async with asyncio.timeout(QUICK_S):
+            assert await client.get_node(PRESSURE).read_value() == 12.5
+        assert not writing.done()
+        gate.set()
+        assert [one.name for one in await writing] == ["BadNotWritable"]
+
+
+async def test_slow_writes_of_a_client_that_left_are_ended(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = asyncio.Event()
+
+    async def endless(self: object, visitor: object, items: list[object]) -> list[ua.StatusCode]:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return []
+
+    monkeypatch.setattr("bridge.northbound.opcua.writes.Writes.write", endless)
+    async with raw(home.port) as client:
+        await client.open()
+        await client.session()
+        write = ua.WriteRequest()
+        write.Parameters.NodesToWrite = [ua.WriteValue(PRESSURE, ua.AttributeIds.Value)]
+        await client.send(client.request(write))
+        await asyncio.sleep(0.02)
+    async with asyncio.timeout(2):
+        await ended.wait()
+
+
+async def test_value_is_not_copied_for_every_subscriber(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(value: object) -> object:
+        raise AssertionError(f"a copy of {value!r} was made")
+
+    monkeypatch.setattr("asyncua.server.monitored_item_service.copy", SimpleNamespace(deepcopy=never))
+    async with Client(home.url) as first, Client(home.url) as second:
+        seen = Seen(), Seen()
+        for client, one in zip((first, second), seen, strict=True):
+            subscription = await client.create_subscription(50, one)
+            await subscription.subscribe_data_change(client.get_node(PRESSURE))
+            await subscription.subscribe_data_change(client.get_node(ua.ObjectIds.Server_ServerStatus_State))
+        await eventually(lambda: all(one.of(PRESSURE.Identifier) for one in seen))
+        values = [one.of(PRESSURE.Identifier)[0].Value.Value for one in seen]
+    assert values == [12.5, 12.5]
+
+
+async def test_garbage_after_login_never_ends_the_server(home: House) -> None:
+    import random
+
+    dice = random.Random(4840)
+    for _ in range(40):
+        async with raw(home.port) as client:
+            await client.open()
+            await client.session()
+            body = bytearray(struct_to_binary(read_request(PRESSURE, PRESSURE)))
+            for _ in range(dice.randint(1, 12)):
+                body[dice.randrange(len(body))] = dice.randrange(256)
+            await client.send(client.wrap(bytes(body)))
+    await asyncio.sleep(0.05)
+    await still_serves(home)

@@ -1,0 +1,180 @@
+"""Our certificate, and theirs."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from bridge.northbound.opcua.certificates import MAX_REJECTED, Refused, TrustStore, load_or_make, prepare, thumbprint
+from bridge.transport.clock import SystemClock
+from tests.northbound.opcua.house import APPLICATION, HOSTS, Identity, identity, own_certificate
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def pki(tmp_path: Path) -> Path:
+    prepare(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def store(pki: Path) -> TrustStore:
+    return TrustStore(pki, SystemClock(), trust_required=True)
+
+
+def refusal(store: TrustStore, client: Identity, uri: str | None = None) -> str:
+    with pytest.raises(Refused) as caught:
+        store.check(client.der, uri or client.uri)
+    return caught.value.status
+
+
+def test_own_certificate_names_application_and_hosts_and_lasts_ten_years() -> None:
+    certificate = x509.load_der_x509_certificate((own_certificate() / "certificate.der").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == [APPLICATION]
+    assert names.get_values_for_type(x509.DNSName) == ["localhost"]
+    assert [str(one) for one in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
+    assert certificate.public_key().key_size == 3072  # type: ignore[union-attr]
+    assert certificate.not_valid_after_utc - NOW > timedelta(days=3640)
+    usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    assert all((usage.digital_signature, usage.content_commitment, usage.key_encipherment, usage.data_encipherment))
+    extended = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH} <= set(extended)
+
+
+def test_key_is_for_the_owner_only() -> None:
+    assert (own_certificate() / "key.pem").stat().st_mode & 0o777 == 0o600
+
+
+def test_own_certificate_is_never_made_anew(caplog: pytest.LogCaptureFixture) -> None:
+    pki = own_certificate().parent
+    before = (own_certificate() / "certificate.der").read_bytes()
+    with caplog.at_level(logging.WARNING):
+        load_or_make(pki, APPLICATION, HOSTS, NOW)
+        assert not caplog.records
+        late = load_or_make(pki, "urn:another", ("new-name",), NOW + timedelta(days=3640))
+    assert late.certificate.public_bytes(serialization.Encoding.DER) == before
+    assert "new-name, urn:another" in caplog.text
+    assert "ends on" in caplog.text
+
+
+def test_stranger_is_refused_kept_and_let_in_once_moved(
+    pki: Path, store: TrustStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    stranger = identity("stranger")
+    with caplog.at_level(logging.WARNING):
+        assert refusal(store, stranger) == "BadCertificateUntrusted"
+        refusal(store, stranger)
+    (kept,) = (pki / "rejected").iterdir()
+    assert kept.read_bytes() == stranger.der
+    (line,) = caplog.messages
+    assert str(kept) in line
+    assert str(pki / "trusted") in line
+    assert thumbprint(stranger.certificate) in line
+    kept.rename(pki / "trusted" / kept.name)
+    store.check(stranger.der, stranger.uri)
+    (pki / "trusted" / kept.name).unlink()
+    assert refusal(store, stranger) == "BadCertificateUntrusted"
+
+
+@pytest.mark.parametrize("suffix", [".der", ".cer", ".crt", ".pem"])
+def test_trusted_files_are_read_in_both_forms(pki: Path, store: TrustStore, suffix: str) -> None:
+    client = identity("stranger")
+    form = serialization.Encoding.PEM if suffix in (".pem", ".crt") else serialization.Encoding.DER
+    (pki / "trusted" / f"one{suffix}").write_bytes(client.certificate.public_bytes(form))
+    store.check(client.der, client.uri)
+
+
+def test_a_broken_file_does_not_shut_the_others_out(pki: Path, store: TrustStore) -> None:
+    client = identity("stranger")
+    (pki / "trusted" / "a.der").write_bytes(b"nonsense")
+    (pki / "trusted" / "b.der").write_bytes(client.der)
+    store.check(client.der, client.uri)
+
+
+def test_certificate_of_a_trusted_authority_is_let_in_until_revoked(pki: Path, store: TrustStore) -> None:
+    authority, member = identity("authority", is_ca=True), identity("member", issuer="authority")
+    (pki / "issuers" / "authority.der").write_bytes(authority.der)
+    assert refusal(store, member) == "BadCertificateUntrusted"
+    (pki / "trusted" / "authority.der").write_bytes(authority.der)
+    store.check(member.der, member.uri)
+    (pki / "crl" / "authority.crl").write_bytes(crl(authority, member))
+    assert refusal(store, member) == "BadCertificateRevoked"
+
+
+def test_revocation_by_somebody_else_does_not_count(pki: Path, store: TrustStore) -> None:
+    authority, member = identity("authority", is_ca=True), identity("member", issuer="authority")
+    (pki / "trusted" / "authority.der").write_bytes(authority.der)
+    (pki / "crl" / "forged.crl").write_bytes(crl(authority, member, signer=identity("stranger")))
+    store.check(member.der, member.uri)
+
+
+def test_certificate_signed_by_a_trusted_client_is_not_trusted(pki: Path, store: TrustStore) -> None:
+    client = identity("stranger")
+    (pki / "trusted" / "client.der").write_bytes(client.der)
+    forged = (
+        x509.CertificateBuilder()
+        .subject_name(identity("member", issuer="authority").certificate.subject)
+        .issuer_name(client.certificate.subject)
+        .public_key(identity("forger").key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier("urn:forged")]), critical=False)
+        .sign(client.key, hashes.SHA256())
+    )
+    with pytest.raises(Refused) as caught:
+        store.check(forged.public_bytes(serialization.Encoding.DER), "urn:forged")
+    assert caught.value.status == "BadCertificateUntrusted"
+
+
+@pytest.mark.parametrize(
+    ("client", "status"),
+    [
+        (lambda: identity("weak", bits=1024), "BadCertificatePolicyCheckFailed"),
+        (lambda: identity("old", days=-1), "BadCertificateTimeInvalid"),
+    ],
+    ids=["short key", "expired"],
+)
+def test_form_is_checked_even_where_trust_is_not(pki: Path, client, status: str) -> None:  # type: ignore[no-untyped-def]
+    lenient = TrustStore(pki, SystemClock(), trust_required=False)
+    assert refusal(lenient, client()) == status
+    assert refusal(lenient, identity("stranger"), "urn:somebody-else") == "BadCertificateUriInvalid"
+    lenient.check(identity("stranger").der, identity("stranger").uri)
+
+
+@pytest.mark.parametrize("der", [b"", b"nonsense", b"\x30\x82\x04\x00" + b"\x00" * 50])
+def test_bytes_that_are_no_certificate_are_refused(store: TrustStore, der: bytes) -> None:
+    with pytest.raises(Refused) as caught:
+        store.check(der, "urn:a")
+    assert caught.value.status == "BadCertificateInvalid"
+
+
+def test_rejected_certificates_are_bounded(pki: Path, store: TrustStore) -> None:
+    for number in range(MAX_REJECTED + 5):
+        (pki / "rejected" / f"{number}.der").write_bytes(b"")
+    refusal(store, identity("stranger"))
+    assert len(list((pki / "rejected").iterdir())) == MAX_REJECTED
+
+
+def crl(authority: Identity, revoked: Identity, signer: Identity | None = None) -> bytes:
+    entry = (
+        x509.RevokedCertificateBuilder()
+        .serial_number(revoked.certificate.serial_number)
+        .revocation_date(NOW - timedelta(days=1))
+        .build()
+    )
+    made = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority.certificate.subject)
+        .last_update(NOW - timedelta(days=1))
+        .next_update(NOW + timedelta(days=30))
+        .add_revoked_certificate(entry)
+        .sign((signer or authority).key, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.DER)

@@ -1,0 +1,140 @@
+"""node-opcua, a client that shares no code with the server."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.model.status import StatusCode
+from bridge.model.value import DataType, bad, to_milliseconds
+from tests import peers
+from tests.northbound.opcua.house import PASSWORD, House, house, identity
+from tests.one_of_everything import NOW, VALUES
+
+pytestmark = pytest.mark.peer("node")
+
+
+def plan(home: House, store: Path, **wishes: Any) -> dict[str, Any]:
+    client = identity("node")
+    return {
+        "url": home.url,
+        "user": "observer",
+        "password": PASSWORD,
+        "certificate": str(client.certificate_file),
+        "key": str(client.key_file),
+        "applicationUri": client.uri,
+        "store": str(store),
+        **wishes,
+    }
+
+
+@asynccontextmanager
+async def peer(wanted: dict[str, Any]) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await peers.start_node("opcua_client.js")
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(wanted).encode() + b"\n")
+    await process.stdin.drain()
+    try:
+        yield process
+    finally:
+        process.stdin.close()
+        try:
+            async with asyncio.timeout(10):
+                await process.communicate()
+        except TimeoutError:
+            process.kill()
+            await process.communicate()
+            raise
+
+
+async def line(process: asyncio.subprocess.Process) -> dict[str, Any]:
+    assert process.stdout is not None
+    async with asyncio.timeout(20):
+        text = await process.stdout.readline()
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+async def answer(wanted: dict[str, Any]) -> dict[str, Any]:
+    async with peer(wanted) as process:
+        return await line(process)
+
+
+def expected(name: str, data_type: DataType) -> dict[str, Any]:
+    value = VALUES[name]
+    payload: Any = value.value
+    if payload is not None and data_type is DataType.DateTime:
+        payload = to_milliseconds(payload)
+    if payload is not None and data_type is DataType.Int64:
+        payload = str(payload)
+    return {
+        "value": payload,
+        "type": "Null" if value.value is None else data_type.value,
+        "status": int(value.status),
+        "source": to_milliseconds(value.source_timestamp),
+    }
+
+
+async def test_secured_client_reads_one_of_everything_exactly(tmp_path: Path) -> None:
+    async with house() as home:
+        home.trust(identity("node"))
+        tags = home.table.plant.machines["extruder-1"].tags
+        nodes = [home.server.address(tag) for tag in tags]
+        found = await answer(plan(home, tmp_path, read=nodes, browse="ns=2;s=extruder-1"))
+        assert "error" not in found, found
+        assert found["namespaces"][2] == "urn:test:bridge:instances"
+        for tag, got in zip(tags, found["values"], strict=True):
+            assert got == expected(tag.name, tag.definition.data_type), tag.id
+        names = [name for name, _ in found["children"]]
+        assert {"3:Monitoring", "3:Setpoints", "4:Identification", "5:MachineryBuildingBlocks"} <= set(names)
+        assert ["3:Monitoring", "ns=2;s=extruder-1.Monitoring"] in found["children"]
+
+
+async def test_subscriber_hears_of_status_changes(tmp_path: Path) -> None:
+    async with house() as home:
+        home.trust(identity("node"))
+        tag = home.tag("Monitoring/Pressure")
+        async with peer(plan(home, tmp_path, subscribe=home.server.address(tag))) as process:
+            assert "namespaces" in await line(process)
+            assert await line(process) == expected(tag.name, DataType.Double)
+            stale = VALUES[tag.name]._replace(status=StatusCode.UncertainLastUsableValue)
+            home.table.update([(tag.slot, stale)])
+            assert (await line(process))["status"] == StatusCode.UncertainLastUsableValue
+            home.table.update([(tag.slot, bad(StatusCode.BadNoCommunication, "gone", NOW))])
+            lost = await line(process)
+            assert (lost["status"], lost["value"], lost["type"]) == (StatusCode.BadNoCommunication, None, "Null")
+            home.table.update([(tag.slot, VALUES[tag.name])])
+            assert await line(process) == expected(tag.name, DataType.Double)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "wishes", "reason"),
+    [
+        (False, {}, "BadCertificateUntrusted"),
+        (True, {"password": "wrong"}, "BadUserAccessDenied"),
+        (True, {"user": None}, "BadIdentityTokenRejected"),
+        (True, {"none": True}, "BadSecurityPolicyRejected"),
+        (True, {"none": True, "user": None}, "BadSecurityPolicyRejected"),
+    ],
+    ids=["foreign certificate", "wrong password", "anonymous", "unsecured", "unsecured and anonymous"],
+)
+async def test_client_that_was_given_nothing_gets_nothing(
+    tmp_path: Path, trusted: bool, wishes: dict[str, Any], reason: str
+) -> None:
+    async with house() as home:
+        if trusted:
+            home.trust(identity("node"))
+        found = await answer(plan(home, tmp_path, read=["ns=2;s=extruder-1.Monitoring.Pressure"], **wishes))
+        assert "values" not in found
+        assert reason in found["error"]
+
+
+async def test_unsecured_endpoint_is_readable_where_it_was_asked_for(tmp_path: Path) -> None:
+    async with house(unsecured_read_only=True) as home:
+        nodes = ["ns=2;s=extruder-1.Monitoring.Pressure"]
+        found = await answer(plan(home, tmp_path, read=nodes, none=True, user=None))
+        assert [value["value"] for value in found["values"]] == [12.5]

@@ -1,0 +1,107 @@
+"""Machines come, change, go and return while clients look."""
+
+import asyncio
+from dataclasses import replace
+
+from asyncua import Client, ua
+
+from bridge.model.plant import Machine, Plant
+from bridge.model.status import StatusCode
+from bridge.model.tag import Range, TagDefinition
+from bridge.model.value import DataType, DataValue
+from tests.northbound.opcua.house import House, Seen, eventually, house
+from tests.one_of_everything import DEFINITIONS, NOW, VALUES, fill, machine
+
+
+def show(home: House, *machines: Machine) -> None:
+    home.table.replace_plant(Plant(home.table.plant.bridge, {one.id: one for one in machines}))
+
+
+def here(home: House) -> dict[str, Machine]:
+    return dict(home.table.plant.machines)
+
+
+async def status(client: Client, identifier: str) -> str:
+    value = await client.get_node(f"ns=2;s={identifier}").read_data_value(raise_on_bad_status=False)
+    return str(value.StatusCode.name)
+
+
+async def until(client: Client, identifier: str, expected: str) -> None:
+    async with asyncio.timeout(5):
+        while await status(client, identifier) != expected:
+            await asyncio.sleep(0.01)
+
+
+async def test_machine_that_appears_goes_and_returns() -> None:
+    async with house(unsecured_read_only=True) as home, Client(home.url) as client:
+        laser, known = machine(home.slots, "laser-3"), here(home)
+        assert await status(client, "laser-3.Monitoring.Pressure") == "BadNodeIdUnknown"
+        show(home, *known.values(), laser)
+        fill(home.table, "laser-3")
+        await until(client, "laser-3.Monitoring.Pressure", "Good")
+        seen = Seen()
+        subscription = await client.create_subscription(50, seen)
+        await subscription.subscribe_data_change(client.get_node("ns=2;s=laser-3.Monitoring.Pressure"))
+        await eventually(lambda: seen.of("laser-3.Monitoring.Pressure"))
+        show(home, *known.values())
+        await until(client, "laser-3.Monitoring.Pressure", "BadOutOfService")
+        await eventually(lambda: len(seen.of("laser-3.Monitoring.Pressure")) == 2)
+        gone = seen.of("laser-3.Monitoring.Pressure")[-1]
+        assert gone.Value.Value is None
+        assert gone.SourceTimestamp > NOW
+        assert await status(client, "extruder-1.Monitoring.Pressure") == "Good"
+        show(home, *known.values(), machine(home.slots, "laser-3"))
+        fill(home.table, "laser-3")
+        await eventually(lambda: seen.of("laser-3.Monitoring.Pressure")[-1].Value.Value == 12.5)
+        line = await client.get_node("ns=2;s=Areas:acme:essen:extrusion:line-1").get_children()
+        assert [node.nodeid.Identifier for node in line] == ["extruder-1", "laser-3"]
+
+
+async def test_recompiled_machine_gains_loses_and_keeps_tags() -> None:
+    async with house(unsecured_read_only=True) as home, Client(home.url) as client:
+        fresh = TagDefinition("Monitoring/Fresh", DataType.Double)
+        wider = replace(DEFINITIONS[0], eu_range=Range(0, 500), label={"en": "Pressure at the die"})
+        kept = [one for one in DEFINITIONS if one.name not in ("Monitoring/Plain", "Monitoring/Pressure")]
+        after = machine(home.slots, "extruder-1", (wider, fresh, *kept))
+        winder = here(home)["winder-2"]
+        show(home, after, winder)
+        home.table.update([(after.tags[1].slot, DataValue(7.0, StatusCode.Good, NOW, NOW))])
+        await until(client, "extruder-1.Monitoring.Fresh", "Good")
+        assert await status(client, "extruder-1.Monitoring.Plain") == "BadOutOfService"
+        pressure = client.get_node("ns=2;s=extruder-1.Monitoring.Pressure")
+        assert await pressure.read_value() == VALUES["Monitoring/Pressure"].value
+        assert (await pressure.read_display_name()).Text == "Pressure at the die"
+        assert (await client.get_node("ns=2;s=extruder-1.Monitoring.Pressure.EURange").read_value()).High == 500
+
+
+async def test_machine_that_moves_is_in_its_new_area_only() -> None:
+    async with house(unsecured_read_only=True) as home, Client(home.url) as client:
+        known = here(home)
+        moved = machine(home.slots, "winder-2", place=known["extruder-1"].place)
+        show(home, known["extruder-1"], moved)
+        line = client.get_node("ns=2;s=Areas:acme:essen:extrusion:line-1")
+        async with asyncio.timeout(5):
+            while len(await line.get_children()) < 2:
+                await asyncio.sleep(0.01)
+        assert await client.get_node("ns=2;s=Areas:acme:essen:winding").get_children() == []
+
+
+async def test_retired_nodes_are_bounded() -> None:
+    async with house(unsecured_read_only=True, limits={"retired_tags": 20}) as home, Client(home.url) as client:
+        known = here(home)
+        first, second = machine(home.slots, "first"), machine(home.slots, "second")
+        show(home, *known.values(), first, second)
+        await until(client, "second.Monitoring.Pressure", "BadWaitingForInitialData")
+        show(home, *known.values(), second)
+        await until(client, "first.Monitoring.Pressure", "BadOutOfService")
+        show(home, *known.values())
+        await until(client, "second.Monitoring.Pressure", "BadOutOfService")
+        assert await status(client, "first.Monitoring.Pressure") == "BadNodeIdUnknown"
+        machinery = await client.get_namespace_index("http://opcfoundation.org/UA/Machinery/")
+        listed = {node.nodeid.Identifier for node in await client.get_node(ua.NodeId(1001, machinery)).get_children()}
+        assert listed == {"extruder-1", "winder-2", "second"}
+        for orphan in ("first", "first.Monitoring.Pressure.EURange", "first.Identification.Manufacturer"):
+            assert await status(client, orphan) == "BadNodeIdUnknown"
+        show(home, *known.values(), machine(home.slots, "first"))
+        fill(home.table, "first")
+        await until(client, "first.Monitoring.Pressure", "Good")

@@ -1,0 +1,216 @@
+"""Who gets in, and what those who do not get in are given: nothing."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from asyncua import Client, ua
+from asyncua.ua.uaerrors import UaError
+
+from bridge.northbound.opcua.certificates import thumbprint
+from tests.northbound.opcua.house import House, house, identity, raw, secure_client
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PRESSURE = "ns=2;s=extruder-1.Monitoring.Pressure"
+SET_POINT = "ns=2;s=extruder-1.Setpoints.ScrewSpeed"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def home() -> AsyncIterator[House]:
+    async with house() as home:
+        home.trust(identity("trusted"))
+        yield home
+
+
+async def refused(client: Client) -> str:
+    """How the server said no."""
+    with pytest.raises((UaError, ConnectionError, TimeoutError)) as caught:
+        await client.connect()
+        await client.disconnect()
+    return type(caught.value).__name__
+
+
+async def test_trusted_client_with_a_password_reads(home: House) -> None:
+    async with await secure_client(home, identity("trusted")) as client:
+        assert await client.get_node(PRESSURE).read_value() == 12.5
+
+
+async def test_only_the_secured_endpoint_with_user_name_is_offered(home: House) -> None:
+    endpoints = await Client(home.url).connect_and_get_server_endpoints()
+    (endpoint,) = endpoints
+    assert endpoint.SecurityMode == ua.MessageSecurityMode.SignAndEncrypt
+    assert endpoint.SecurityPolicyUri.endswith("#Basic256Sha256")
+    assert [token.TokenType for token in endpoint.UserIdentityTokens] == [ua.UserTokenType.UserName]
+    assert endpoint.Server.ApplicationUri == "urn:test:bridge"
+
+
+async def test_wrong_password_is_refused(home: House) -> None:
+    client = await secure_client(home, identity("trusted"), "observer", "wrong")
+    assert await refused(client) == "BadUserAccessDenied"
+
+
+@pytest.mark.parametrize("user", ["admin", "Admin", "nobody", " "])
+async def test_asyncuas_own_admin_is_nobody_here(home: House, user: str) -> None:
+    client = await secure_client(home, identity("trusted"), user, "anything")
+    assert await refused(client) == "BadUserAccessDenied"
+
+
+async def test_anonymous_is_refused_on_the_secured_endpoint(home: House) -> None:
+    client = await secure_client(home, identity("trusted"), None)
+    assert await refused(client) == "BadIdentityTokenRejected"
+    assert not home_sessions(home)
+
+
+async def test_unsecured_client_gets_no_session(home: House) -> None:
+    assert await refused(Client(home.url)) in ("BadSecurityPolicyRejected", "UaError")
+
+
+async def test_password_is_not_taken_in_clear(home: House) -> None:
+    client = Client(home.url)
+    client.set_user("operator")
+    client.set_password("correct horse")
+    assert await refused(client) in ("BadSecurityPolicyRejected", "UaError")
+
+
+async def test_foreign_certificate_is_refused_until_a_person_trusts_it(
+    home: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    stranger = identity("stranger")
+    with caplog.at_level(logging.WARNING, "bridge"):
+        assert await refused(await secure_client(home, stranger)) == "BadCertificateUntrusted"
+    assert thumbprint(stranger.certificate) in caplog.text
+    (kept,) = (home.pki / "rejected").glob(f"*{thumbprint(stranger.certificate)}.der")
+    kept.rename(home.pki / "trusted" / kept.name)
+    async with await secure_client(home, stranger) as client:
+        assert await client.get_node(PRESSURE).read_value() == 12.5
+
+
+async def test_certificate_that_names_another_application_is_refused(home: House) -> None:
+    client = await secure_client(home, identity("trusted"))
+    client.application_uri = "urn:somebody:else"
+    assert await refused(client) == "BadCertificateUriInvalid"
+
+
+class Impostor(Client):
+    """Opens the channel with its own key and shows somebody's trusted certificate."""
+
+    shown: bytes | None = None
+
+    async def create_session(self) -> ua.CreateSessionResult:
+        create = self.uaclient.create_session
+
+        async def with_other_certificate(params: ua.CreateSessionParameters) -> ua.CreateSessionResult:
+            params.ClientCertificate = self.shown
+            return await create(params)
+
+        self.uaclient.create_session = with_other_certificate  # type: ignore[method-assign]
+        return await super().create_session()
+
+
+@pytest.mark.parametrize("shown", ["copy", "empty"])
+async def test_copy_of_a_trusted_certificate_or_none_at_all_does_not_help(home: House, shown: str) -> None:
+    victim, thief = identity("trusted"), identity("thief")
+    proper = await secure_client(home, thief)
+    client = Impostor(home.url, timeout=5)
+    client.shown = victim.der if shown == "copy" else None
+    client.application_uri = victim.uri
+    client.security_policy = proper.security_policy
+    client.uaclient.set_security(proper.security_policy)
+    client.set_user("observer")
+    client.set_password("correct horse")
+    assert await refused(client) in ("BadSecurityChecksFailed", "UaError")
+    assert not home_sessions(home)
+
+
+def home_sessions(home: House) -> list[object]:
+    """Sessions the server holds, seen from the asyncio tasks it made for them."""
+    return [task for task in asyncio.all_tasks() if "_timeout_loop" in repr(task)]
+
+
+async def write(client: Client, node: str, value: ua.Variant, attribute: int = ua.AttributeIds.Value) -> str:
+    item = ua.WriteValue(NodeId=ua.NodeId.from_string(node), AttributeId=attribute, Value=ua.DataValue(value))
+    (status,) = await client.uaclient.write(ua.WriteParameters([item]))
+    return str(status.name)
+
+
+async def test_writes_are_answered_per_item_and_change_nothing(home: House) -> None:
+    async with await secure_client(home, identity("trusted"), "operator") as client:
+        items = [
+            ua.WriteValue(ua.NodeId.from_string(node), attribute, None, ua.DataValue(ua.Variant(99.0)))
+            for node, attribute in (
+                (SET_POINT, ua.AttributeIds.Value),
+                (PRESSURE, ua.AttributeIds.Value),
+                ("ns=2;s=nothing", ua.AttributeIds.Value),
+                (PRESSURE, ua.AttributeIds.DisplayName),
+                ("i=2255", ua.AttributeIds.Value),
+            )
+        ]
+        results = await client.uaclient.write(ua.WriteParameters(items))
+        names = [one.name for one in results]
+        assert names == ["BadNotWritable", "BadNotWritable", "BadNodeIdUnknown", "BadNotWritable", "BadNotWritable"]
+        assert await client.get_node(SET_POINT).read_value() == 30.0
+        assert (await client.get_namespace_array())[2] == "urn:test:bridge:instances"
+
+
+async def test_observer_may_not_write_a_set_point(home: House) -> None:
+    async with await secure_client(home, identity("trusted"), "observer") as client:
+        assert await write(client, SET_POINT, ua.Variant(1.0)) == "BadUserAccessDenied"
+        assert await write(client, PRESSURE, ua.Variant(1.0)) == "BadNotWritable"
+
+
+@pytest.mark.parametrize(("user", "expected"), [("observer", "BadUserAccessDenied"), ("engineer", "BadNotExecutable")])
+async def test_calls_are_answered_per_item(home: House, user: str, expected: str) -> None:
+    async with await secure_client(home, identity("trusted"), user) as client:
+        server, method = ua.NodeId(ua.ObjectIds.Server), ua.NodeId(ua.ObjectIds.Server_GetMonitoredItems)
+        requests = [
+            ua.CallMethodRequest(server, method, [ua.Variant(1, ua.VariantType.UInt32)]),
+            ua.CallMethodRequest(ua.NodeId("nothing", 2), method),
+            ua.CallMethodRequest(server, ua.NodeId("nothing", 2)),
+        ]
+        results = await client.uaclient.call(requests)
+        assert [one.StatusCode.name for one in results] == [expected, "BadNodeIdUnknown", "BadMethodInvalid"]
+
+
+async def test_even_an_engineer_may_not_change_the_address_space(home: House) -> None:
+    async with await secure_client(home, identity("trusted"), "engineer") as client:
+        with pytest.raises(UaError):
+            await client.nodes.objects.add_folder(2, "mine")
+        with pytest.raises(UaError):
+            await client.delete_nodes([client.get_node(PRESSURE)])
+        assert await client.get_node(PRESSURE).read_value() == 12.5
+
+
+async def test_any_with_login_lets_a_strange_certificate_in_with_a_password_only() -> None:
+    async with house(trust="any_with_login") as lenient:
+        async with await secure_client(lenient, identity("stranger")) as client:
+            assert await client.get_node(PRESSURE).read_value() == 12.5
+        assert await refused(await secure_client(lenient, identity("stranger"), "observer", "wrong"))
+        assert await refused(await secure_client(lenient, identity("weak-1024", bits=2048), None))
+        assert await refused(Client(lenient.url))
+
+
+async def test_unsecured_endpoint_reads_and_nothing_else() -> None:
+    async with house(unsecured_read_only=True) as open_house:
+        async with Client(open_house.url) as client:
+            assert await client.get_node(PRESSURE).read_value() == 12.5
+            assert await write(client, SET_POINT, ua.Variant(1.0)) == "BadUserAccessDenied"
+        named = Client(open_house.url)
+        named.set_user("operator")
+        named.set_password("correct horse")
+        assert await refused(named) == "BadIdentityTokenRejected"
+        endpoints = await Client(open_house.url).connect_and_get_server_endpoints()
+        tokens = {one.SecurityMode.name: [t.TokenType.name for t in one.UserIdentityTokens] for one in endpoints}
+        assert tokens == {"SignAndEncrypt": ["UserName"], "None_": ["Anonymous"]}
+
+
+async def test_discovery_needs_no_security_and_gives_no_more(home: House) -> None:
+    async with raw(home.port) as client:
+        await client.open()
+        assert await client.status(ua.GetEndpointsRequest()) == "Good"
+        assert await client.status(ua.FindServersRequest()) == "Good"
+        assert await client.status(ua.CreateSessionRequest()) == "BadSecurityPolicyRejected"
+        for request in (ua.ReadRequest(), ua.BrowseRequest(), ua.ActivateSessionRequest(), ua.PublishRequest()):
+            assert await client.status(request) == "BadSecurityPolicyRejected", request

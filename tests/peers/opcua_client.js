@@ -1,0 +1,97 @@
+// An OPC UA client that is not ours: reads a plan (JSON) from standard input, prints what it saw as one line of JSON.
+// plan: {url, user, password, certificate, key, store, applicationUri, read: [nodeId], browse: nodeId, subscribe: nodeId, none: bool}
+// With "subscribe" it prints one line per change and runs until its input ends.
+const opcua = require("node-opcua-client");
+const { OPCUACertificateManager } = require("node-opcua-certificate-manager");
+
+const shown = (value) => ({
+  value: value.value.value === null || value.value.value === undefined ? null : plain(value.value.value),
+  type: opcua.DataType[value.value.dataType],
+  status: value.statusCode.value,
+  source: value.sourceTimestamp ? value.sourceTimestamp.getTime() : null,
+});
+
+function plain(value) {
+  if (value instanceof Date) return value.getTime();
+  if (Array.isArray(value)) return value.length === 2 && typeof value[0] === "number" ? int64(value) : value.map(plain);
+  if (value && value.text !== undefined) return value.text;
+  return value;
+}
+
+const int64 = ([high, low]) => ((BigInt.asIntN(32, BigInt(high)) << 32n) | BigInt(low >>> 0)).toString();
+const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
+
+async function main(plan) {
+  const secured = !plan.none;
+  const store = new OPCUACertificateManager({ rootFolder: plan.store, automaticallyAcceptUnknownCertificate: true });
+  await store.initialize();
+  const client = opcua.OPCUAClient.create({
+    applicationName: "peer",
+    applicationUri: plan.applicationUri,
+    endpointMustExist: false,
+    securityMode: secured ? opcua.MessageSecurityMode.SignAndEncrypt : opcua.MessageSecurityMode.None,
+    securityPolicy: secured ? opcua.SecurityPolicy.Basic256Sha256 : opcua.SecurityPolicy.None,
+    connectionStrategy: { maxRetry: 0 },
+    clientCertificateManager: store,
+    certificateFile: plan.certificate,
+    privateKeyFile: plan.key,
+  });
+  try {
+    await client.connect(plan.url);
+    const identity = plan.user
+      ? { type: opcua.UserTokenType.UserName, userName: plan.user, password: plan.password }
+      : { type: opcua.UserTokenType.Anonymous };
+    const session = await client.createSession(identity);
+    const answer = { namespaces: await session.readNamespaceArray() };
+    if (plan.read) {
+      const values = await session.read(plan.read.map((nodeId) => ({ nodeId, attributeId: opcua.AttributeIds.Value })));
+      answer.values = values.map(shown);
+    }
+    if (plan.browse) {
+      const found = await session.browse(plan.browse);
+      answer.children = found.references.map((one) => [one.browseName.toString(), one.nodeId.toString()]);
+    }
+    say(answer);
+    if (plan.subscribe) await watch(session, plan.subscribe);
+    await session.close();
+  } finally {
+    await client.disconnect();
+    await store.dispose();
+  }
+}
+
+async function watch(session, nodeId) {
+  const subscription = await session.createSubscription2({
+    requestedPublishingInterval: 50,
+    requestedLifetimeCount: 1000,
+    requestedMaxKeepAliveCount: 20,
+    maxNotificationsPerPublish: 0,
+    publishingEnabled: true,
+    priority: 1,
+  });
+  const item = await subscription.monitor(
+    { nodeId, attributeId: opcua.AttributeIds.Value },
+    { samplingInterval: 50, queueSize: 10, discardOldest: true },
+    opcua.TimestampsToReturn.Both,
+  );
+  item.on("changed", (value) => say(shown(value)));
+  await new Promise((resolve) => process.stdin.once("end", resolve));
+  await subscription.terminate();
+}
+
+let plan = "";
+process.stdin.setEncoding("utf8");
+process.stdin.on("data", (text) => {
+  plan += text;
+  const line = plan.indexOf("\n");
+  if (line < 0) return;
+  const wanted = JSON.parse(plan.slice(0, line));
+  plan = "";
+  main(wanted).then(
+    () => process.exit(0),
+    (error) => {
+      say({ error: error.message });
+      process.exit(0);
+    },
+  );
+});
