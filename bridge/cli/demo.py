@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
+import shutil
+import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bridge.cli.examples import examples
 
 if TYPE_CHECKING:
+    from bridge.config.broker import EmbeddedBrokerConfig
     from bridge.config.site import Site
     from bridge.runtime.bridge import Bridge
 
@@ -39,8 +43,8 @@ SHOWN_TAG = "extruder-1.Monitoring.Temperature.Front"
 def command(opcua_port: int, mqtt_port: int, status_port: int, state_dir: Path, listen: str, as_json: bool) -> None:
     """Start a simulated QiTech line with OPC UA, Sparkplug and Unified Namespace, and say where to look.
 
-    Nothing real is touched. On loopback there is also an OPC UA endpoint without encryption or login, read only.
-    The embedded broker lets anybody in, so it is on loopback whatever --listen says of OPC UA.
+    Nothing real is touched. On loopback there is also an OPC UA endpoint without encryption or login, read only, and
+    the broker lets anybody in. Elsewhere both want the printed login. The admin API stays on loopback.
     """
     from bridge.runtime.logging import set_up_logging
 
@@ -58,12 +62,15 @@ def _environment(
 
     return {
         "DEMO_LISTEN": listen,
+        "DEMO_MQTT_HOST": _reachable(listen),
+        "DEMO_STATUS_HOST": listen if is_loopback(listen) else "127.0.0.1",
         "DEMO_OPCUA_PORT": str(opcua_port),
         "DEMO_MQTT_PORT": str(mqtt_port),
         "DEMO_STATUS_PORT": str(status_port),
         "DEMO_STATE_DIRECTORY": str(state_dir.resolve()),
         "DEMO_UNSECURED": "true" if is_loopback(listen) else "false",
         "DEMO_OPERATOR_HASH": hash_password(password),
+        "DEMO_OPERATOR_PASSWORD": password,
     }
 
 
@@ -72,7 +79,8 @@ def demo_site(environment: dict[str, str]) -> Site:
     from bridge.config.library import shipped_folder
     from bridge.config.site import load_site
 
-    return load_site([shipped_folder("examples") / "demo" / "bridge.yaml"], environment)
+    situation = "demo" if environment["DEMO_UNSECURED"] == "true" else "demo-network"
+    return load_site([shipped_folder("examples") / situation / "bridge.yaml"], environment)
 
 
 async def _demo(environment: dict[str, str], password: str, as_json: bool) -> None:
@@ -92,9 +100,9 @@ async def _demo(environment: dict[str, str], password: str, as_json: bool) -> No
 
 async def _announce(bridge: Bridge, password: str, as_json: bool) -> None:
     opcua, broker = bridge.site.file.northbound.opcua, bridge.site.file.broker
-    while not {"opcua", "sparkplug", "uns"} <= bridge.running_faces or not await _answers(opcua.host, opcua.port):
+    while not await _answers(opcua.host, opcua.port):  # noqa: ASYNC110 - what counts is what a client sees
         await asyncio.sleep(0.05)
-    where = {
+    where: dict[str, Any] = {
         "opcua": f"opc.tcp://{_reachable(opcua.host)}:{opcua.port}",
         "mqtt": f"mqtt://{_reachable(broker.host)}:{broker.port}",
         "status": bridge.admin_url,
@@ -120,28 +128,45 @@ def _reachable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
 
 
-def _guide(bridge: Bridge, where: dict[str, object], password: str) -> str:
+def _program(name: str) -> str:
+    """How to call a program that came with plantbridge: by its path where the shell would not find it."""
+    beside = Path(sys.executable).parent / name
+    return name if shutil.which(name) or not beside.exists() else os.path.relpath(beside)
+
+
+def _subscriptions(url: str, broker: EmbeddedBrokerConfig, branch: str) -> list[str]:
+    """Commands that subscribe: mosquitto's where it is installed, else those of the embedded broker's package."""
+    if shutil.which("mosquitto_sub") is None:
+        return [f"{_program('amqtt_sub')} --url {url} -t '{topic}/#'" for topic in (branch, "spBv1.0")]
+    login = f" -u {OPERATOR} -P <password>" if broker.users else ""
+    access = f"-h {_reachable(broker.host)} -p {broker.port}{login}"
+    return [
+        f"mosquitto_sub {access} -v -t '{branch}/#'",
+        f"mosquitto_sub {access} -F '%t %l bytes' -t 'spBv1.0/#'",
+    ]
+
+
+def _guide(bridge: Bridge, where: dict[str, Any], password: str) -> str:
     plant = bridge.table.plant
     tag = plant.find(SHOWN_TAG)
     own = bridge.site.file.bridge
     broker = bridge.site.file.broker
-    mqtt = f"-h {_reachable(broker.host)} -p {broker.port}"
     open_endpoint = bridge.site.file.northbound.opcua.unsecured_read_only
     note = "   also without encryption and login, read only, because this is loopback" if open_endpoint else ""
+    who = "the same login" if broker.users else "anybody on this computer"
     lines = [
         "plantbridge demo: a simulated QiTech line. Ctrl-C stops it.",
         "",
         f"  OPC UA     {where['opcua']}   user {OPERATOR}, password {password} (Basic256Sha256, SignAndEncrypt)",
         f"          {note}" if note else "",
-        f"  MQTT       {where['mqtt']}   embedded broker, MQTT 3.1.1, anybody on this computer",
+        f"  MQTT       {where['mqtt']}   embedded broker, MQTT 3.1.1, {who}",
         f"  Admin API  {where['status']}   token in {bridge.state.path / 'admin.token'}",
         f"  Machines   {', '.join(plant.machines)}",
         "",
         "Read a value, subscribe, watch:",
-        f"  uaread -u {where['opcua']} -n 'ns=2;s={SHOWN_TAG}'" if tag and open_endpoint else "",
-        f"  mosquitto_sub {mqtt} -v -t '{own.enterprise}/{own.site}/#'",
-        f"  mosquitto_sub {mqtt} -v -F '%t %l bytes' -t 'spBv1.0/#'",
-        f"  plantbridge watch --state-dir {bridge.state.path} 'extruder-1.Monitoring.*'",
+        f"  {_program('uaread')} -u {where['opcua']} -n 'ns=2;s={SHOWN_TAG}'" if tag and open_endpoint else "",
+        *(f"  {command}" for command in _subscriptions(where["mqtt"], broker, f"{own.enterprise}/{own.site}")),
+        f"  {_program('plantbridge')} watch --state-dir {bridge.state.path} 'extruder-1.Monitoring.*'",
         f"  curl {where['status']}/readyz",
     ]
     return "\n".join(line for index, line in enumerate(lines) if line or index in (1, 7))

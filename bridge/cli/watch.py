@@ -54,6 +54,9 @@ def command(
     asyncio.run(_once(client, globs, as_json) if once else _live(client, globs, as_json))
 
 
+WIDE = 200
+
+
 async def _once(client: AdminClient, globs: Sequence[str], as_json: bool) -> None:
     tags = await client.tags(globs)
     if as_json:
@@ -62,7 +65,10 @@ async def _once(client: AdminClient, globs: Sequence[str], as_json: bool) -> Non
         return
     board = Board()
     board.apply("tags", {"tags": tags})
-    Console().print(board.table())
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)  # a pipe has no width: do not fold what a program reads
+    console.print(board.table())
 
 
 async def _live(client: AdminClient, globs: Sequence[str], as_json: bool) -> None:

@@ -84,6 +84,12 @@ class TagSpec:
     alarms: tuple[tuple[TagDefinition, str], ...] = ()
     """Alarm tags made by `limits`, each with the limit's name."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all tags that come of this one rule."""
+        text = (self.text.name,) if self.text else ()
+        return (self.definition.name, *text, *(alarm.name for alarm, _ in self.alarms))
+
 
 @dataclass(frozen=True, slots=True)
 class CommandSpec:
@@ -143,7 +149,7 @@ class _Compiler:
         self._check_names()
         self._check_references(commands)
         self._check_item_state()
-        was = {old: name for name, spec in self.specs.items() for old in _as_list(spec.rule.was)}
+        was = self._earlier_names()
         return CompiledMapping(
             file.mapping,
             file.label,
@@ -156,6 +162,18 @@ class _Compiler:
             tuple(file.examples),
             was,
         )
+
+    def _earlier_names(self) -> dict[str, str]:
+        """The tag that has the id of each earlier name."""
+        was: dict[str, str] = {}
+        for name, spec in self.specs.items():
+            for old in _as_list(spec.rule.was):
+                expected = "an earlier name of this tag alone"
+                if old in self.specs:
+                    self.report((*spec.key_path, "was"), f"{old} is the name of a tag", expected, "")
+                elif was.setdefault(old, name) != name:
+                    self.report((*spec.key_path, "was"), f"{old} was also {was[old]}", expected, "")
+        return was
 
     # -- tags ---------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from bridge.mapping.compile import ALARM_COUNT, ITEM_STATES, CompiledMapping, command_definition
@@ -16,11 +18,15 @@ from bridge.model.value import DataType
 
 
 class PartMapping(NamedTuple):
-    """A part and the mapping it uses; None while the mapping is not known (the machine was never seen)."""
+    """A part and the mapping it uses; None while the mapping is not known (the machine was never seen).
+
+    `accepts_writes` is false where commands are off: then no face calls a set point writable.
+    """
 
     part: Part
     mapping: CompiledMapping | None
     identity: Mapping[str, str | int]
+    accepts_writes: bool = False
 
 
 class BoundMachine(NamedTuple):
@@ -123,11 +129,17 @@ def _definitions(parts: Sequence[PartMapping]) -> Iterator[TagDefinition]:
 
 def _vendor_definitions(part: PartMapping) -> Iterator[TagDefinition]:
     for spec in part.mapping.tags if part.mapping else ():
-        yield spec.definition
+        yield spec.definition if part.accepts_writes else _read_only(spec.definition)
         if spec.text:
             yield spec.text
         for alarm, _ in spec.alarms:
             yield alarm
+
+
+@lru_cache(maxsize=20_000)
+def _read_only(definition: TagDefinition) -> TagDefinition:
+    """The definition without the promise that it can be written; one object for all machines of a mapping."""
+    return replace(definition, writable=False) if definition.writable else definition
 
 
 def _tag(machine_id: str, definition: TagDefinition, slot: Callable[[str], int]) -> Tag:

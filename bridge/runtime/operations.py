@@ -77,7 +77,7 @@ class BridgeOperations:
             return {"owner": "the bridge itself"}
         for part in state.parts:
             for spec in part.projection.mapping.tags if part.projection else ():
-                if tag.definition in (spec.definition, spec.text, *(alarm for alarm, _ in spec.alarms)):
+                if tag.name in spec.names:
                     return {
                         "owner": tag.definition.owner.value,
                         "part": part.part.name,
