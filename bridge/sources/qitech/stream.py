@@ -36,6 +36,12 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 CHANNELS: Final = 32
 """Channels one machine may have; the richest known has three."""
 
+STATE_PATIENCE: Final = 5.0
+"""Seconds of live values without a state after joining; the panel sends one at once, unless its queue was full."""
+
+STATE_TRIES: Final = 3
+"""Joins for the sake of a lost state; a machine that has none is then left in peace."""
+
 
 async def follow(
     door: Door, namespace: str, clock: Clock, stall: float | None, take: Callable[[Envelope], None]
@@ -91,6 +97,9 @@ class Stream:
         self._panel_clock = panel_clock
         self._newest: dict[str, int] = {"state": 0, "live_values": 0}
         """Channels, with the time of the newest value of each in milliseconds."""
+        self._joined = 0.0
+        self._has_state = False
+        self._stateless = 0
 
     async def run(self) -> None:
         """Follow until cancelled. Raises NotConnected or AuthFailed when the panel is gone."""
@@ -98,6 +107,7 @@ class Stream:
 
     async def _join(self) -> SourceError:
         stall = stall_of(self._identity.machine)
+        self._joined, self._has_state = self._clock.monotonic(), False
         return await follow(self._door, self._identity.namespace, self._clock, stall, self._take)
 
     def _lost(self, error: SourceError) -> None:
@@ -115,6 +125,7 @@ class Stream:
         channel = channel_of(event.name)
         if channel not in self._newest and len(self._newest) >= CHANNELS:
             return
+        self._expect_state(channel)
         if isinstance(event.data, dict):
             source_time = self._source_time(channel, moment)
             self._report.observed(
@@ -123,6 +134,18 @@ class Stream:
         elif event.data is not None:
             reason = f"{event.name} holds no object, but {type(event.data).__name__}"
             self._report.garbled(self._key, channel, StatusCode.BadDecodingError, reason)
+
+    def _expect_state(self, channel: str) -> None:
+        """Raise NotConnected where the state that joining brings was lost: it would not come again for hours."""
+        if channel == "state":
+            self._has_state, self._stateless = True, 0
+        elif not self._has_state and self._stateless < STATE_TRIES and self._age() >= STATE_PATIENCE:
+            self._stateless += 1
+            raise NotConnected("The panel did not send the machine's state")
+
+    def _age(self) -> float:
+        """Seconds since the stream was joined."""
+        return self._clock.monotonic() - self._joined
 
     def _moment(self, event: Envelope, received: datetime) -> int | None:
         """When the panel sent this, in milliseconds of our time; None where it does not say."""

@@ -326,6 +326,17 @@ async def test_silenced_stream_is_joined_again() -> None:
         assert {one.machine for one in listener.all(Condition)} == {EXTRUDER}
 
 
+async def test_state_that_was_lost_is_asked_for_again() -> None:
+    """3.x drops events when its queue of 64 is full; a state comes only to who joins."""
+    async with panel_of("3.0", (MACHINES[0],)) as panel:
+        panel.faults.drop_states(1)
+        listener = Listener()
+        async with running(source_of(panel), listener):
+            await listener.next(Observation, machine=EXTRUDER, channel="state")
+        told = listener.all(Condition, machine=EXTRUDER, channel="state")
+        assert [one.reason for one in told] == ["The panel did not send the machine's state"]
+
+
 async def test_panel_that_stays_silent_is_not_hammered() -> None:
     """A laser's namespace was left on 2.x: nobody hears anything until a restart. Polled machines go on."""
     async with panel_of("2.17") as panel:

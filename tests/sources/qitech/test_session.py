@@ -163,6 +163,13 @@ async def test_unknown_panel_that_becomes_known_is_read_anew() -> None:
     assert "known now" in str(error)
 
 
+@pytest.fixture
+def no_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy computer must not look like a silent panel."""
+    monkeypatch.setattr("bridge.sources.qitech.stream.stall_of", lambda number: None)
+
+
+@pytest.mark.usefixtures("no_watchdog")
 async def test_list_that_fails_is_no_loss_while_streams_flow() -> None:
     rest = Rest(EXTRUDER)
 
@@ -170,6 +177,8 @@ async def test_list_that_fails_is_no_loss_while_streams_flow() -> None:
         if namespace == "/main":
             await socket.send_bytes(event(namespace, "MachinesEvent", listed(EXTRUDER)))
             await forever(socket, namespace)
+            return
+        await socket.send_bytes(event(namespace, "StateEvent", {"mains": 0}))
         while not socket.closed:
             await socket.send_bytes(event(namespace, "LiveValuesEvent", {}))
             await asyncio.sleep(0.02)
@@ -182,6 +191,7 @@ async def test_list_that_fails_is_no_loss_while_streams_flow() -> None:
         assert listener.all(Condition) == []
 
 
+@pytest.mark.usefixtures("no_watchdog")
 async def test_main_that_breaks_is_joined_again_and_no_machine_notices() -> None:
     mains = 0
 
@@ -192,6 +202,7 @@ async def test_main_that_breaks_is_joined_again_and_no_machine_notices() -> None
             await socket.send_bytes(event(namespace, "MachinesEvent", listed(EXTRUDER)))
             await asyncio.sleep(0.02)
             return
+        await socket.send_bytes(event(namespace, "StateEvent", {"mains": 0}))
         while not socket.closed:
             await socket.send_bytes(event(namespace, "LiveValuesEvent", {"mains": mains}))
             await asyncio.sleep(0.02)
@@ -224,3 +235,25 @@ async def test_stamps_that_run_backwards_are_not_believed() -> None:
     async with session_with(Rest(EXTRUDER), script) as (listener, _):
         await listener.until(lambda: len(listener.all(Observation)) == 5)
     assert [one.source_time is not None for one in listener.all(Observation)] == [True, False, True, False, False]
+
+
+@pytest.mark.usefixtures("no_watchdog")
+async def test_machine_without_any_state_is_left_in_peace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.sources.qitech.stream.STATE_PATIENCE", 0.1)
+    joins = 0
+
+    async def script(socket: web.WebSocketResponse, namespace: str) -> None:
+        nonlocal joins
+        if namespace == "/main":
+            await socket.send_bytes(event(namespace, "MachinesEvent", listed(EXTRUDER)))
+            await forever(socket, namespace)
+            return
+        joins += 1
+        for number in range(20):
+            await socket.send_bytes(event(namespace, "LiveValuesEvent", {"join": joins, "n": number}))
+            await asyncio.sleep(0.02)
+        await forever(socket, namespace)
+
+    async with session_with(Rest(EXTRUDER), script) as (listener, _):
+        await listener.until(lambda: any(one.payload == {"join": 4, "n": 19} for one in listener.all(Observation)))
+    assert joins == 4
