@@ -1,0 +1,411 @@
+"""Every kind of compile fault: where it is reported, what it says, what was expected and what was probably meant."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from tests.mapping.rig import HEAD, compiled, faults, mapping_file
+
+A = "Monitoring/A"
+SET = "write: {send: {S: $value}}"
+
+
+def tag(rule: str, name: str = A) -> str:
+    return f"tags:\n  {name}: {{{rule}}}\n"
+
+
+FAULTS = [
+    # names
+    (
+        tag("from: live.a, type: Double", "Monitring/A"),
+        ("tags", "Monitring/A"),
+        "not a group",
+        "Monitoring",
+        "Monitoring",
+    ),
+    (tag("from: live.a, type: Double", "Alarms/A"), ("tags", "Alarms/A"), "not a group", "Monitoring", ""),
+    (tag("from: live.a, type: Double", "Monitoring"), ("tags", "Monitoring"), "is no tag name", "<Group>/<Tag>", ""),
+    (tag("from: live.a, type: Double", "Monitoring/Größe"), ("tags", "Monitoring/Größe"), "no tag name", "letters", ""),
+    (tag("from: live.a, type: UInt32", "Status/ItemState"), ("tags", "Status/ItemState"), "made by the bridge", "", ""),
+    (
+        "tags: {Monitoring/A: {from: live.a, type: Double}, Monitoring/a: {from: live.a, type: Double}}",
+        ("tags", "Monitoring/a"),
+        "differ only in case",
+        "",
+        "",
+    ),
+    (
+        "tags: {Monitoring/A: {from: live.a, type: Double}, Monitoring/A/B: {from: live.a, type: Double}}",
+        ("tags", A),
+        "also the folder of Monitoring/A/B",
+        "a name of its own",
+        "",
+    ),
+    (
+        "tags: {Setpoints/M: {from: state.m, enum: {X: 0}}, Setpoints/MText: {from: state.m, type: String}}",
+        ("tags", "Setpoints/MText"),
+        "also made by enum or limits",
+        "another name",
+        "",
+    ),
+    (
+        "for_each: {n: [a, b]}\ntags: {Monitoring/<n>: {from: live.x, type: Double}, "
+        "Monitoring/a: {from: live.x, type: Double}}",
+        ("tags", "Monitoring/a"),
+        "declared twice",
+        "",
+        "",
+    ),
+    # for_each
+    (
+        "for_each: {zone: [a]}\n" + tag("from: live.a, type: Double", "Monitoring/<zoen>"),
+        ("tags", "Monitoring/<zoen>"),
+        "<zoen> is not in for_each",
+        "",
+        "zone",
+    ),
+    (
+        "for_each: {zone: [a]}\n" + tag("from: live.<zone.key>, type: Double", "Monitoring/<zone>"),
+        ("tags", "Monitoring/<zone>"),
+        "<zone.key> stands for nothing",
+        "variable",
+        "",
+    ),
+    ("for_each: {zone: [a]}\ncommands: {X/<zoen>: {send: x}}", ("commands", "X/<zoen>"), "not in for_each", "", "zone"),
+    (
+        "for_each: {zone: [a]}\ncommands: {X/<zone>: {send: <zone.key>}}",
+        ("commands", "X/<zone>"),
+        "stands for nothing",
+        "variable",
+        "",
+    ),
+    # from and type
+    (tag("type: Double"), ("tags", A), "nothing about where the value comes from", "from:", ""),
+    (tag("from: live..a, type: Double"), ("tags", A, "from"), "not a path", "state.mode_state.mode", ""),
+    (tag("from: lvie.a, type: Double"), ("tags", A, "from"), "'lvie' is no channel", "live, state", "live"),
+    (tag("from: [live.a, state.a], type: Double"), ("tags", A, "from"), "different channels", "one channel", ""),
+    (tag("from: {x: live.a}, type: Double"), ("tags", A, "from"), "of no use without expr", "expr", ""),
+    (tag("from: live.a"), ("tags", A), "has no type", "type: Double", ""),
+    (tag("from: live.a, type: String, enum: {X: 0}"), ("tags", A, "type"), "an enum is UInt32", "UInt32", ""),
+    (tag('from: live.a, type: String, unit: "1"'), ("tags", A, "unit"), "String has no unit", "numeric", ""),
+    (tag("from: live.a, type: Boolean, range: [0, 1]"), ("tags", A, "range"), "Boolean has no range", "numeric", ""),
+    (tag("from: live.a, type: String, scale: 2"), ("tags", A, "scale"), "String has no scale", "numeric", ""),
+    (tag("from: live.a, enum: {X: 0}, limits: {high: 1}"), ("tags", A, "limits"), "has no limits", "numeric", ""),
+    (tag("from: live.a, type: Int32, precision: 2"), ("tags", A, "precision"), "no digits", "Double", ""),
+    # numbers
+    (tag("from: live.a, type: Double, range: [5, 5]"), ("tags", A, "range"), "low end", "[low, high]", ""),
+    (tag("from: live.a, type: Double, deadband: 1%"), ("tags", A, "deadband"), "percentage needs a range", "range", ""),
+    (
+        tag("from: live.a, type: Double, range: [0, 1], deadband: 101%"),
+        ("tags", A, "deadband"),
+        "'101%' is no deadband",
+        "1%",
+        "",
+    ),
+    (tag("from: live.a, enum: {X: 0, Y: 0}"), ("tags", A, "enum"), "one number", "its own", ""),
+    (tag("from: live.a, enum: {X: -1}"), ("tags", A, "enum"), "negative", "from 0", ""),
+    (
+        tag("from: live.a, type: Double, limits: {low: 5, high: 1}"),
+        ("tags", A, "limits"),
+        "not in order",
+        "low_low",
+        "",
+    ),
+    (tag("from: live.a, type: Double, limits: {}"), ("tags", A, "limits"), "not in order", "low_low", ""),
+    (tag("from: state.a, type: Double, min_interval: 5s"), ("tags", A, "min_interval"), "last change", "periodic", ""),
+    # expressions and conditions
+    (tag("from: live.a, type: Double, expr: v +"), ("tags", A, "expr"), "", "CEL", ""),
+    (tag("from: live.a, type: Double, expr: w * 2.0"), ("tags", A, "expr"), "w is not given by from", "CEL", ""),
+    (tag("from: live.a, type: Double, time: live..t"), ("tags", A, "time"), "not a path", "", ""),
+    (tag("from: live.a, type: Double, quality: {from: q, map: {}}"), ("tags", A, "quality"), "no channel", "live", ""),
+    (
+        tag("from: live.a, type: Double, bad_when: {path: stat.b, eq: 1}"),
+        ("tags", A, "bad_when", "path"),
+        "'stat' is no channel",
+        "live, state",
+        "state",
+    ),
+    (
+        tag("from: live.a, type: Double, uncertain_when: {all: [{path: state.b, eq: 1, for: 5s}]}"),
+        ("tags", A, "uncertain_when", "all"),
+        "for is said inside all",
+        "for beside all",
+        "",
+    ),
+    (
+        tag("from: live.a, type: Double, uncertain_when: {expr: a > b, from: {a: live.a}}"),
+        ("tags", A, "uncertain_when", "expr"),
+        "b is not given by from",
+        "CEL",
+        "",
+    ),
+    (
+        tag("from: live.a, type: Double, uncertain_when: {expr: a > 1.0, from: {a: lvie.a}}"),
+        ("tags", A, "uncertain_when", "from"),
+        "'lvie' is no channel",
+        "live",
+        "live",
+    ),
+    # writes
+    (tag("from: state.a, type: Double, write: {send: {S: 5}}"), ("tags", A, "write", "send"), "not sent", "$value", ""),
+    (
+        tag("from: state.a, type: Double, write: {send: {S: $value, T: $other}}"),
+        ("tags", A, "write", "send"),
+        "$other stands for nothing",
+        "$value",
+        "",
+    ),
+    (
+        tag(f"from: state.a, type: Double, scale: 2, {SET}"),
+        ("tags", A, "scale"),
+        "written as it is sent",
+        "own unit",
+        "",
+    ),
+    (tag(f"from: state.a, type: Double, expr: v, {SET}"), ("tags", A, "expr"), "written as it is sent", "own unit", ""),
+    (
+        tag('from: state.a, enum: {X: 0}, map: {"1": X}, write: {send: $value}'),
+        ("tags", A, "map"),
+        "written as it is sent",
+        "own unit",
+        "",
+    ),
+    (
+        tag("from: state.a, enum: {Standby: 0}, write: {send: $value, hazard: {Standbi: [heat]}}"),
+        ("tags", A, "write", "hazard"),
+        "'Standbi' is no text of the enum",
+        "Standby",
+        "Standby",
+    ),
+    (
+        tag("from: state.a, enum: {X: 0, Y: 1}, write: {send: $value, hazard: {X: []}}"),
+        ("tags", A, "write", "hazard"),
+        "Y is not mentioned",
+        "each text",
+        "",
+    ),
+    (
+        tag("from: state.a, enum: {Standby: 0}, write: {send: $value, safe: [Stand]}"),
+        ("tags", A, "write", "safe"),
+        "'Stand' is no text",
+        "Standby",
+        "Standby",
+    ),
+    (
+        tag("from: state.a, type: Double, write: {send: $value, confirm_path: stat.a}"),
+        ("tags", A, "write", "confirm_path"),
+        "no channel",
+        "state",
+        "state",
+    ),
+    (
+        tag("from: state.a, type: Double, write: {send: $value, requires: {Monitoring/B: true}}"),
+        ("tags", A, "write", "requires"),
+        "no tag Monitoring/B",
+        "tag",
+        A,
+    ),
+    (
+        tag("from: state.a, enum: {Heat: 1}, write: {send: $value, confirm: {Monitoring/A: Heet}}"),
+        ("tags", A, "write", "confirm"),
+        "'Heet' is no text of Monitoring/A",
+        "Heat",
+        "Heat",
+    ),
+    (
+        tag("from: state.a, type: Double, write: {send: $value, confirm: {Monitoring/A: $valve}}"),
+        ("tags", A, "write", "confirm"),
+        "$valve stands for nothing",
+        "$value",
+        "",
+    ),
+    # earlier names
+    (tag("from: live.a, type: Double, was: Monitoring/A"), ("tags", A, "was"), "is the name of a tag", "earlier", ""),
+    (
+        "tags: {Monitoring/A: {from: live.a, type: Double, was: Monitoring/O}, "
+        "Monitoring/B: {from: live.b, type: Double, was: [Monitoring/O]}}",
+        ("tags", "Monitoring/B", "was"),
+        "Monitoring/O was also Monitoring/A",
+        "earlier",
+        "",
+    ),
+    # commands
+    ("commands: {Go Home: {send: x}}", ("commands", "Go Home"), "no command name", "letters", ""),
+    (
+        "commands: {X: {send: $Sped, args: {Speed: [0, 1]}}}",
+        ("commands", "X", "send"),
+        "$Sped is no arg",
+        "Speed",
+        "Speed",
+    ),
+    ("commands: {X: {send: x, args: {Kp: [0, 1]}}}", ("commands", "X", "args", "Kp"), "is never sent", "$Kp", ""),
+    ("commands: {X: {send: x, confirm: {Status/H: true}}}", ("commands", "X", "confirm"), "no tag Status/H", "", ""),
+    (
+        "commands: {X: {send: x, confirm: {any: [{Status/H: true}]}}}",
+        ("commands", "X", "confirm"),
+        "no tag Status/H",
+        "",
+        "",
+    ),
+    ("commands: {X: {send: x, requires: {Status/H: true}}}", ("commands", "X", "requires"), "no tag Status/H", "", ""),
+    # the file
+    ("item_state: {from: Setpoints/M, map: {}}", ("item_state", "from"), "no tag Setpoints/M", "tag", ""),
+    (
+        "tags: {Setpoints/M: {from: state.m, enum: {Heat: 0}}}\nitem_state: {from: Setpoints/M, map: {Heet: Executing}}",
+        ("item_state", "map"),
+        "'Heet' is no text of Setpoints/M",
+        "Heat",
+        "Heat",
+    ),
+    (
+        "identification: {Manufactorer: QiTech}",
+        ("identification", "Manufactorer"),
+        "no field of MachineIdentificationType",
+        "Manufacturer",
+        "Manufacturer",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "path", "problem", "expected", "meant"), FAULTS)
+def test_fault_is_told_at_its_place(text: str, path: tuple[str, ...], problem: str, expected: str, meant: str) -> None:
+    found = [fault for fault in faults(text) if fault.path == path and problem in fault.problem]
+    assert len(found) == 1, faults(text)
+    assert expected in found[0].expected
+    assert found[0].hint == (f'did you mean "{meant}"?' if meant else "")
+
+
+def test_every_fault_is_told_at_once() -> None:
+    found = faults(
+        "tags:\n"
+        "  Monitoring/A: {from: lvie.a, type: Double}\n"
+        "  Monitoring/B: {from: live.b}\n"
+        "  Monitoring/C: {from: live.c, type: Double, range: [2, 1]}\n"
+        "commands: {X: {send: $Y}}\n"
+        "item_state: {from: Status/X, map: {}}\n"
+    )
+    assert [fault.path[:2] for fault in found] == [
+        ("tags", "Monitoring/A"),
+        ("tags", "Monitoring/B"),
+        ("tags", "Monitoring/C"),
+        ("commands", "X"),
+        ("item_state", "from"),
+    ]
+
+
+def test_unknown_channel_of_alive_by() -> None:
+    head = HEAD.replace("alive_by: live", "alive_by: life")
+    assert [(fault.path, fault.hint) for fault in faults("", head=head)] == [
+        (("channels", "state", "alive_by"), 'did you mean "live"?')
+    ]
+
+
+def test_mapping_without_channels_takes_any() -> None:
+    head = "version: 1\nmapping: test/machine\n"
+    assert not faults(tag("from: anything.a, type: Double"), head=head)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tags: {Monitoring/A: {from: live.a, type: Dobule}}",
+        "tags: {Monitoring/A: {from: live.a, type: Double, unit: celsius}}",
+        "tags: {Monitoring/A: {from: live.a, type: Double, absent: BadLuck}}",
+        "tags: {Monitoring/A: {from: live.a, type: Double, max_age: soon}}",
+        "tags: {Monitoring/A: {from: live.a, type: Double, colour: red}}",
+        "tags: {Monitoring/A: {from: live.a, type: Double, write: {send: x, hazard: [fire]}}}",
+        "examples: [{given: {channel: live, payload: {}}}]",
+        "examples: [{write: {A: 1}, call: {B: {}}, expect_send: x}]",
+        "for_each: {n: {count: 0}}",
+    ],
+)
+def test_what_a_key_cannot_be_is_refused_by_the_schema(text: str) -> None:
+    with pytest.raises(ValidationError):
+        mapping_file(text)
+
+
+# -- overrides of one machine ---------------------------------------------------------------------------------------------
+
+SPEED = (
+    "tags: {Setpoints/Speed: {from: state.s, type: Double, unit: r/min, range: [0, 44], write: {send: {S: $value}}}}"
+)
+
+
+def test_override_changes_one_key_and_keeps_the_others() -> None:
+    definition = compiled(SPEED, {"Setpoints/Speed": {"range": [0, 35]}}).tags[0].definition
+    assert definition.eu_range == (0, 35)
+    assert definition.unit is not None and definition.unit.code == "r/min"
+    assert definition.writable
+
+
+def test_override_of_an_expanded_tag_touches_only_that_one() -> None:
+    text = "for_each: {zone: [Front, Back]}\ntags: {Monitoring/T/<zone>: {from: live.<zone>, type: Double}}"
+    ranges = {
+        spec.definition.name: spec.definition.eu_range
+        for spec in compiled(text, {"Monitoring/T/Back": {"range": [0, 9]}}).tags
+    }
+    assert ranges == {"Monitoring/T/Front": None, "Monitoring/T/Back": (0, 9)}
+
+
+def test_override_of_an_unknown_tag_is_told() -> None:
+    (found,) = faults(SPEED, {"Setpoints/Sped": {"range": [0, 35]}})
+    assert found.path == ("overrides", "Setpoints/Sped")
+    assert found.hint == 'did you mean "Setpoints/Speed"?'
+
+
+def test_override_that_is_no_rule_is_told() -> None:
+    (found,) = faults(SPEED, {"Setpoints/Speed": {"rang": [0, 35]}})
+    assert found.path == ("overrides", "Setpoints/Speed", "rang")
+
+
+# -- what a faultless mapping is --------------------------------------------------------------------------------------------
+
+
+def test_enum_and_limits_make_their_tags() -> None:
+    mapping = compiled(
+        "tags:\n"
+        "  Setpoints/M: {from: state.m, enum: {X: 0}, label: {en: Mode, de: Modus}}\n"
+        "  Monitoring/T/Front: {from: live.t, type: Double, unit: Cel, limits: {low_low: -5, high: 250}}\n"
+    )
+    mode, temperature = mapping.tags
+    assert mode.text is not None
+    assert (mode.text.name, mode.text.label["de"]) == ("Setpoints/MText", "Modus (text)")
+    assert [(alarm.name, alarm.description) for alarm, _ in temperature.alarms] == [
+        ("Alarms/T/Front/LowLow", "Front is at or below -5 °C"),
+        ("Alarms/T/Front/High", "Front is at or above 250 °C"),
+    ]
+
+
+def test_range_of_a_write_is_what_faces_see() -> None:
+    text = tag("from: state.a, type: Double, range: [0, 100], write: {send: $value, range: [5, 50]}")
+    assert compiled(text).tags[0].definition.eu_range == (5, 50)
+
+
+def test_hazards_of_all_texts_are_the_tags() -> None:
+    text = tag("from: state.a, enum: {X: 0, Y: 1}, write: {send: $value, hazard: {X: [heat], Y: [motion, power]}}")
+    assert compiled(text).tags[0].definition.hazards == {"heat", "motion", "power"}
+
+
+def test_mapping_without_match_matches_nothing() -> None:
+    head = "version: 1\nmapping: test/machine\nchannels: {live: {}}\n"
+    assert not compiled("", head=head).matches({"vendor": 1})
+
+
+@pytest.mark.parametrize(
+    ("match", "identity", "does"),
+    [
+        ("{vendor: 1, machine: 4}", {"vendor": 1, "machine": 4, "serial": 7}, True),
+        ("{vendor: 1, machine: 4}", {"vendor": 1}, False),
+        ("{vendor: 1, machine: [2, 98]}", {"vendor": 1, "machine": 98}, True),
+        ('{vendor: 1, profile: "2.x"}', {"vendor": 1, "profile": "3.x"}, False),
+    ],
+)
+def test_mapping_matches_by_identity(match: str, identity: dict[str, str | int], does: bool) -> None:
+    head = f"version: 1\nmapping: test/machine\nmatch: {match}\nchannels: {{live: {{}}}}\n"
+    assert compiled("", head=head).matches(identity) is does
+
+
+def test_earlier_names_are_kept() -> None:
+    text = tag("from: live.a, type: Double, was: [Monitoring/Old, Monitoring/Older]")
+    assert compiled(text).was == {"Monitoring/Old": A, "Monitoring/Older": A}

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from bridge.mapping.compile import CompiledMapping
+from bridge.mapping.machine import PartMapping, compile_machine, duplicate_names
+from bridge.model.path import Place
+from bridge.model.plant import ALIVE, ITEM_STATE, Part
+from tests.mapping.rig import HEAD, compiled
+
+PLACE = Place("acme", "essen")
+VALUES = compiled(
+    "identification: {Manufacturer: QiTech, SerialNumber: <serial>, ComponentName: <id>}\n"
+    "tags: {Monitoring/P: {from: live.p, type: Double, limits: {high: 9}}, Setpoints/M: {from: state.m, enum: {X: 0}}}\n"
+    "commands: {Standby: {send: x, safe: true}}\n"
+    "item_state: {from: Setpoints/M, map: {X: Executing}}\n"
+)
+JOB = compiled(
+    "identification: {Manufacturer: TMM, Model: Job}\n"
+    "tags: {Job/Id: {from: live.id, type: String}, Monitoring/P: {from: live.pressure, type: Double}}\n"
+    "commands: {Finish: {send: y}}\n",
+    head=HEAD.replace("test/machine", "test/job"),
+)
+
+
+def slots() -> Callable[[str], int]:
+    given: dict[str, int] = {}
+    counter = itertools.count()
+    return lambda identifier: given.setdefault(identifier, next(counter))
+
+
+def part(name: str, mapping: CompiledMapping | None) -> PartMapping:
+    return PartMapping(Part(name, f"source-{name}", "1/4/7", "m"), mapping, {"serial": 57922})
+
+
+PARTS = [part("values", VALUES), part("job", JOB)]
+
+
+def test_machine_has_the_tags_of_its_parts_and_its_own() -> None:
+    machine = compile_machine("extruder-1", PLACE, PARTS, slots()).machine
+    names = {tag.name for tag in machine.tags}
+    assert {
+        "Monitoring/P",
+        "Setpoints/M",
+        "Setpoints/MText",
+        "Alarms/P/High",
+        "Alarms/ActiveCount",
+        "Job/Id",
+        ITEM_STATE,
+        ALIVE,
+        "Connection/values/State",
+        "Connection/job/Reason",
+    } <= names
+    assert len(names) == len(machine.tags) == len({tag.slot for tag in machine.tags})
+    assert machine.type_name == "test/machine+test/job"
+    assert machine.tag("Monitoring/P").id == "extruder-1.Monitoring.P"  # type: ignore[union-attr]
+
+
+def test_commands_know_their_part() -> None:
+    machine = compile_machine("extruder-1", PLACE, PARTS, slots()).machine
+    assert [(command.name, command.part, command.safe) for command in machine.commands] == [
+        ("Standby", "values", True),
+        ("Finish", "job", False),
+    ]
+
+
+def test_first_part_wins_a_name_that_two_have() -> None:
+    machine = compile_machine("extruder-1", PLACE, PARTS, slots()).machine
+    assert duplicate_names(PARTS) == ["Monitoring/P"]
+    assert machine.tag("Monitoring/P").definition.limits is not None  # type: ignore[union-attr]
+
+
+def test_identification_is_filled_and_the_first_part_wins() -> None:
+    assert compile_machine("extruder-1", PLACE, PARTS, slots()).machine.identification == {
+        "Manufacturer": "QiTech",
+        "SerialNumber": "57922",
+        "ComponentName": "extruder-1",
+        "Model": "Job",
+    }
+
+
+def test_part_that_was_never_seen_has_its_connection_only() -> None:
+    bound = compile_machine("x", PLACE, [part("values", None)], slots())
+    assert {tag.group for tag in bound.machine.tags} == {"Connection"}
+    assert bound.projections == {}
+    assert bound.machine.type_name == "unknown"
