@@ -117,7 +117,6 @@ class SparkplugNode:
                 try:
                     await self._serve_once(view, feed, submit)
                 except LinkError as error:
-                    _insist_on_cancel()
                     self._tell_loss(error)
                     wait = _wait(PERSON_NEEDED if isinstance(error, LinkRefused | SubscribeRefused) else self._attempt)
                 finally:
@@ -153,13 +152,23 @@ class SparkplugNode:
         self.session.subscribed(self._clock.monotonic())
 
     async def _serve(self, link: Link, view: TagView, feed: Feed, submit: Submit) -> None:
+        """Listen and publish until either fails, or we are cancelled.
+
+        No TaskGroup: Python 3.11's counts a child's failure as a cancellation of its parent, and forgets a real one.
+        """
+        both = (
+            asyncio.create_task(self._listen(link, submit), name="sparkplug listen"),
+            asyncio.create_task(self._publish(link, view, feed), name="sparkplug publish"),
+        )
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._listen(link, submit), name="sparkplug listen")
-                tasks.create_task(self._publish(link, view, feed), name="sparkplug publish")
-        except ExceptionGroup as group:
-            lost, rest = group.split(LinkError)
-            raise (rest or lost or group).exceptions[0] from None
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.wait(both)
+        for task in both:
+            if not task.cancelled():
+                task.result()
 
     async def _publish(self, link: Link, view: TagView, feed: Feed) -> None:
         """Births when they are due, else what changed, once in each interval."""
@@ -347,10 +356,3 @@ def _wait(attempt: int) -> float:
     """Full jitter: anything up to a ceiling that doubles."""
     first, longest = BACK_OFF_S
     return random.uniform(0, min(longest, first * 2 ** min(attempt, PERSON_NEEDED)))
-
-
-def _insist_on_cancel() -> None:
-    """A TaskGroup that fails while it is cancelled reports the failure only; we were told to stop nevertheless."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
