@@ -1,11 +1,9 @@
-"""Back-off, pace and durations of the sources."""
+"""Back-off and pace of the sources."""
 
 from __future__ import annotations
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
 
-from bridge.sources._duration import Duration
 from bridge.sources._poll import Backoff, Pace
 from bridge.transport.clock import VirtualClock
 
@@ -54,16 +52,3 @@ async def test_slow_poll_stretches_the_period_and_causes_no_burst() -> None:
     await polled(pace, clock, 2.0)
     pace.began()
     assert pace.effective == pytest.approx(2.0)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("500ms", 0.5), ("5 s", 5), ("2min", 120), ("1h", 3600), (0.5, 0.5), (5, 5)]
-)
-def test_duration_is_written_as_people_do(text: object, seconds: float) -> None:
-    assert TypeAdapter(Duration).validate_python(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["5", "fast", "5 parsecs", "-1s", ""])
-def test_what_is_no_duration_is_told_so(text: str) -> None:
-    with pytest.raises(ValidationError, match="not a duration"):
-        TypeAdapter(Duration).validate_python(text)

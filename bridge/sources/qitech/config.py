@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from bridge.transport.duration import Duration
 from bridge.sources.qitech.catalogue import VENDOR, number_of, slug_of, slugs
 from bridge.sources.qitech.identity import Identity
+from bridge.transport.duration import Duration
 
 
 def _panel_url(url: str) -> str:
