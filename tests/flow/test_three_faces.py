@@ -68,8 +68,7 @@ ODD = (None, math.nan, math.inf, -math.inf, "", "Extrude", "Standby", "nonsense"
 def mutated(payload: Any, chance: random.Random) -> Any:
     """A payload with some leaves moved, some odd, some missing."""
     if isinstance(payload, dict):
-        kept = {key: mutated(value, chance) for key, value in payload.items() if chance.random() > 0.03}
-        return kept
+        return {key: mutated(value, chance) for key, value in payload.items() if chance.random() > 0.03}
     if chance.random() < 0.06:
         return copy.deepcopy(chance.choice(ODD))
     if isinstance(payload, bool):
@@ -113,14 +112,19 @@ class Vendor:
 @pytest.mark.peer("node")
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_the_three_decoded_views_are_equal_at_rest_after_random_traffic(tmp_path: Path, seed: int) -> None:
-    async with broker() as mqtt, MqttView(mqtt) as view, running_bridge(tmp_path, SOURCES, mqtt) as floor:
-        async with LinePeer("opcua_reader.js", floor.opcua_url) as reader, LinePeer("sparkplug_decoder.js") as decoder:
-            host = SparkplugHost(view, decoder)
-            vendor = Vendor(floor, seed)
-            await until(lambda: any(kind.startswith("NBIRTH") for kind in view.kinds()))
-            for _ in range(15):
-                vendor.say()
-                await _rests(floor, reader, host, view)
+    async with (
+        broker() as mqtt,
+        MqttView(mqtt) as view,
+        running_bridge(tmp_path, SOURCES, mqtt) as floor,
+        LinePeer("opcua_reader.js", floor.opcua_url) as reader,
+        LinePeer("sparkplug_decoder.js") as decoder,
+    ):
+        host = SparkplugHost(view, decoder)
+        vendor = Vendor(floor, seed)
+        await until(lambda: "NBIRTH" in view.kinds())
+        for _ in range(15):
+            vendor.say()
+            await _rests(floor, reader, host, view)
 
 
 async def _rests(floor: PlantFloor, reader: LinePeer, host: SparkplugHost, view: MqttView) -> None:
