@@ -162,7 +162,8 @@ class Bridge:
             self.running_faces.discard(face.name)
 
     def _start_source(self, name: str) -> None:
-        runner = SourceRunner(make_source(name, self.site.file.sources[name], self.clock), self.keeper, self.clock)
+        source = make_source(name, self.site.file.sources[name], self.clock, self.keeper.wanted(name))
+        runner = SourceRunner(source, self.keeper, self.clock)
         self.runners[name] = runner
         self._source_tasks[name] = self._group.create_task(runner.run(), name=f"source {name}")
 
@@ -220,7 +221,11 @@ class Bridge:
             return
         self.keeper.site = site
         sources = {*before.file.sources, *site.file.sources}
-        changed = {n for n in sources if before.file.sources.get(n) != site.file.sources.get(n)}
+        changed = {
+            n
+            for n in sources
+            if site.file.discovery != before.file.discovery or before.file.sources.get(n) != site.file.sources.get(n)
+        }
         for name in changed & set(self._source_tasks):
             await self._stop_source(name)
         await self._exchange_faces(before, site)

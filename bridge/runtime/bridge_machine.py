@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 READINGS = {
     "ClockOffset": (DataType.Double, "s", "How far the vendor's clock is ahead of the bridge's"),
     "Profile": (DataType.String, None, "API generation the vendor speaks"),
+    "EthercatState": (DataType.String, None, "State of the machine bus, in the vendor's words"),
     "TlsVerified": (DataType.Boolean, None, "The vendor's certificate was verified"),
 }
 """Facts that sources report about themselves, by name."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bridge.config.site import DEFAULT_PART, ConfiguredPart
@@ -27,7 +28,7 @@ from bridge.runtime.bridge_machine import bridge_machine
 from bridge.runtime.machine import MachineState, PartState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from bridge.config.site import ConfiguredMachine, Site
     from bridge.hub.table import Table
@@ -80,6 +81,7 @@ class PlantKeeper:
         self._routes: dict[Address, list[tuple[MachineState, PartState]]] = {}
         self._event_numbers = itertools.count(1)
         self._unmapped: set[Address] = set()
+        self._wanted: dict[str, set[str]] = {}
         self.waiting_for_adoption: dict[Address, KnownMachine] = {}
         self.heard: Callable[[str], None] = lambda source: None
         self.table: Table
@@ -110,6 +112,9 @@ class PlantKeeper:
         for state in self._states.values():
             for part in state.parts:
                 self._routes.setdefault((part.part.source, part.part.source_machine), []).append((state, part))
+        for source, wanted in self._wanted.items():
+            wanted.clear()
+            wanted.update(key for name, key in self._routes if name == source)
         self.say("Machines", len(plant.machines))
         self.say("Tags", sum(len(machine.tags) for machine in plant.everything()))
 
@@ -188,7 +193,18 @@ class PlantKeeper:
         elif isinstance(item, Reading):
             self.say(f"Sources/{item.source}/{item.name}", item.value)
         else:
-            self._append_event(item)
+            self._append_event(self._placed(item))
+
+    def _placed(self, event: Event) -> Event:
+        """A source names a machine by its own key; everybody else by the plant's id."""
+        targets = self._routes.get((event.source, event.machine), ())
+        return replace(event, machine=targets[0][0].machine.id) if targets else event
+
+    def wanted(self, source: str) -> Collection[str] | None:
+        """Keys of the machines a source is to read: None for all; those named in `machines:` where adoption is asked."""
+        if self.site.file.discovery != "adopt":
+            return None
+        return self._wanted.setdefault(source, {key for name, key in self._routes if name == source})
 
     def _observe(self, observation: Observation) -> None:
         self.heard(observation.source)

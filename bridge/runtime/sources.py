@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from bridge.sources.qitech.source import QitechSource
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from bridge.config.site import SourceConfig
     from bridge.ports import Clock, Source
 
 
-def make_source(name: str, config: SourceConfig, clock: Clock) -> Source:
-    """The source that `config` describes. No I/O."""
-    return QitechSource(name, config, clock)
+def make_source(name: str, config: SourceConfig, clock: Clock, wanted: Collection[str] | None) -> Source:
+    """The source that `config` describes; `wanted` are the machines it reads, None for all. No I/O."""
+    return QitechSource(name, config, clock, wanted)

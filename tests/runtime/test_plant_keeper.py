@@ -231,6 +231,16 @@ async def test_an_event_of_a_source_goes_to_the_log(house: House) -> None:
     assert house.events == [event]
 
 
+async def test_an_event_of_a_vendors_machine_gets_the_plants_id(house: House) -> None:
+    house.keeper.publish(Event("id", "Notice", house.clock.now(), "Pump off", source="panel", machine="1/7/1"))
+    assert [event.machine for event in house.events] == ["mock-1"]
+
+
+async def test_only_named_machines_are_wanted_where_adoption_is_asked(tmp_path: Path) -> None:
+    assert House(tmp_path).keeper.wanted("panel") is None
+    assert House(tmp_path, BASE + "discovery: adopt\n").keeper.wanted("panel") == {"1/7/1"}
+
+
 async def test_unchanged_machines_are_not_compiled_again(house: House) -> None:
     before = dict(house.table.plant.machines)
     house.keeper.rebuild()
