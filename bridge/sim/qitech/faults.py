@@ -49,7 +49,7 @@ class Faults:
 
     def up(self) -> None:
         """Start the control process now."""
-        if not self._panel.running:
+        if not self._panel.alive:
             self._panel.kill(0.0)
 
     # -- the door

@@ -31,7 +31,13 @@ class Front:
         self._runner: web.AppRunner | None = None
         self._site: web.SockSite | None = None
         self._starting: asyncio.Task[None] | None = None
+        self._listener: socket.socket | None = None
         self._reserved: socket.socket | None = None
+
+    @property
+    def listening(self) -> bool:
+        """Connections are accepted."""
+        return self._site is not None and self._starting is not None and self._starting.done()
 
     @property
     def port(self) -> int:
@@ -59,17 +65,25 @@ class Front:
         """Accept connections (again). Cancelled half-way it ends all the same, or its socket would be lost."""
         if self._site is not None or self._runner is None:
             return
-        site = self._site = web.SockSite(self._runner, self._bind(), ssl_context=self._context)
-        self._starting = asyncio.get_running_loop().create_task(site.start(), name="qitech-panel-listen")
+        self._listener = self._bind()
+        self._site = web.SockSite(self._runner, self._listener, ssl_context=self._context)
+        self._starting = asyncio.get_running_loop().create_task(self._site.start(), name="qitech-panel-listen")
         await asyncio.shield(self._starting)
 
     async def refuse(self) -> None:
-        """Stop listening: connections are refused until `listen`."""
+        """Drop every connection and stop listening: connections are refused until `listen`."""
         if self._starting is not None:
             await asyncio.wait([self._starting])
-        if self._site is not None:
-            site, self._site = self._site, None
-            await site.stop()
+        if self._site is None or self._listener is None:
+            return
+        site, self._site = self._site, None
+        # asyncio loses a connection that was accepted but not yet attached when its server closes: accept no more,
+        # let those attach, and only then close.
+        asyncio.get_running_loop().remove_reader(self._listener)
+        for _ in range(4):
+            await asyncio.sleep(0)
+        self.drop_connections()
+        await site.stop()
 
     def drop_connections(self) -> None:
         """Every connection is gone, without a word."""
@@ -80,11 +94,8 @@ class Front:
 
     async def stop(self) -> None:
         """Free the port."""
-        if self._starting is not None:
-            await asyncio.gather(self._starting, return_exceptions=True)
-        self._site = None
         if self._runner is not None:
-            self.drop_connections()
+            await self.refuse()
             await self._runner.cleanup()
             self._runner = None
         if self._reserved is not None:

@@ -180,7 +180,12 @@ class Panel:
 
     @property
     def running(self) -> bool:
-        """The control process is up."""
+        """The control process is up and its port open."""
+        return self.alive and self._front is not None and self._front.listening
+
+    @property
+    def alive(self) -> bool:
+        """The control process is up; its port may be about to open."""
         return self._backend is not None and self._backend.alive
 
     @property
@@ -205,7 +210,7 @@ class Panel:
     def unplug(self, machine: Machine) -> None:
         """Take a machine off the panel, also while the process is down."""
         self.plugged.discard(machine.identity)
-        if self.running:
+        if self.alive:
             self.backend.remove(machine.identity)
             self.backend.announce_machines()
 
@@ -214,7 +219,7 @@ class Panel:
         if machine.identity in self.plugged:
             return
         self.plugged.add(machine.identity)
-        if self.running:
+        if self.alive:
             machine.boot()
             self.backend.add(machine)
             self.backend.announce_machines()
@@ -223,7 +228,7 @@ class Panel:
         """List the machine with an error text, or without."""
         machine.error = error
         machine.namespace = None
-        if self.running:
+        if self.alive:
             self.backend.announce_machines()
 
     # -- start and stop
