@@ -1,16 +1,17 @@
-"""A private MQTT broker on loopback, for one test: mosquitto, or amqtt in this process where mosquitto is absent."""
+"""A private MQTT broker on loopback, for one test: mosquitto, or amqtt where mosquitto is absent."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import json
 import shutil
 import socket
+import sys
 import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bridge.transport.mqtt import BrokerConfig
 from tests import peers
@@ -73,36 +74,31 @@ class Broker(ABC):
                 await asyncio.sleep(0.01)
 
 
-class Mosquitto(Broker):
-    """Eclipse mosquitto with its own configuration file; `lines` are added to it."""
+class Process(Broker):
+    """A broker in a process of its own; killed, not asked, to stop."""
 
-    def __init__(self, lines: Sequence[str] = (), listener: Sequence[str] = ()) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._lines = (
-            f"listener {self.port} {self.host}",
-            *listener,
-            "persistence false",
-            "set_tcp_nodelay true",
-            "max_queued_messages 0",
-            *(lines or ("allow_anonymous true",)),
-        )
         self._process: asyncio.subprocess.Process | None = None
         self._directory: Path | None = None
 
+    @abstractmethod
+    def command(self, directory: Path) -> Sequence[str]:
+        """What to run; `directory` is for its files, and removed with it."""
+
     async def start(self) -> None:
-        program = peers.program("mosquitto")
-        assert program is not None, "mosquitto is not installed"
-        self._directory = Path(tempfile.mkdtemp(prefix="mosquitto-"))
-        file = self._directory / "mosquitto.conf"
-        file.write_text("\n".join((*self._lines, "user root")) + "\n", encoding="utf-8")
-        with (self._directory / "log").open("wb") as log:
-            self._process = await asyncio.create_subprocess_exec(program, "-c", str(file), stdout=log, stderr=log)
+        self._directory = Path(tempfile.mkdtemp(prefix="broker-"))
+        log = self._directory / "log"
+        with log.open("wb") as stream:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.command(self._directory), stdin=asyncio.subprocess.DEVNULL, stdout=stream, stderr=stream
+            )
         try:
             await self._listening()
         except TimeoutError:
-            said = (self._directory / "log").read_text(encoding="utf-8")
+            said = log.read_text(encoding="utf-8")
             await self.stop()
-            raise AssertionError(f"mosquitto did not start: {said}") from None
+            raise AssertionError(f"the broker did not start: {said}") from None
 
     async def stop(self) -> None:
         process, self._process = self._process, None
@@ -114,29 +110,48 @@ class Mosquitto(Broker):
             shutil.rmtree(self._directory, ignore_errors=True)
 
 
-class Amqtt(Broker):
-    """amqtt in this process: MQTT 3.1.1 only."""
+class Mosquitto(Process):
+    """Eclipse mosquitto with its own configuration file; `lines` are added to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: Sequence[str] = (), listener: Sequence[str] = ()) -> None:
         super().__init__()
-        self._broker: Any = None
-
-    async def start(self) -> None:
-        from amqtt.broker import Broker as AmqttBroker
-
-        logging.getLogger("amqtt").setLevel(logging.ERROR)
-        self._broker = AmqttBroker(
-            {
-                "listeners": {"default": {"type": "tcp", "bind": f"{self.host}:{self.port}"}},
-                "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
-            }
+        self._lines = (
+            f"listener {self.port} {self.host}",
+            *listener,
+            "persistence false",
+            "set_tcp_nodelay true",
+            "max_queued_messages 0",
+            *(lines or ("allow_anonymous true",)),
+            "user root",  # whoever runs the tests may read the files of the tests; ignored where that is not root
         )
-        await self._broker.start()  # listens when it returns; a connection without CONNECT would leave a socket behind
 
-    async def stop(self) -> None:
-        running, self._broker = self._broker, None
-        if running is not None:
-            await running.shutdown()
+    def command(self, directory: Path) -> Sequence[str]:
+        program = peers.program("mosquitto")
+        assert program is not None, "mosquitto is not installed"
+        file = directory / "mosquitto.conf"
+        file.write_text("\n".join(self._lines) + "\n", encoding="utf-8")
+        return (program, "-c", str(file))
+
+
+AMQTT = """
+import asyncio, json, sys
+from amqtt.broker import Broker
+async def main():
+    await Broker(json.loads(sys.argv[1])).start()
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+class Amqtt(Process):
+    """amqtt: MQTT 3.1.1 only. In a process of its own, since it leaves sockets open when it stops."""
+
+    def command(self, directory: Path) -> Sequence[str]:
+        config = {
+            "listeners": {"default": {"type": "tcp", "bind": f"{self.host}:{self.port}"}},
+            "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+        }
+        return (sys.executable, "-c", AMQTT, json.dumps(config))
 
 
 def broker() -> Broker:

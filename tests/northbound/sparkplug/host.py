@@ -49,6 +49,7 @@ class Host:
         self._check(namespace == "spBv1.0", "namespace")
         self._check(not retain, f"{kind} retained")
         if kind == "NDEATH":
+            self._check(qos == 1, f"NDEATH with QoS {qos}")
             self._ndeath(message)
             return
         self._check(qos == 0, f"{kind} with QoS {qos}")
