@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import cel
-
 
 def compile_expression(text: str, names: frozenset[str]) -> Callable[[Mapping[str, Any]], Any]:
     """A function of the named raw values. Raises ValueError for bad syntax or a name that is not given."""
+    import cel  # here: it brings a command line and its libraries along, and few mappings have an expression
+
     try:
         program = cel.compile(text)
     except Exception as error:  # the library raises bare ValueError and RuntimeError from Rust

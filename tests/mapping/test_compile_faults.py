@@ -50,8 +50,10 @@ FAULTS = [
         "",
     ),
     (
-        "for_each: {n: [a, b]}\ntags: {Monitoring/<n>: {from: live.x, type: Double}, "
-        "Monitoring/a: {from: live.x, type: Double}}",
+        (
+            "for_each: {n: [a, b]}\n"
+            "tags: {Monitoring/<n>: {from: live.x, type: Double}, Monitoring/a: {from: live.x, type: Double}}"
+        ),
         ("tags", "Monitoring/a"),
         "declared twice",
         "",
@@ -223,8 +225,10 @@ FAULTS = [
     # earlier names
     (tag("from: live.a, type: Double, was: Monitoring/A"), ("tags", A, "was"), "is the name of a tag", "earlier", ""),
     (
-        "tags: {Monitoring/A: {from: live.a, type: Double, was: Monitoring/O}, "
-        "Monitoring/B: {from: live.b, type: Double, was: [Monitoring/O]}}",
+        (
+            "tags: {Monitoring/A: {from: live.a, type: Double, was: Monitoring/O}, "
+            "Monitoring/B: {from: live.b, type: Double, was: [Monitoring/O]}}"
+        ),
         ("tags", "Monitoring/B", "was"),
         "Monitoring/O was also Monitoring/A",
         "earlier",
@@ -252,7 +256,10 @@ FAULTS = [
     # the file
     ("item_state: {from: Setpoints/M, map: {}}", ("item_state", "from"), "no tag Setpoints/M", "tag", ""),
     (
-        "tags: {Setpoints/M: {from: state.m, enum: {Heat: 0}}}\nitem_state: {from: Setpoints/M, map: {Heet: Executing}}",
+        (
+            "tags: {Setpoints/M: {from: state.m, enum: {Heat: 0}}}\n"
+            "item_state: {from: Setpoints/M, map: {Heet: Executing}}"
+        ),
         ("item_state", "map"),
         "'Heet' is no text of Setpoints/M",
         "Heat",
@@ -325,7 +332,7 @@ def test_what_a_key_cannot_be_is_refused_by_the_schema(text: str) -> None:
         mapping_file(text)
 
 
-# -- overrides of one machine ---------------------------------------------------------------------------------------------
+# -- overrides of one machine -----------------------------------------------------------------------------------------
 
 SPEED = (
     "tags: {Setpoints/Speed: {from: state.s, type: Double, unit: r/min, range: [0, 44], write: {send: {S: $value}}}}"
@@ -359,7 +366,7 @@ def test_override_that_is_no_rule_is_told() -> None:
     assert found.path == ("overrides", "Setpoints/Speed", "rang")
 
 
-# -- what a faultless mapping is --------------------------------------------------------------------------------------------
+# -- what a faultless mapping is --------------------------------------------------------------------------------------
 
 
 def test_enum_and_limits_make_their_tags() -> None:

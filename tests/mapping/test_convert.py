@@ -101,7 +101,7 @@ def test_time_is_utc_in_whole_milliseconds(raw: object) -> None:
     ],
 )
 def test_what_is_no_time_is_refused(raw: object) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):
         parse_time(raw)
 
 

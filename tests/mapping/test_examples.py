@@ -30,10 +30,14 @@ def told(example: str) -> list[Found]:
     [
         "{given: {channel: live, payload: {p: 5}}, expect: {Monitoring/P: 5}}",
         "{given: {channel: live, payload: {p: null}}, expect: {Monitoring/P: {status: BadNoData}}}",
-        "{given: [{channel: state, payload: {broken: true}}, {channel: live, payload: {p: 5}}], "
-        "expect: {Monitoring/P: {status: BadSensorFailure}}}",
-        "{given: [{channel: live, payload: {q: 0}}, {channel: live, payload: {q: 0}, after: 5s}], "
-        "expect: {Monitoring/Q: {status: UncertainSubNormal, value: 0}}}",
+        (
+            "{given: [{channel: state, payload: {broken: true}}, {channel: live, payload: {p: 5}}], "
+            "expect: {Monitoring/P: {status: BadSensorFailure}}}"
+        ),
+        (
+            "{given: [{channel: live, payload: {q: 0}}, {channel: live, payload: {q: 0}, after: 5s}], "
+            "expect: {Monitoring/Q: {status: UncertainSubNormal, value: 0}}}"
+        ),
         "{given: {channel: live, payload: {at: 1767225600500}}, expect: {Monitoring/At: '2026-01-01T00:00:00.5Z'}}",
         "{given: {channel: state, payload: {m: Heat}}, expect: {Setpoints/M: 1, Setpoints/MText: Heat}}",
         "{write: {Setpoints/S: 44}, expect_send: {S: 44}}",

@@ -12,7 +12,9 @@ from tests.mapping.rig import HEAD, compiled
 PLACE = Place("acme", "essen")
 VALUES = compiled(
     "identification: {Manufacturer: QiTech, SerialNumber: <serial>, ComponentName: <id>}\n"
-    "tags: {Monitoring/P: {from: live.p, type: Double, limits: {high: 9}}, Setpoints/M: {from: state.m, enum: {X: 0}}}\n"
+    "tags:\n"
+    "  Monitoring/P: {from: live.p, type: Double, limits: {high: 9}}\n"
+    "  Setpoints/M: {from: state.m, enum: {X: 0}}\n"
     "commands: {Standby: {send: x, safe: true}}\n"
     "item_state: {from: Setpoints/M, map: {X: Executing}}\n"
 )

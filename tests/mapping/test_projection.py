@@ -12,7 +12,7 @@ def rig(*tags: str, more: str = "") -> Rig:
     return Rig("tags:\n" + "".join(f"  {tag}\n" for tag in tags) + more)
 
 
-# -- what is passed on --------------------------------------------------------------------------------------------------
+# -- what is passed on ------------------------------------------------------------------------------------------------
 
 
 def test_value_has_the_vendors_time_and_ours() -> None:
@@ -55,7 +55,7 @@ def test_historical_observation_changes_nothing() -> None:
     assert machine.see("live", {"a": 1}) == {}
 
 
-# -- deadband -----------------------------------------------------------------------------------------------------------
+# -- deadband ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("special", ["", ", precision: 6"])
@@ -85,7 +85,7 @@ def test_without_a_deadband_every_change_is_said() -> None:
     assert machine.see("live", {"a": math.nextafter(1.0, 2.0)})
 
 
-# -- from raw to value --------------------------------------------------------------------------------------------------
+# -- from raw to value ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_array_is_read_by_index() -> None:
     assert machine.status("Monitoring/In/3") is S.BadNoData
 
 
-# -- quality ------------------------------------------------------------------------------------------------------------
+# -- quality ----------------------------------------------------------------------------------------------------------
 
 PRESSURE = (
     "Monitoring/Pressure: {from: live.p, type: Double, deadband: 1, bad_when: {path: state.broken, eq: true, "
@@ -296,7 +296,7 @@ def test_set_point_outside_our_range_is_what_the_machine_has() -> None:
     assert machine.value("Setpoints/A") == 80.0
 
 
-# -- time ---------------------------------------------------------------------------------------------------------------
+# -- time -------------------------------------------------------------------------------------------------------------
 
 
 def test_time_is_taken_from_a_field() -> None:
@@ -340,7 +340,7 @@ def test_min_interval_holds_back_values_but_not_a_status() -> None:
     assert machine.see("live", {"a": 4}, after=5)["Monitoring/A"].value == 4
 
 
-# -- text siblings ------------------------------------------------------------------------------------------------------
+# -- text siblings ----------------------------------------------------------------------------------------------------
 
 MODE = "Setpoints/Mode: {from: state.mode, enum: {Standby: 0, Heat: 1}}"
 
@@ -381,7 +381,7 @@ def test_absent_enum_has_no_text() -> None:
     assert machine.values["Setpoints/ModeText"][:2] == (None, S.BadNoData)
 
 
-# -- alarms -------------------------------------------------------------------------------------------------------------
+# -- alarms -----------------------------------------------------------------------------------------------------------
 
 LIMITS = "Monitoring/T: {from: live.t, type: Double, limits: {low: 10, high: 250, high_high: 300}}"
 
@@ -411,7 +411,7 @@ def test_alarm_of_a_broken_sensor_is_bad_and_not_active() -> None:
     assert machine.projection.active_alarms == 0
 
 
-# -- item state ---------------------------------------------------------------------------------------------------------
+# -- item state -------------------------------------------------------------------------------------------------------
 
 ITEM_STATE = "item_state: {from: Setpoints/Mode, map: {Standby: NotExecuting, Heat: Executing}}\n"
 
@@ -439,7 +439,7 @@ def test_value_that_is_not_in_the_item_states_map_is_not_available() -> None:
     assert machine.value("Status/ItemState") == 0
 
 
-# -- silence ------------------------------------------------------------------------------------------------------------
+# -- silence ----------------------------------------------------------------------------------------------------------
 
 
 def test_suspended_channel_is_not_spoken_for_by_another() -> None:
