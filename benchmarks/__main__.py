@@ -7,11 +7,12 @@ import json
 import signal
 import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from benchmarks import nodered, startup
-from benchmarks.processes import Unavailable, progress, start_broker
+from benchmarks.processes import Unavailable, progress
 from benchmarks.report import Report
 from benchmarks.workload import PARTS, Size, Workload, run_part
 
@@ -35,27 +36,26 @@ def arguments() -> argparse.Namespace:
 
 
 def measure(chosen: argparse.Namespace, folder: Path, report: Report) -> None:
-    with ExitStack() as stack:
-        try:
-            broker, broker_port = start_broker(folder)
-            stack.enter_context(broker)
-        except Unavailable as why:
-            broker_port = None
-            report.absent["MQTT"] = str(why)
-        workload = Workload(folder, report.size, broker_port)
-        for part in (part for part in PARTS if part in chosen.only):
-            try:
-                report.loads.append(run_part(workload, part, chosen.repeat))
-            except Unavailable as why:
-                report.absent[f"workload {part}"] = str(why)
-        if "node-red" in chosen.only:
-            try:
-                report.node_red = nodered.run(folder, report.size, broker_port)
-            except Unavailable as why:
-                report.absent["Node-RED"] = str(why)
-        if "start" in chosen.only:
-            for tags in startup.SIZES[: 2 if chosen.quick else None]:
-                report.starts.append(startup.run(folder, tags, broker_port, chosen.repeat))
+    workload = Workload(folder, report.size)
+    for part in (part for part in PARTS if part in chosen.only):
+        with _or_absent(report, f"workload {part}"):
+            report.loads.append(run_part(workload, part, chosen.repeat))
+    if "node-red" in chosen.only:
+        with _or_absent(report, "Node-RED"):
+            report.node_red = nodered.run(folder, report.size)
+    for tags in startup.SIZES[: 2 if chosen.quick else None] if "start" in chosen.only else ():
+        with _or_absent(report, f"start with {tags} tags"):
+            report.starts.append(startup.run(folder, tags, chosen.repeat))
+
+
+@contextmanager
+def _or_absent(report: Report, what: str) -> Iterator[None]:
+    """A row that cannot be measured says why; the others go on."""
+    try:
+        yield
+    except (Unavailable, RuntimeError) as why:
+        report.absent[what] = str(why)
+        progress(f"{what}: {why}")
 
 
 def main() -> int:

@@ -31,7 +31,7 @@ class RunningBridge:
     def __init__(
         self, folder: Path, *, url: str, machines: int, mapping: str, faces: Collection[str], broker_port: int
     ) -> None:
-        folder.mkdir(parents=True)
+        self.folder = folder
         self.opcua_port, self._status_port = free_port(), free_port()
         path = sites.write_site(
             folder,

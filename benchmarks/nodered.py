@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks import mqtt
 from benchmarks.ages import Ages
-from benchmarks.processes import Child, Unavailable, free_port, node_package, program, progress
+from benchmarks.processes import Child, free_port, node_package, program, progress, running_broker
 from benchmarks.workload import Size
 
 VALUES = 10
@@ -22,7 +22,7 @@ FUNCTION = """
 const machine = msg.topic.split('/')[1];
 const timestamp = new Date().toISOString();
 return [Object.keys(msg.payload).map((name) => ({
-  topic: 'acme/lab/hall/one/' + machine + '/Monitoring/' + name,
+  topic: 'node-red/lab/hall/one/' + machine + '/Monitoring/' + name,
   payload: JSON.stringify({value: msg.payload[name] * 1 + 0, timestamp, quality: 'Good'}),
 }))];
 """
@@ -41,14 +41,20 @@ class NodeRed:
     arrival_p99: float
 
 
-def run(folder: Path, size: Size, broker_port: int | None) -> NodeRed:
+def run(folder: Path, size: Size) -> NodeRed:
     """Measure it at the workload's rate. Raises Unavailable."""
-    if broker_port is None:
-        raise Unavailable("mosquitto is not installed")
     red = node_package("node-red") / "red.js"
     progress("Node-RED")
     home = folder / "node-red"
     home.mkdir()
+    with running_broker(home) as broker_port, _running(red, home, broker_port) as peer:
+        result = _measure(peer, size, broker_port)
+    progress(f"  {result.cpu_percent} % of a core, {result.values_per_s} values/s")
+    return result
+
+
+@contextmanager
+def _running(red: Path, home: Path, broker_port: int) -> Iterator[Child]:
     port = free_port()
     (home / "flows.json").write_text(json.dumps(_flows(broker_port)))
     (home / "settings.js").write_text(
@@ -58,9 +64,7 @@ def run(folder: Path, size: Size, broker_port: int | None) -> NodeRed:
     command = [program("node"), red, "-s", home / "settings.js", "-u", home, "-p", str(port)]
     with Child("Node-RED", command, home / "node-red.log") as peer:
         _wait_until_up(peer, port)
-        result = _measure(peer, size, broker_port)
-    progress(f"  {result.cpu_percent} % of a core, {result.values_per_s} values/s")
-    return result
+        yield peer
 
 
 def _wait_until_up(peer: Child, port: int) -> None:
@@ -100,7 +104,7 @@ class _Sink(threading.Thread):
     def __init__(self, broker_port: int) -> None:
         super().__init__(daemon=True)
         self._client = mqtt.Client(broker_port, "bench-sink")
-        self._client.subscribe("acme/#")
+        self._client.subscribe("node-red/#")
         self.ages = Ages()
         self.values = 0
         self.stopped = False

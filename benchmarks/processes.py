@@ -12,7 +12,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -68,6 +69,7 @@ class Child:
             start_new_session=True,  # Ctrl-C is ours to pass on, in order
         )
         self._watched = psutil.Process(self._process.pid)
+        self._heard = b""
 
     @property
     def pid(self) -> int:
@@ -106,16 +108,24 @@ class Child:
         if word is not None:
             self._process.stdin.write(word.encode() + b"\n")
             self._process.stdin.flush()
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            if not selector.select(timeout_s):
-                raise RuntimeError(f"{self.name} did not answer within {timeout_s:.0f} s")
-        line = self._process.stdout.readline()
-        if not line:
-            self._process.wait(STOP_S)
-            self.require_running()
-        answer: dict[str, Any] = json.loads(line)
+        answer: dict[str, Any] = json.loads(self._line(time.monotonic() + timeout_s))
         return answer
+
+    def _line(self, end: float) -> str:
+        """The next line that is an object; node-opcua prints warnings between them."""
+        while b"\n" not in self._heard:
+            assert self._process.stdout is not None
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._process.stdout, selectors.EVENT_READ)
+                if not selector.select(max(0.0, end - time.monotonic())):
+                    raise RuntimeError(f"{self.name} did not answer in time")
+            part = os.read(self._process.stdout.fileno(), 65_536)
+            if not part:
+                self._process.wait(STOP_S)
+                self.require_running()
+            self._heard += part
+        line, _, self._heard = self._heard.partition(b"\n")
+        return line.decode() if line.startswith(b"{") else self._line(end)
 
     def cpu_s(self) -> float:
         """Processor time used so far, by it and its children."""
@@ -147,8 +157,9 @@ def wait_for_port(port: int, child: Child, timeout_s: float = 30.0) -> None:
     raise RuntimeError(f"{child.name} does not listen on port {port}")
 
 
-def start_broker(folder: Path) -> tuple[Child, int]:
-    """A mosquitto of our own. Raises Unavailable."""
+@contextmanager
+def running_broker(folder: Path) -> Iterator[int]:
+    """A mosquitto of our own, and its port. Raises Unavailable."""
     path, port = program("mosquitto"), free_port()
     config = folder / "mosquitto.conf"
     lines = (
@@ -161,13 +172,9 @@ def start_broker(folder: Path) -> tuple[Child, int]:
         "log_type error",
     )
     config.write_text("\n".join(lines) + "\n")
-    child = Child("mosquitto", [path, "-c", config], folder / "mosquitto.log")
-    try:
+    with Child("mosquitto", [path, "-c", config], folder / "mosquitto.log") as child:
         wait_for_port(port, child)
-    except BaseException:
-        child.stop()
-        raise
-    return child, port
+        yield port
 
 
 def progress(words: str) -> None:

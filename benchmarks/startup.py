@@ -8,9 +8,10 @@ from pathlib import Path
 
 from benchmarks import sites
 from benchmarks.bridge import RunningBridge
-from benchmarks.processes import free_port, progress
+from benchmarks.processes import free_port, progress, running_broker
 
 SIZES = (1_000, 10_000, 50_000)
+FACES = ("opcua", "sparkplug", "uns")
 QUIET_S = 5.0
 """Then the start is over, with what the bridge puts off until afterwards."""
 
@@ -26,25 +27,27 @@ class Start:
     """Processor time until OPC UA answered."""
 
 
-def run(folder: Path, tags: int, broker_port: int | None, repeat: int = 1) -> Start:
-    """The fastest of several starts, each with a new state directory; every face runs that can."""
-    faces = ("opcua",) if broker_port is None else ("opcua", "sparkplug", "uns")
+def run(folder: Path, tags: int, repeat: int = 1) -> Start:
+    """The fastest of several starts, each with a new state directory; every face runs. Raises Unavailable."""
     starts = []
     for number in range(repeat):
         progress(f"start: {tags} tags" + (f" (run {number + 1} of {repeat})" if repeat > 1 else ""))
-        starts.append(_run(folder / f"start-{tags}-{number}", tags, faces, broker_port or 1))
+        here = folder / f"start-{tags}-{number}"
+        here.mkdir()
+        with running_broker(here) as broker_port:
+            starts.append(_run(here, tags, broker_port))
         progress(f"  {starts[-1].opcua_s} s, {starts[-1].rss_mb} MB")
     return min(starts, key=lambda start: start.opcua_s)
 
 
-def _run(folder: Path, tags: int, faces: tuple[str, ...], broker_port: int) -> Start:
+def _run(folder: Path, tags: int, broker_port: int) -> Start:
     machines = tags // sites.TAGS_PER_PLAIN_MACHINE
     with RunningBridge(
         folder,
         url=f"http://127.0.0.1:{free_port()}",
         machines=machines,
         mapping="benchmark/plain",
-        faces=faces,
+        faces=FACES,
         broker_port=broker_port,
     ) as bridge:
         seconds = bridge.wait_for_opcua()

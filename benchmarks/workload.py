@@ -19,7 +19,7 @@ import psutil
 
 from benchmarks import sites
 from benchmarks.bridge import RunningBridge
-from benchmarks.processes import PEERS, Child, Unavailable, node_package, program, progress, python
+from benchmarks.processes import PEERS, Child, Unavailable, node_package, program, progress, python, running_broker
 
 PARTS: dict[str, tuple[str, ...]] = {
     "input": (),
@@ -29,6 +29,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "all": ("opcua", "sparkplug", "uns"),
 }
 """Row -> the faces that run. "input": parse, map, table; nothing else."""
+
+MQTT = {"sparkplug", "uns"}
 
 INTERVALS_MS = {
     "opcua": sites.OPCUA_INTERVAL_MS,
@@ -72,20 +74,19 @@ class Load:
 class Workload:
     """The panel, and runs of the bridge against it."""
 
-    def __init__(self, folder: Path, size: Size, broker_port: int | None) -> None:
+    def __init__(self, folder: Path, size: Size) -> None:
         self._folder = folder
         self._size = size
-        self._broker_port = broker_port
         self._numbers = itertools.count(1)
 
     def run(self, part: str) -> Load:
         """Measure one part. Raises Unavailable."""
         faces = PARTS[part]
-        if self._broker_port is None and {"sparkplug", "uns"} & set(faces):
-            raise Unavailable("mosquitto is not installed")
         folder = self._folder / f"{next(self._numbers)}-{part}"
+        folder.mkdir()
         with ExitStack() as stack:
-            panel = stack.enter_context(self._panel(folder.with_suffix(".panel.log")))
+            broker_port = stack.enter_context(running_broker(folder)) if MQTT & set(faces) else 1
+            panel = stack.enter_context(self._panel(folder / "panel.log"))
             bridge = stack.enter_context(
                 RunningBridge(
                     folder,
@@ -93,11 +94,11 @@ class Workload:
                     machines=self._size.machines,
                     mapping="benchmark/load",
                     faces=faces,
-                    broker_port=self._broker_port or 1,
+                    broker_port=broker_port,
                 )
             )
             notes: list[str] = []
-            clients = self._clients(stack, bridge, faces, folder, notes)
+            clients = self._clients(stack, bridge, faces, broker_port, notes)
             bridge.wait_for_flow(self._size.updates_per_s)
             time.sleep(SETTLE_S)
             return self._measure(part, bridge, clients, notes)
@@ -106,11 +107,11 @@ class Workload:
         return Child("the panel", python("benchmarks.panel", self._size.machines, self._size.rate_hz), log, talks=True)
 
     def _clients(
-        self, stack: ExitStack, bridge: RunningBridge, faces: Collection[str], folder: Path, notes: list[str]
+        self, stack: ExitStack, bridge: RunningBridge, faces: Collection[str], broker_port: int, notes: list[str]
     ) -> list[Child]:
-        clients = []
-        if {"sparkplug", "uns"} & set(faces):
-            command = python("benchmarks.subscriber", self._broker_port)
+        clients, folder = [], bridge.folder
+        if MQTT & set(faces):
+            command = python("benchmarks.subscriber", broker_port)
             clients.append(Child("the subscriber", command, folder / "subscriber.log", talks=True))
             stack.enter_context(clients[-1])
         if "opcua" in faces:
