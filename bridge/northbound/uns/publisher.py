@@ -154,12 +154,13 @@ class UnsPublisher:
     async def _publish_values(self, link: Link, view: TagView, operations: Operations) -> None:
         with view.subscribe(self.name) as feed:
             async for batch in feed:
+                due = self._clock.monotonic() + self._config.publish_interval
                 if batch.change is not None:
                     await self._change_plant(link, view, operations, batch)
                 await self._publish_all(link, batch.values.items())
                 if not self._is_up:
                     await self._come_up(link)
-                await self._clock.sleep(self._config.publish_interval)
+                await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
 
     async def _change_plant(self, link: Link, view: TagView, operations: Operations, batch: Batch) -> None:
         """Describe what is new, empty what is gone."""
