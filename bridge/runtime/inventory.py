@@ -70,7 +70,10 @@ class InventoryStore:
         return self._known.get((source, key))
 
     def meet(self, source: str, found: FoundMachine, taken: set[str], now: datetime) -> KnownMachine | None:
-        """Remember a machine that appeared; gives it its id the first time. None where there is no room for it."""
+        """Remember a machine that appeared; gives it its id the first time. None where there is no room for it.
+
+        Lasts beyond this run once it is saved.
+        """
         before = self._known.get((source, found.key))
         if before is None and len(self._known) >= self._limit:
             self.refused_total += 1
@@ -81,10 +84,10 @@ class InventoryStore:
         first_seen = before.first_seen if before else now
         known = KnownMachine(source, found.key, identifier, dict(found.identity), first_seen)
         self._known[source, found.key] = known
-        self._save()
         return known
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Keep what was met. Blocks for some milliseconds: once for each inventory, not for each machine."""
         entries: list[dict[str, Any]] = [
             {"source": k.source, "key": k.key, "id": k.id, "identity": dict(k.identity), "first_seen": k.first_seen}
             for k in self._known.values()

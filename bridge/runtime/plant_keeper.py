@@ -24,7 +24,7 @@ from bridge.model.path import Place
 from bridge.model.plant import Machine, Part, Plant
 from bridge.model.status import StatusCode
 from bridge.model.value import DataValue, Value
-from bridge.runtime.bridge_machine import bridge_machine
+from bridge.runtime.bridge_machine import READINGS, bridge_machine
 from bridge.runtime.machine import MachineState, PartState
 
 if TYPE_CHECKING:
@@ -96,6 +96,9 @@ class PlantKeeper:
         """Begin to fill a table that shows `first_plant`."""
         self.table = table
         self.rebuild()
+        for source in self.site.file.sources:
+            for reading in READINGS:
+                self.say(f"Sources/{source}/{reading}", None)
 
     def rebuild(self) -> None:
         """Compile what changed and show it."""
@@ -201,7 +204,7 @@ class PlantKeeper:
         return replace(event, machine=targets[0][0].machine.id) if targets else event
 
     def wanted(self, source: str) -> Collection[str] | None:
-        """Keys of the machines a source is to read: None for all; those named in `machines:` where adoption is asked."""
+        """Keys of the machines a source is to read: None for all; where adoption is asked those that were named."""
         if self.site.file.discovery != "adopt":
             return None
         return self._wanted.setdefault(source, {key for name, key in self._routes if name == source})
@@ -235,6 +238,7 @@ class PlantKeeper:
         for found in inventory.appeared:
             changed |= self._meet(inventory.source, found)
         if changed:
+            self.inventory.save()
             self.rebuild()
         for found in inventory.appeared:
             if found.error is not None:
@@ -273,11 +277,13 @@ class PlantKeeper:
         if tag is None:
             return
         current = self.table.read(tag)
-        if current.value == value and current.status.is_good:
+        if current.value == value and (current.status.is_good or current.status is StatusCode.BadNoData):
             return
         now = self._clock.now()
         if value is None:
-            self.table.update([(tag.slot, DataValue(None, StatusCode.BadNoData, now, now, "Not known", now))])
+            self.table.update(
+                [(tag.slot, DataValue(None, StatusCode.BadNoData, now, now, "The source has not told it", now))]
+            )
         else:
             self.table.update([(tag.slot, DataValue(value, StatusCode.Good, now, now))])
 
