@@ -180,8 +180,9 @@ class SparkplugNode:
                 continue
             batch = await self._unless_nudged(anext(feed))
             if batch is not None:
+                due = self._clock.monotonic() + self._config.publish_interval
                 await self._publish_batch(link, view, batch)
-                await self._unless_nudged(self._clock.sleep(self._config.publish_interval))
+                await self._unless_nudged(self._clock.sleep(max(0.0, due - self._clock.monotonic())))
 
     async def _plan_for(self, plant: Plant) -> None:
         """Know every machine, a few at a time: thousands of metrics at once would hold up the loop."""
