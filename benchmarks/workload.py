@@ -64,6 +64,8 @@ class Load:
     us_per_update: float
     updates_per_s: float
     longest_stall_ms: float
+    longest_busy_stall_ms: float
+    """The longest stall that was the bridge's own work, not waiting for a core that others use."""
     rss_mb: float
     machine_busy_percent: float
     """Of all cores, by everybody: above 90 the figures are of this computer, not of the bridge."""
@@ -151,6 +153,7 @@ class Workload:
             round(spent / flowed * 1e6, 2) if flowed else 0.0,
             round(flowed / lasted),
             round(metrics["event_loop_longest_stall_seconds"] * 1000, 1),
+            round(metrics["event_loop_longest_stall_busy_seconds"] * 1000, 1),
             round(bridge.process.rss_mb(), 1),
             round(busy, 1),
             ages,
