@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,8 @@ def command(paths: tuple[Path, ...], simulate: bool, state_dir: Path | None, log
     from bridge.runtime.logging import set_up_logging
 
     set_up_logging(log_level)
-    asyncio.run(_run(list(paths), simulate, state_dir))
+    with suppress(asyncio.CancelledError):
+        asyncio.run(_run(list(paths), simulate, state_dir))
 
 
 async def _run(paths: list[Path], simulate: bool, state_dir: Path | None) -> None:
@@ -57,13 +58,33 @@ async def _run(paths: list[Path], simulate: bool, state_dir: Path | None) -> Non
         return with_state_directory(site, state_dir) if state_dir else site
 
     async with AsyncExitStack() as stack:
-        site = load()
+        site = await _first_site(load, paths)
         if simulate:
             from bridge.sim.site import simulated
 
             site = await stack.enter_async_context(simulated(site))
             click.echo(f"Simulated: {', '.join(site.file.sources) or 'no source'}", err=True)
         await serve(site, None if simulate else load)
+
+
+async def _first_site(load: Callable[[], Site], paths: list[Path]) -> Site:
+    """The site; while its files are faulty, health says so and nothing else runs."""
+    from bridge.config.library import yaml_files
+    from bridge.config.written import as_written
+    from bridge.errors import ConfigError
+    from bridge.runtime.crippled import CrippledBridge, status_config
+    from bridge.transport.clock import SystemClock
+
+    try:
+        return load()
+    except ConfigError as error:
+        files = [file for path in paths for file in yaml_files(path) if file.exists()]
+        if not files:
+            raise
+        faults = [str(fault) for fault in error.faults]
+    for fault in faults:
+        click.echo(fault, err=True)
+    return await CrippledBridge(faults, SystemClock(), load, files).wait(status_config(as_written(files)))
 
 
 async def serve(

@@ -1,0 +1,118 @@
+"""A start with a bad configuration: health and the status face are up with the faults on them, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr, ValidationError
+
+from bridge import __version__
+from bridge.errors import ConfigError
+from bridge.hub.slots import Slots
+from bridge.hub.table import Table
+from bridge.model.plant import Plant
+from bridge.northbound.status.config import StatusConfig
+from bridge.northbound.status.server import StatusServer
+from bridge.ports import Health
+from bridge.runtime.bridge_machine import bridge_machine
+from bridge.runtime.desk import closed_desk
+from bridge.runtime.reload import LOOK_EVERY_S, stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from bridge.config.site import Site
+    from bridge.model.event import Event
+    from bridge.model.tag import Tag
+    from bridge.ports import Clock
+
+logger = logging.getLogger(__name__)
+
+
+class _NoEvents:
+    async def read(self, reader: str, limit: int = 100) -> Sequence[tuple[int, Event]]:
+        await asyncio.Event().wait()
+        return ()
+
+    def acknowledge(self, reader: str, position: int) -> None:
+        """There is nothing to acknowledge."""
+
+
+class CrippledBridge:
+    """Waits for the files to be mended; shows meanwhile what is wrong (see `bridge.ports.Operations`)."""
+
+    def __init__(self, faults: Sequence[str], clock: Clock, load: Callable[[], Site], paths: Sequence[Path]) -> None:
+        self._faults = tuple(faults)
+        self._clock = clock
+        self._started = clock.now()
+        self._load = load
+        self._paths = tuple(paths)
+        self._mended: asyncio.Future[Site] = asyncio.get_running_loop().create_future()
+
+    async def wait(self, status: StatusConfig) -> Site:
+        """Serve until a changed file is good; the site it describes."""
+        slots = Slots()
+        table = Table(Plant(bridge_machine("", "", (), slots.slot), {}), self._clock, _NoEvents())
+        server = StatusServer(status, SecretStr(secrets.token_urlsafe(32)), self._clock)
+        async with asyncio.TaskGroup() as group:
+            face = group.create_task(server.run(table, closed_desk(self._clock), self), name="status")
+            watch = group.create_task(self._watch(), name="file watch")
+            url = await server.listening()
+            logger.error(
+                "The configuration has %d faults; mend it: it is read again when it changes", len(self._faults)
+            )
+            logger.error("Until then only health is up: %s/readyz", url)
+            site = await self._mended
+            face.cancel()
+            watch.cancel()
+        return site
+
+    async def _watch(self) -> None:
+        seen = stamp(self._paths)
+        while not self._mended.done():
+            await asyncio.sleep(LOOK_EVERY_S)
+            now = await asyncio.to_thread(stamp, self._paths)
+            if now != seen:
+                seen = now
+                await self.reload()
+
+    def health(self) -> Health:
+        """Live, not ready, and why."""
+        return Health(True, False, self._faults, __version__, self._started, "", refused=self._faults)
+
+    def addresses(self, tag: Tag) -> Mapping[str, str]:
+        """Nothing is anywhere."""
+        return {}
+
+    async def events(self, limit: int) -> Sequence[Event]:
+        """Nothing has happened."""
+        return ()
+
+    async def reload(self) -> Sequence[str]:
+        """Read the files again; the faults that are left."""
+        try:
+            site = await asyncio.to_thread(self._load)
+        except ConfigError as error:
+            self._faults = tuple(str(fault) for fault in error.faults)
+            for fault in self._faults:
+                logger.error("%s", fault)
+            return self._faults
+        if not self._mended.done():
+            self._mended.set_result(site)
+        return ()
+
+    def explain(self, tag: Tag) -> Mapping[str, Any]:
+        """There is nothing to explain."""
+        return {}
+
+
+def status_config(data: Any) -> StatusConfig:
+    """Where health is to be served as far as a faulty configuration tells; the default where it does not."""
+    try:
+        return StatusConfig.model_validate(data["northbound"]["status"])
+    except (KeyError, TypeError, ValidationError):
+        return StatusConfig.model_validate({})
