@@ -62,7 +62,7 @@ class OpcuaLimits(BaseModel):
     monitored_items_per_session: int = Field(20_000, ge=1, description="Monitored items of one session.")
     queue_size: int = Field(100, ge=1, le=10_000, description="Values kept per monitored item between two publishes.")
     operations: int = Field(1000, ge=10, le=10_000, description="Nodes in one read, write, browse, call or subscribe.")
-    message_size: int = Field(4 * 2**20, ge=65_536, le=64 * 2**20, description="Bytes of one request or response.")
+    message_size: int = Field(2**19, ge=65_536, le=16 * 2**20, description="Bytes of one request.")
     send_buffer: int = Field(16 * 2**20, ge=2**20, description="Bytes that may wait for a slow client; then it is cut.")
     retired_tags: int = Field(20_000, ge=0, description="Tags of vanished machines kept as BadOutOfService.")
 

@@ -106,7 +106,6 @@ class OpcuaServer:
                 engine = await self._engine(view, workers)
                 built = await self._space(engine, values)
                 await _take(feed, built, values)
-            gc.collect()
             gc.freeze()  # a full collection over these objects would stop the loop for a second
             status = self._status(engine)
             try:
@@ -208,8 +207,11 @@ class OpcuaServer:
                 async with asyncio.timeout(GOODBYE_S * 1.5):
                     await status.shutdown(self._clock.now(), round(GOODBYE_S))
                     await self._clock.sleep(GOODBYE_S)
-        async with asyncio.timeout(STOP_S):
-            await engine.stop()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await engine.stop()
+        except TimeoutError:
+            _log.warning("OPC UA did not close within %.0f s", STOP_S)
 
 
 async def _take(feed: Feed, built: Nodes, values: TagValues) -> None:
@@ -240,7 +242,6 @@ def bind(host: str, port: int) -> socket.socket:
         if os.name == "posix":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
-        sock.listen(100)  # binding alone leaves a port that another program has bound, but not yet listens on
         sock.setblocking(False)
     except OSError as error:
         sock.close()

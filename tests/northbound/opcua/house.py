@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import functools
 import shutil
 import struct
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,10 +41,17 @@ def users() -> tuple[OpcuaUser, ...]:
     return tuple(OpcuaUser(name=role.value.lower(), password_hash=hashed, role=role) for role in Role)
 
 
+def scratch() -> Path:
+    """A folder that goes when the tests end."""
+    folder = Path(tempfile.mkdtemp(prefix="plantbridge-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 @functools.cache
 def own_certificate() -> Path:
     """A pki made once: an RSA key of 3072 bits takes its time."""
-    pki = Path(tempfile.mkdtemp(prefix="plantbridge-pki-"))
+    pki = scratch()
     load_or_make(pki, APPLICATION, HOSTS, datetime.now(UTC))
     return pki / "own"
 
@@ -90,9 +98,10 @@ def identity(
         .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .add_extension(x509.KeyUsage(True, True, True, True, False, is_ca, is_ca, False, False), critical=True)
     )
     certificate = builder.sign(signer.key if signer else key, hashes.SHA256())
-    folder = Path(tempfile.mkdtemp(prefix="plantbridge-client-"))
+    folder = scratch()
     made = Identity(uri, certificate, key, folder)
     made.certificate_file.write_bytes(made.der)
     made.key_file.write_bytes(
@@ -194,7 +203,7 @@ async def secure_client(
 async def eventually(condition: Callable[[], object], timeout: float = 5.0) -> None:
     """Wait until `condition` holds."""
     async with asyncio.timeout(timeout):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -332,10 +341,8 @@ class Raw:
 
     async def close(self) -> None:
         self.writer.close()
-        try:
+        with suppress(ConnectionError):
             await self.writer.wait_closed()
-        except ConnectionError:
-            pass
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from tests.northbound.opcua.house import House, Raw, Seen, eventually, house, ra
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PRESSURE = ua.NodeId("extruder-1.Monitoring.Pressure", 2)
-QUICK_S = 0.5
+QUICK_S = 1.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -159,6 +159,19 @@ async def test_few_bytes_do_not_make_the_decoder_work(home: House, session: Raw,
     assert status != "Good"
     assert time.perf_counter() - before < QUICK_S
     await still_serves(home)
+
+
+async def test_array_longer_than_any_of_ours_is_refused(session: Raw) -> None:
+    booleans = b"\x81" + struct.pack("<i", 20_000) + b"\x00" * 20_000
+    assert await session.status(ua.WriteRequest(), write_body(booleans)) == "BadInternalError"
+
+
+async def test_stranger_may_not_send_more_than_a_login_takes(home: House) -> None:
+    async with raw(home.port) as client:
+        await client.open()
+        await client.send(client.wrap(b"\x00" * 40_000, final=b"C"))
+        await client.send(client.wrap(b"\x00" * 40_000, final=b"C"))
+        assert await client.is_closed()
 
 
 async def test_nested_variants_are_survived(home: House, session: Raw) -> None:

@@ -36,7 +36,7 @@ async def test_subscriber_sees_shutdown_before_the_connection_closes() -> None:
         heard = time.monotonic()
         await stopping
         assert time.monotonic() - heard > 1.0
-        assert time.monotonic() - begin < 4.0
+        assert time.monotonic() - begin < 6.0
         await client.disconnect()
 
 
@@ -49,7 +49,7 @@ async def test_stop_without_clients_is_prompt_and_leaves_nothing() -> None:
         await asyncio.sleep(0.02)
         begin = time.monotonic()
         await home.stop()
-        assert time.monotonic() - begin < 1.0
+        assert time.monotonic() - begin < 1.4  # nobody is there who would have to be told
         with pytest.raises(ConnectionError):
             await asyncio.open_connection("127.0.0.1", home.port)
         assert home.table.readers == ()

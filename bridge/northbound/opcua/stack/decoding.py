@@ -12,7 +12,7 @@ from asyncua.common.utils import Buffer, NotEnoughData
 from asyncua.ua import ua_binary
 
 MAX_ELEMENTS = 10_000
-"""Elements a Variant's dimensions may declare. We serve scalars and a few short arrays."""
+"""Elements of an array in a Variant, and what its dimensions may declare. We serve scalars and a few short arrays."""
 
 _read = Buffer.read
 _skip = Buffer.skip
@@ -28,9 +28,11 @@ def install() -> None:
 
 
 def _unpack_bounded_array(vtype: ua.VariantType, data: Any) -> list[Any] | None:
-    # An element of every other type takes at least one byte, so its loop ends with the data.
     if vtype == ua.VariantType.Null:
         raise ua.UaError("An array of Null elements takes no bytes and may have any length")
+    length = int.from_bytes(data.copy(4).read(4), "little", signed=True)
+    if length > MAX_ELEMENTS:
+        raise ua.UaError(f"An array of {length} elements is longer than any here")
     return _unpack_array(vtype, data)
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MAX_DETACHED = 32
+MAX_UNKNOWN = 65_535
+"""Bytes of one request before the login; a CreateSession with a chain of certificates takes 10 kB."""
 MIN_BUFFER = 8192
 """Part 6, 7.1.2.3: the smallest buffer a peer may announce."""
 
@@ -84,7 +86,7 @@ class GuardedProcessor(UaProcessor):
         """One message; False closes the connection."""
         CHANNEL.set(self)
         try:
-            if not self._is_in_order(header.MessageType):
+            if not self._is_in_order(header.MessageType) or self._is_too_much(header):
                 return False
             go_on = bool(await super().process(header, body))
             return go_on and self._limits.max_send_buffer >= MIN_BUFFER
@@ -101,6 +103,11 @@ class GuardedProcessor(UaProcessor):
         if kind == ua.MessageType.SecureOpen:
             return self._greeted
         return kind in (ua.MessageType.SecureMessage, ua.MessageType.SecureClose) and self._connection.is_open()
+
+    def _is_too_much(self, header: ua.Header) -> bool:
+        """Strangers' messages are small: decoding costs a microsecond a byte, and the loop stands still meanwhile."""
+        is_known = self.session is not None and self.session.is_activated()
+        return not is_known and self._connection._incoming_size + header.body_size > MAX_UNKNOWN
 
     async def process_message(self, seqhdr: ua.SequenceHeader, body: Buffer) -> bool:
         """One request; Write and Call do not keep the others waiting."""
@@ -156,9 +163,7 @@ class GuardedProcessor(UaProcessor):
 
     async def _drop_session(self) -> None:
         session, self.session = self.session, None
-        watchdog, self._session_watchdog_task = self._session_watchdog_task, None
-        if watchdog is not None:
-            watchdog.cancel()
+        self._end_watchdog()
         if session is not None:
             await session.close_session(True)
 
@@ -170,13 +175,24 @@ class GuardedProcessor(UaProcessor):
         try:
             go_on = bool(await super()._process_message(typeid, requesthdr, seqhdr, body))
         except InvalidSignature as error:
-            self.session = held
+            self._go_back_to(held)
             raise ServiceError(ua.StatusCodes.BadApplicationSignatureInvalid) from error
         except BaseException:
-            self.session = held
+            self._go_back_to(held)
             raise
         session.channel = self
         return go_on
+
+    def _go_back_to(self, held: GuardedSession | None) -> None:
+        """Undo what asyncua does before it looks at the signature: it takes the session over."""
+        if self.session is not held:
+            self._end_watchdog()
+            self.session = held
+
+    def _end_watchdog(self) -> None:
+        watchdog, self._session_watchdog_task = self._session_watchdog_task, None
+        if watchdog is not None:
+            watchdog.cancel()
 
     async def _admit(self, requesthdr: ua.RequestHeader, params: ua.ActivateSessionParameters) -> GuardedSession:
         """The session that may be activated with this identity. Raises ServiceError."""
