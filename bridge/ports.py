@@ -84,6 +84,12 @@ class Feed(Protocol):
     async def __anext__(self) -> Batch:
         """The next batch; waits until there is something to tell. Never ends; may be cancelled without loss."""
 
+    def newer(self, slot: int) -> DataValue | None:
+        """What has come for this tag since the last batch, if anything; it will not be in the next one.
+
+        For a reader that takes long to tell a batch, and would rather tell the newest value.
+        """
+
 
 class EventLog(Protocol):
     """Events and history with a cursor per reader; bounded on disk."""

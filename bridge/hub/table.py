@@ -44,12 +44,18 @@ class Feed:
 
     async def __anext__(self) -> Batch:
         """The next batch; waits until there is something to tell."""
-        await self._wake.wait()
-        self._wake.clear()
-        plant, seen = self._table.plant, self._seen
-        change = plant.changes_since(seen)
-        values, self._pending, self._seen = self._pending, {}, plant
-        return Batch(plant, change, values)
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            plant, seen = self._table.plant, self._seen
+            change = plant.changes_since(seen)
+            values, self._pending, self._seen = self._pending, {}, plant
+            if values or change is not None:  # else it was all taken by `newer`
+                return Batch(plant, change, values)
+
+    def newer(self, slot: int) -> DataValue | None:
+        """What has come for this tag since the last batch, if anything; it will not be in the next one."""
+        return self._pending.pop(slot, None)
 
     def push(self, pairs: Sequence[tuple[int, DataValue]]) -> None:
         """New values. Called by the table only."""

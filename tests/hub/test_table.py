@@ -43,6 +43,33 @@ async def test_slow_reader_gets_the_newest_value_once() -> None:
         assert dict(batch.values) == {tag.slot: good(99)}
 
 
+async def test_slow_reader_may_take_a_newer_value_while_it_tells_a_batch() -> None:
+    table, _ = filled_table()
+    first, second = (table.plant.find(f"extruder-1.Monitoring.{name}") for name in ("Pressure", "Plain"))
+    assert first is not None and second is not None
+    with table.subscribe("slow") as feed:
+        await anext(feed)
+        table.update([(first.slot, good(1.0)), (second.slot, good(1.0))])
+        assert feed.newer(first.slot) == good(1.0)
+        assert feed.newer(first.slot) is None
+        assert dict((await anext(feed)).values) == {second.slot: good(1.0)}
+
+
+async def test_reader_that_took_everything_waits() -> None:
+    table, _ = filled_table()
+    tag = table.plant.find("extruder-1.Monitoring.Pressure")
+    assert tag is not None
+    with table.subscribe("slow") as feed:
+        await anext(feed)
+        table.update([(tag.slot, good(1.0))])
+        feed.newer(tag.slot)
+        waiting = asyncio.create_task(anext(feed))  # type: ignore[arg-type]
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        table.update([(tag.slot, good(2.0))])
+        assert dict((await waiting).values) == {tag.slot: good(2.0)}
+
+
 async def test_reader_waits_while_nothing_changes() -> None:
     table, _ = filled_table()
     with table.subscribe("idle") as feed:

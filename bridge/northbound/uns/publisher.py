@@ -157,7 +157,8 @@ class UnsPublisher:
                 due = self._clock.monotonic() + self._config.publish_interval
                 if batch.change is not None:
                     await self._change_plant(link, view, operations, batch)
-                await self._publish_all(link, batch.values.items())
+                newest = ((slot, feed.newer(slot) or value) for slot, value in batch.values.items())
+                await self._publish_all(link, newest)
                 if not self._is_up:
                     await self._come_up(link)
                 await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
