@@ -46,12 +46,14 @@ def command(opcua_port: int, mqtt_port: int, status_port: int, state_dir: Path, 
     Nothing real is touched. On loopback there is also an OPC UA endpoint without encryption or login, read only, and
     the broker lets anybody in. Elsewhere both want the printed login. The admin API stays on loopback.
     """
+    from bridge.runtime.collector import resting_collector
     from bridge.runtime.logging import set_up_logging
 
     set_up_logging("warning")
     password = secrets.token_urlsafe(9)
     environment = _environment(opcua_port, mqtt_port, status_port, state_dir, listen, password)
-    asyncio.run(_demo(environment, password, as_json))
+    with resting_collector():
+        asyncio.run(_demo(environment, password, as_json))
 
 
 def _environment(

@@ -42,10 +42,11 @@ def command(paths: tuple[Path, ...], simulate: bool, state_dir: Path | None, log
     Changed files are taken over while it runs (also on SIGHUP); a bad one changes nothing and says why.
     A bad configuration at start keeps the status page up, with the faults on it, and nothing else.
     """
+    from bridge.runtime.collector import resting_collector
     from bridge.runtime.logging import set_up_logging
 
     set_up_logging(log_level)
-    with suppress(asyncio.CancelledError):
+    with suppress(asyncio.CancelledError), resting_collector():
         asyncio.run(_run(list(paths), simulate, state_dir))
 
 
@@ -72,6 +73,7 @@ async def _first_site(load: Callable[[], Site], paths: list[Path]) -> Site:
     from bridge.config.library import yaml_files
     from bridge.config.written import as_written
     from bridge.errors import ConfigError
+    from bridge.runtime.collector import settled
     from bridge.runtime.crippled import CrippledBridge, status_config
     from bridge.transport.clock import SystemClock
 
@@ -84,6 +86,7 @@ async def _first_site(load: Callable[[], Site], paths: list[Path]) -> Site:
         faults = [str(fault) for fault in error.faults]
     for fault in faults:
         click.echo(fault, err=True)
+    settled()  # nobody knows how long a person takes
     return await CrippledBridge(faults, SystemClock(), load, files).wait(status_config(as_written(files)))
 
 

@@ -8,7 +8,6 @@ stop: sources first (they drain what is in flight), then the faces say goodbye, 
 from __future__ import annotations
 
 import asyncio
-import gc
 import hashlib
 import logging
 from contextlib import AsyncExitStack
@@ -19,9 +18,9 @@ from bridge.errors import BridgeError, ConfigError
 from bridge.hub.log import EventLogStore
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
-from bridge.runtime.broker import EmbeddedBroker
+from bridge.runtime.collector import settled
 from bridge.runtime.desk import closed_desk
-from bridge.runtime.faces import identity, plant_faces, plant_faults, status_face
+from bridge.runtime.faces import identity, plant_faces, plant_faults, status_face, until_open
 from bridge.runtime.inventory import InventoryStore
 from bridge.runtime.offline import OfflinePlant
 from bridge.runtime.operations import BridgeOperations
@@ -47,7 +46,7 @@ GOODBYE_S = 10.0
 """How long a face may take to say goodbye, and a source to drain."""
 
 SETTLE_S = 3.0
-"""After this the start is over: what lives then lives long, and the collector need not look at it again."""
+"""So long after the last part was started, the start is over."""
 
 
 class Bridge:
@@ -93,6 +92,8 @@ class Bridge:
                 EventLogStore(self.state.path / "log.db", self.clock, max_rows=limits.log_rows)
             )
             if self.site.file.broker.enabled:
+                from bridge.runtime.broker import EmbeddedBroker  # here: its libraries are for those who use it
+
                 await stack.enter_async_context(EmbeddedBroker(self.site.file.broker))
             self._build()
             try:
@@ -140,16 +141,22 @@ class Bridge:
             ]
             self.admin_url = await status.listening()
             self.state.announce(self.admin_url)
-            for name, face in self.faces.items():
-                self._face_tasks[name] = self._start_face(face)
-            for name in self.site.file.sources:
-                self._start_source(name)
-            self.listening.set()
+            opening = group.create_task(self._open(), name="opening")
             await self._stopping.wait()
             logger.info("Stopping")
+            await _end([opening])
             await _end(self._source_tasks.values())
             await _end(self._face_tasks.values())
             await _end([status_task, *house])
+
+    async def _open(self) -> None:
+        """Start the faces, then the sources: one after the other, because they share one processor."""
+        for name, face in self.faces.items():
+            self._face_tasks[name] = self._start_face(face)
+            await until_open(face)
+        for name in self.site.file.sources:
+            self._start_source(name)
+        self.listening.set()
 
     def _start_face(self, face: Northbound) -> asyncio.Task[None]:
         return self._group.create_task(self._run_face(face), name=f"face {face.name}")
@@ -177,16 +184,16 @@ class Bridge:
             self.keeper.tick()
 
     async def _settle(self) -> None:
-        """Once everything stands, the collector need not walk it again: full collections stall for 100s of ms."""
+        await self.listening.wait()
         await asyncio.sleep(SETTLE_S)
-        gc.collect()
-        gc.freeze()
+        settled()
         self._loop_watch.reset()
 
     # -- reload -------------------------------------------------------------------------------------------------------
 
     async def reload(self) -> list[str]:
         """Read the files again and take what they say. A bad one changes nothing; its faults are returned and shown."""
+        await self.listening.wait()
         if self._load is None:
             return ["this bridge was not started from files"]
         try:

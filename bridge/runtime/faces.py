@@ -55,6 +55,12 @@ def status_face(site: Site, clock: Clock, token: SecretStr) -> StatusServer:
     return StatusServer(site.file.northbound.status, token, clock)
 
 
+async def until_open(face: Northbound) -> None:
+    """Wait for a face that takes long to build, and that clients are waiting for."""
+    if isinstance(face, OpcuaServer):
+        await face.listening.wait()
+
+
 def plant_faults(faces: Iterable[Northbound], plant: Plant) -> list[str]:
     """What of this plant some face cannot carry: colliding topics, characters a protocol forbids."""
     return [f"{face.name}: {fault}" for face in faces for fault in face.faults(plant)]

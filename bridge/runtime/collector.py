@@ -1,0 +1,34 @@
+"""The garbage collector around a start: building makes objects that stay, and hardly any garbage."""
+
+from __future__ import annotations
+
+import gc
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def resting_collector() -> Iterator[None]:
+    """The collector rests until `settled`; afterwards it is as it was.
+
+    Walking a growing heap again and again takes a fifth of the time of a start.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def settled() -> None:
+    """The start is over: what lives now lives long, and is never walked again.
+
+    Without a full collection before: it would stall the loop for some 300 ms, and find 3 % with 10 000 tags.
+    """
+    gc.freeze()
+    gc.enable()
