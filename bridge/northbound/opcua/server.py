@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-PACE_S = 0.05
+PACE_S = 0.02
 """The feed is read at most this often; in between it merges."""
 GOODBYE_S = 1.6
 """How long State = Shutdown stands before the connections close: longer than a usual publishing interval of 1 s."""
