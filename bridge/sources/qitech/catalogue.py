@@ -30,7 +30,7 @@ class MachineType:
         number: the `machine` of its identity.
         slug: its name in URLs of 2.x, and of 3.x unless `slug_3x` says otherwise.
         slug_3x: its slug on 3.x where that differs.
-        routed: GET /api/v2/machine/<slug>/<serial> exists on 2.x.
+        routed: GET /api/v2/machine/<slug>/<serial> exists on 2.x, and answers with values.
         stall: seconds of silence on its namespace that mean the subscription is lost; None where it may be silent.
     """
 
@@ -55,7 +55,8 @@ _TYPES = (
     MachineType(51, "test_machine", routed=True),
     MachineType(52, "ip20_test_machine", routed=True),
     # Measurements come at a rate the user chooses, which may be one in minutes.
-    MachineType(53, "analog_input_test_machine", routed=True, stall=None),
+    # 53 has a route on 2.x, but it answers state and live values null for ever: only the stream tells.
+    MachineType(53, "analog_input_test_machine", stall=None),
     MachineType(54, "wago_ai_test_machine", stall=None),
     MachineType(55, "test_machine_stepper", stall=None),
     MachineType(57, "bottlecaps_test_machine"),
@@ -66,8 +67,8 @@ _TYPES = (
     MachineType(68, "wago_750_460_machine"),
     MachineType(70, "wago_750_553_machine"),
     MachineType(71, "wago_750_531_machine"),
-    # No slug of the vendor's: the list itself panics when this one is present. It speaks only when spoken to.
     MachineType(98, "winder_v1_spool", slug_3x="winder_v1_7031"),
+    # No slug of the vendor's: the list itself panics when this one is present.
     MachineType(103, "wago_serial", stall=None),
 )
 
