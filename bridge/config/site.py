@@ -75,7 +75,9 @@ class BridgeRules(Rules):
     name: Segment = Field("plantbridge", description="Name of this bridge: edge node id, topic level, log field.")
     enterprise: Segment = Field(description="ISA-95 enterprise: first level of topics.")
     site: Segment = Field(description="ISA-95 site: second level of topics.")
-    time_zone: Annotated[str, AfterValidator(_time_zone)] = Field("UTC", description="Zone of shifts and days.")
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
+        "UTC", description="Zone of shifts and days, for vendors that count by them."
+    )
     state_directory: str = Field(
         "state", description="Where the bridge keeps what must survive a restart; relative to this file."
     )
@@ -123,7 +125,7 @@ class NorthboundRules(Rules):
 class LimitRules(Rules):
     """Bounds of what grows."""
 
-    tags: int = Field(200_000, ge=1, description="Tag ids one run may ever see.")
+    tags: int = Field(200_000, ge=1000, description="Tag ids one run may ever see.")
     discovered_machines: int = Field(500, ge=0, description="Machines found at sources, not named in machines:.")
     log_rows: int = Field(100_000, ge=1000, description="Events kept on disk.")
 
@@ -133,7 +135,9 @@ class SiteFile(Rules):
 
     version: Literal[1] = Field(description="Version of the file format.")
     bridge: BridgeRules
-    sources: dict[Segment, SourceConfig] = Field(default_factory=dict, description="Connections to vendors, by name.")
+    sources: dict[Segment, SourceConfig] = Field(
+        default_factory=dict, max_length=64, description="Connections to vendors, by name."
+    )
     machines: list[MachineRules] = Field(default_factory=list, description="Machines you name yourself.")
     discovery: Literal["publish", "adopt"] = Field(
         "publish", description="publish: found machines appear at once; adopt: they wait until you name them."
