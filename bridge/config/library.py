@@ -33,6 +33,15 @@ def yaml_files(path: Path) -> list[Path]:
     return [path]
 
 
+def is_mapping(path: Path) -> bool:
+    """The file is a mapping, and no part of a site: a folder may hold both."""
+    try:
+        data = read_document(path).data
+    except ConfigError:
+        return False
+    return isinstance(data, dict) and "mapping" in data and "bridge" not in data
+
+
 @dataclass(eq=False)
 class MappingLibrary:
     """Mappings by name. Faults are collected in `faults`; a mapping with faults is not in `names`."""

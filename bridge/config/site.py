@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -15,7 +15,7 @@ from bridge.config.broker import EmbeddedBrokerConfig
 from bridge.config.documents import validate
 from bridge.config.faults import faults_of
 from bridge.config.keypath import KeyPath
-from bridge.config.library import Locator, MappingLibrary, yaml_files
+from bridge.config.library import Locator, MappingLibrary, is_mapping, yaml_files
 from bridge.config.merge import Sheaf, read_sheaf
 from bridge.errors import ConfigError, Fault, did_you_mean
 from bridge.mapping.compile import CompiledMapping
@@ -59,6 +59,7 @@ def _time_zone(name: str) -> str:
     return name
 
 
+RulesType = TypeVar("RulesType", bound=BaseModel)
 Segment = Annotated[str, AfterValidator(_segment)]
 MachineId = Annotated[str, AfterValidator(_machine_id)]
 
@@ -198,9 +199,14 @@ class Site:
         return self.library.compiled(chosen.name, overrides, machine.locator)
 
 
+def site_files(path: Path) -> list[Path]:
+    """The files at a path that a site is made of; a folder may hold the site's own mappings beside them."""
+    return [file for file in yaml_files(path) if not path.is_dir() or not is_mapping(file)]
+
+
 def load_site(paths: Sequence[Path], environment: Mapping[str, str] | None = None) -> Site:
     """The site described by these files (or all YAML files of a folder). Raises ConfigError with every fault."""
-    files = [file for path in paths for file in yaml_files(path)]
+    files = [file for path in paths for file in site_files(path)]
     if not files:
         raise ConfigError(
             [Fault(str(paths[0]) if paths else "", 0, 0, "", "no configuration file is here", "bridge.yaml")]
@@ -222,6 +228,7 @@ def load_sheaf(sheaf: Sheaf, folder: Path, files: tuple[Path, ...]) -> Site:
         faults.extend(error.faults)
     machines: tuple[ConfiguredMachine, ...] = ()
     if file is not None:
+        file = _rooted(file, folder)
         checker = _Checker(file, sheaf, library)
         machines = tuple(checker.machines())
         faults.extend(checker.faults)
@@ -233,6 +240,23 @@ def load_sheaf(sheaf: Sheaf, folder: Path, files: tuple[Path, ...]) -> Site:
     if own or len(library.faults) > before:
         raise ConfigError([*library.faults[before:], *own])
     return site
+
+
+def _rooted(file: SiteFile, folder: Path) -> SiteFile:
+    """The file with the paths in it counted from its folder, wherever the bridge is started."""
+
+    def rooted(rules: RulesType, key: str) -> RulesType:
+        name = getattr(rules, key, None)
+        return rules if name is None else rules.model_copy(update={key: str((folder / name).resolve())})
+
+    north = file.northbound
+    faces = {
+        "opcua": rooted(north.opcua, "pki"),
+        "sparkplug": north.sparkplug.model_copy(update={"broker": rooted(north.sparkplug.broker, "ca_file")}),
+        "uns": north.uns.model_copy(update={"broker": rooted(north.uns.broker, "ca_file")}),
+    }
+    sources = {name: rooted(source, "ca_file") for name, source in file.sources.items()}
+    return file.model_copy(update={"sources": sources, "northbound": north.model_copy(update=faces)})
 
 
 def _mapping_folders(sheaf: Sheaf, folder: Path, faults: list[Fault]) -> list[Path]:
@@ -358,4 +382,4 @@ class _Checker:
         return ConfiguredPart(Part(name, rules.source, key, rules.mapping or ""), identity, rules.mapping)
 
 
-__all__ = ["ConfiguredMachine", "ConfiguredPart", "Site", "SiteFile", "load_sheaf", "load_site"]
+__all__ = ["ConfiguredMachine", "ConfiguredPart", "Site", "SiteFile", "load_sheaf", "load_site", "site_files"]
