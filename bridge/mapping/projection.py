@@ -239,11 +239,6 @@ class TagPlan:
                 self._alarm_states[slot] = state
                 out.append((slot, state))
 
-    @property
-    def active_alarms(self) -> int:
-        """How many of this tag's limits are violated."""
-        return sum(1 for state in self._alarm_states.values() if state.value is True)
-
     def forget(self) -> None:
         """Say everything again at the next observation."""
         self.last = self.last_text = self._sent_at = None
@@ -328,11 +323,6 @@ class PartProjection:
         if self._item_state and (channel is None or self._item_state[0].channel == channel):
             found.append(self._item_state[1])
         return found
-
-    @property
-    def active_alarms(self) -> int:
-        """How many limits are violated in this part."""
-        return sum(plan.active_alarms for plans in self._plans.values() for plan in plans)
 
     def _run(self, channel: str, stamp: datetime, received: datetime) -> Pairs:
         payloads = self._payloads
