@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bridge.config.site import Site
     from bridge.model.plant import Plant
     from bridge.ports import Clock, Northbound
+    from bridge.runtime.broker import EmbeddedBroker
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Bridge:
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._loop_watch = LoopWatch()
+        self._broker: EmbeddedBroker | None = None
         self._face_tasks: dict[str, asyncio.Task[None]] = {}
         self._source_tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup
@@ -97,7 +99,7 @@ class Bridge:
             if self.site.file.broker.enabled:
                 from bridge.runtime.broker import EmbeddedBroker  # here: its libraries are for those who use it
 
-                await stack.enter_async_context(EmbeddedBroker(self.site.file.broker))
+                self._broker = await stack.enter_async_context(EmbeddedBroker(self.site.file.broker))
             self._build()
             try:
                 await self._serve()
@@ -117,10 +119,11 @@ class Bridge:
         self.keeper.attach(self.table)
         self.keeper.say("Version", __version__)
         self.keeper.say("Started", self.started)
-        self._say_configuration()
         self.faces = plant_faces(self.site, self.clock, self.state.path)
         faults = plant_faults(self.faces.values(), plant)
-        for fault in faults:
+        self.refused = [*(f"{identifier}: {why}" for identifier, why in self.keeper.refused.items()), *faults]
+        self._say_configuration()
+        for fault in self.refused:
             logger.error("%s", fault)
 
     def _say_configuration(self) -> None:
@@ -281,6 +284,7 @@ class Bridge:
             "inventory_refused_total": float(self.keeper.inventory.refused_total),
             "event_loop_longest_stall_seconds": self._loop_watch.longest_s,
             "event_loop_longest_stall_busy_seconds": self._loop_watch.longest_busy_s,
+            **(self._broker.metrics() if self._broker else {}),
             **{f"log_{name}" if not name.startswith("log") else name: v for name, v in self.log.metrics().items()},
         }
 
