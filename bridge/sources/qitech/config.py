@@ -59,6 +59,12 @@ class QitechConfig(BaseModel):
     writes: bool = Field(False, description="Allow commands to this panel's machines.")
     allow_hazards: tuple[str, ...] = Field((), description="Hazards that commands may carry, by name, such as heat.")
 
+    @model_validator(mode="after")
+    def _reads_only(self) -> QitechConfig:
+        if self.writes or self.allow_hazards:
+            raise ValueError("this release writes nothing to a machine: leave out writes and allow_hazards")
+        return self
+
     def hints(self) -> dict[str, str | int]:
         """What the configuration alone says about the identity of every machine here."""
         return {} if self.profile == "auto" else {"profile": self.profile}
