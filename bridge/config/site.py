@@ -192,7 +192,17 @@ class Site:
     def mapping(self, machine: ConfiguredMachine | None, part: ConfiguredPart) -> CompiledMapping | None:
         """The compiled mapping of a part, with the machine's overrides; None while it cannot be known."""
         chosen = self.library.compiled(part.mapping) if part.mapping else self.library.choose(part.identity)
-        if chosen is None or machine is None or not machine.overrides:
+        return None if chosen is None else self._overridden(chosen, machine)
+
+    def mappings(self, machine: ConfiguredMachine, part: ConfiguredPart) -> list[CompiledMapping]:
+        """The compiled mapping of a part, or each that it may turn out to have, with the machine's overrides."""
+        known = self.mapping(machine, part)
+        if known is not None:
+            return [known]
+        return [self._overridden(chosen, machine) for chosen in self.library.candidates(part.identity)]
+
+    def _overridden(self, chosen: CompiledMapping, machine: ConfiguredMachine | None) -> CompiledMapping:
+        if machine is None or not machine.overrides:
             return chosen
         names = {spec.definition.name for spec in chosen.tags}
         overrides = {name: change for name, change in machine.overrides.items() if name in names}
@@ -276,20 +286,20 @@ def _override_faults(site: Site, sheaf: Sheaf) -> Iterator[Fault] | list[Fault]:
     faults: list[Fault] = []
     for index, machine in enumerate(site.machines):
         mappings = [PartMapping(part.part, site.mapping(machine, part), part.identity) for part in machine.parts]
-        names = {spec.definition.name for m in mappings if m.mapping for spec in m.mapping.tags}
+        possible = [mapping for part in machine.parts for mapping in site.mappings(machine, part)]
+        names = {spec.definition.name for mapping in possible for spec in mapping.tags}
         path: KeyPath = ("machines", index)
-        if all(m.mapping for m in mappings):
-            faults.extend(
-                sheaf.fault(
-                    (*path, "tags", name),
-                    f"{machine.id} has no tag of this name",
-                    "the name of a tag of its mapping",
-                    did_you_mean(name, names),
-                    at_key=True,
-                )
-                for name in machine.overrides
-                if name not in names
+        faults.extend(
+            sheaf.fault(
+                (*path, "tags", name),
+                f"{machine.id} has no tag of this name",
+                "the name of a tag of its mapping",
+                did_you_mean(name, names),
+                at_key=True,
             )
+            for name in machine.overrides
+            if name not in names
+        )
         faults.extend(
             sheaf.fault((*path, "parts"), f"two parts both make {name}", "each tag made by one part")
             for name in duplicate_names(mappings)
@@ -376,7 +386,7 @@ class _Checker:
         if other != machine.id:
             self._say((*path, "machine"), f"is already part of {other}", "a machine that no other id has")
         identity = {**chosen.identity(), **source.hints()}
-        if rules.mapping is None and not self.library.could_match(identity):
+        if rules.mapping is None and not self.library.candidates(identity):
             self._say((*path, "machine"), "no mapping matches this machine", "a known machine type, or mapping: <name>")
             return None
         return ConfiguredPart(Part(name, rules.source, key, rules.mapping or ""), identity, rules.mapping)

@@ -76,3 +76,21 @@ def test_paths_count_from_the_folder_of_the_file(tmp_path: Path, monkeypatch: py
     assert site.file.northbound.uns.broker.ca_file == "/etc/ca.pem"
     assert site.file.northbound.opcua.pki == str(folder / "keys")
     assert site.state_directory == folder / "state"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("Monitoring/Temperature/Lft: {range: [0, 1]}", "has no tag of this name"),
+        ("Monitoring/Temperature/Left: {rnge: [0, 1]}", "rnge"),
+    ],
+)
+def test_changes_of_a_machine_whose_mapping_is_not_known_yet_are_checked_too(
+    tmp_path: Path, change: str, words: str
+) -> None:
+    text = BASE.replace(", profile: 3.x", "").replace(
+        "machine: {slug: mock, serial: 1}", f"machine: {{slug: aquapath_v1, serial: 1}}, tags: {{{change}}}"
+    )
+    write(tmp_path, bridge=text)
+    with pytest.raises(ConfigError, match=words):
+        load_site([tmp_path], {})
