@@ -87,7 +87,13 @@ async def _first_site(load: Callable[[], Site], paths: list[Path]) -> Site:
     for fault in faults:
         click.echo(fault, err=True)
     settled()  # nobody knows how long a person takes
-    return await CrippledBridge(faults, SystemClock(), load, files).wait(status_config(as_written(files)))
+    crippled = CrippledBridge(faults, SystemClock(), load, files)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, crippled.ask)
+    try:
+        return await crippled.wait(status_config(as_written(files)))
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 async def serve(

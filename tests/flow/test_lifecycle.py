@@ -141,6 +141,8 @@ async def test_a_bad_file_at_start_leaves_health_up_with_the_faults_until_it_is_
             assert "sorces" in answer.text
             assert "did you mean" in answer.text
             assert (await http.get("/healthz")).status_code == 200
+            process.send_signal(signal.SIGHUP)  # reads the files again, and does not end what has nothing to serve
+            assert (await answered(http, 503)).status_code == 503
             file.write_text(good)
             await answered(http, 200)
         process.send_signal(signal.SIGTERM)
