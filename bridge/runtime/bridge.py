@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from bridge import __version__
-from bridge.errors import BridgeError, ConfigError
+from bridge.errors import BridgeError, ConfigError, Fault
 from bridge.hub.log import EventLogStore
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
@@ -121,10 +121,18 @@ class Bridge:
         self.keeper.say("Started", self.started)
         self.faces = plant_faces(self.site, self.clock, self.state.path)
         faults = plant_faults(self.faces.values(), plant)
+        if faults:
+            self._refuse_what_was_written()
         self.refused = [*(f"{identifier}: {why}" for identifier, why in self.keeper.refused.items()), *faults]
         self._say_configuration()
         for fault in self.refused:
             logger.error("%s", fault)
+
+    def _refuse_what_was_written(self) -> None:
+        """A plant that a face cannot carry by the files alone is a fault of the files; what was found later is not."""
+        written = plant_faults(self.faces.values(), OfflinePlant(self.site).plant)
+        if written:
+            raise ConfigError([Fault(str(self.site.paths[0]), 0, 0, "northbound", fault) for fault in written])
 
     def _say_configuration(self) -> None:
         self.keeper.say("Configuration", self.configuration)
