@@ -65,10 +65,21 @@ async def _run(paths: list[Path], simulate: bool, state_dir: Path | None) -> Non
         try:
             async with AsyncExitStack() as stack:
                 await serve(await _simulated(site, stack) if simulate else site, None if simulate else load)
-        except ConfigError as error:  # seen only with the faces made: topics that collide
-            faults = [str(fault) for fault in error.faults]
+        except BaseExceptionGroup as group:
+            faults = _faults_in(group)
+            if not faults:
+                raise
         else:
             return
+
+
+def _faults_in(group: BaseExceptionGroup[BaseException]) -> list[str]:
+    """Faults of the configuration that only the faces could see, such as a group id with a forbidden character."""
+    matching, others = group.split(ConfigError)
+    if matching is None or others is not None:
+        return []
+    leaves = [error for error in matching.exceptions if isinstance(error, ConfigError)]
+    return [str(fault) for error in leaves for fault in error.faults]
 
 
 async def _simulated(site: Site, stack: AsyncExitStack) -> Site:
