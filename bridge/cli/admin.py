@@ -117,7 +117,10 @@ def _read(path: Path) -> str:
 
 def _address(path: Path) -> str:
     if not path.exists():
-        raise Unreachable(f"the bridge of {path.parent} does not run; start it with: plantbridge run")
+        simulated = path.parent.with_name(path.parent.name + "-simulated")
+        other = f"; a simulated one does: --state-dir {simulated}" if (simulated / path.name).exists() else ""
+        hint = other or "; start it with: plantbridge run"
+        raise Unreachable(f"the bridge of {path.parent} does not run{hint}")
     try:
         return str(json.loads(_read(path))["url"])
     except (ValueError, KeyError, TypeError):
