@@ -147,9 +147,7 @@ async def test_state_directory_of_a_bridge_that_stopped_is_said_so(tmp_path: Pat
 
 async def test_simulated_bridge_is_offered_where_the_real_one_does_not_run(tmp_path: Path, told: Told) -> None:
     real, simulated = tmp_path / "state", tmp_path / "state-simulated"
-    for folder in (real, simulated):
-        folder.mkdir()
-        (folder / "admin.token").write_text("x")
+    simulated.mkdir()
     (simulated / "admin.json").write_text("{}")
     code, _, err = await told("--state-dir", real, "--once")
     assert (code, f"--state-dir {simulated}" in err.replace("\n", "")) == (1, True)
