@@ -8,16 +8,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-
-class Role(StrEnum):
-    """What a user may do. None of them may change the address space."""
-
-    OBSERVER = "Observer"
-    """Reads, browses, subscribes."""
-    OPERATOR = "Operator"
-    """Also writes set points and calls commands, where the machine allows it."""
-    ENGINEER = "Engineer"
-    """Also what carries the hazards `protection` and `loses_data`."""
+from bridge.model.command import Role
 
 
 class Trust(StrEnum):
