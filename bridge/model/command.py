@@ -33,6 +33,8 @@ class Argument:
     enumeration: tuple[str, ...] = ()
     unit: EngineeringUnits | None = None
     description: str = ""
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    """The numbers of the texts, where the enumeration has any."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
