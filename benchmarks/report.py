@@ -49,11 +49,13 @@ class Report:
             f"{size.machines} machines × 10 live tags × {size.rate_hz:g} Hz = {size.updates_per_s:.0f} updates/s, "
             f"every value changing; {size.seconds:g} s a row"
         )
-        yield f"{'faces':<10} {'CPU':>7} {'a value':>9} {'updates/s':>10} {'stall':>9} {'own':>9} {'RSS':>8} {'computer':>9}"
+        heads = f"{'stall':>9} {'own':>9} {'RSS':>8} {'computer':>9}"
+        yield f"{'faces':<10} {'CPU':>7} {'a value':>9} {'updates/s':>10} {heads}"
         for one in self.loads:
+            stalls = f"{one.longest_stall_ms:6.1f} ms {one.longest_busy_stall_ms:6.1f} ms"
             yield (
                 f"{one.part:<10} {one.cpu_percent:5.1f} % {one.us_per_update:6.2f} µs {one.updates_per_s:>10.0f} "
-                f"{one.longest_stall_ms:6.1f} ms {one.longest_busy_stall_ms:6.1f} ms {one.rss_mb:5.0f} MB {one.machine_busy_percent:7.0f} %"
+                f"{stalls} {one.rss_mb:5.0f} MB {one.machine_busy_percent:7.0f} %"
             )
             for note in one.notes:
                 yield f"           {note}"

@@ -287,8 +287,8 @@ class PartProjection:
 
     @property
     def channels(self) -> frozenset[str]:
-        """The channels that make tags here."""
-        return frozenset(self._plans)
+        """The channels that make tags here, or that conditions look at."""
+        return frozenset((*self._plans, *self._watchers))
 
     def project(self, observation: Observation) -> Sequence[tuple[int, DataValue]]:
         """What this observation changes. A historical one changes nothing current."""
@@ -300,6 +300,11 @@ class PartProjection:
         self._payloads[channel] = observation.payload
         stamp = observation.source_time or observation.received
         return self._run(channel, stamp, observation.received)
+
+    def remember(self, before: PartProjection) -> None:
+        """What another mapping's projection of the same part last heard, to be said anew with `restate`."""
+        known = self.channels
+        self._payloads = {channel: payload for channel, payload in before._payloads.items() if channel in known}
 
     def suspend(self, channel: str) -> None:
         """The channel went stale or was lost: say nothing of its tags until it speaks again."""

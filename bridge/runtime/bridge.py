@@ -18,9 +18,11 @@ from bridge.errors import BridgeError, ConfigError
 from bridge.hub.log import EventLogStore
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
+from bridge.model.observation import Condition
+from bridge.model.status import StatusCode
 from bridge.runtime.collector import settled
 from bridge.runtime.desk import closed_desk
-from bridge.runtime.faces import identity, plant_faces, plant_faults, status_face, until_open
+from bridge.runtime.faces import identity, listening_faults, plant_faces, plant_faults, status_face, until_open
 from bridge.runtime.inventory import InventoryStore
 from bridge.runtime.offline import OfflinePlant
 from bridge.runtime.operations import BridgeOperations
@@ -65,6 +67,7 @@ class Bridge:
         self.listening = asyncio.Event()
         self._load = load
         self._stopping = asyncio.Event()
+        self._reloading = asyncio.Lock()
         self._loop_watch = LoopWatch()
         self._face_tasks: dict[str, asyncio.Task[None]] = {}
         self._source_tasks: dict[str, asyncio.Task[None]] = {}
@@ -145,7 +148,8 @@ class Bridge:
             await self._stopping.wait()
             logger.info("Stopping")
             await _end([opening])
-            await _end(self._source_tasks.values())
+            async with self._reloading:  # what a reload is about to start would not be ended
+                await _end(self._source_tasks.values())
             await _end(self._face_tasks.values())
             await _end([status_task, *house])
 
@@ -177,6 +181,9 @@ class Bridge:
     async def _stop_source(self, name: str) -> None:
         await _end([self._source_tasks.pop(name)])
         del self.runners[name]
+        reason, now = "The configuration of this source was changed", self.clock.now()
+        status = StatusCode.UncertainNoCommunicationLastUsableValue
+        self.keeper.publish(Condition(name, status, reason, now, advice="Wait until it has connected anew"))
 
     async def _tick(self) -> None:
         while True:
@@ -196,11 +203,18 @@ class Bridge:
         await self.listening.wait()
         if self._load is None:
             return ["this bridge was not started from files"]
+        async with self._reloading:
+            return ["this bridge is stopping"] if self._stopping.is_set() else await self._reload(self._load)
+
+    async def _reload(self, load: Callable[[], Site]) -> list[str]:
         try:
-            site = await asyncio.to_thread(self._load)
-            faults = self._faults_of(site)
+            site = await asyncio.to_thread(load)
+            faults = await asyncio.to_thread(self._faults_of, site)
         except ConfigError as error:
             faults = [str(fault) for fault in error.faults]
+        except Exception as error:
+            logger.exception("The changed configuration could not be read because of a fault in the bridge")
+            faults = [f"a fault in the bridge while it read the files: {type(error).__name__}; see its log"]
         self.refused = faults
         self.keeper.say("ConfigurationFaults", len(faults))
         if faults:
@@ -215,8 +229,11 @@ class Bridge:
     def _faults_of(self, site: Site) -> list[str]:
         offline = OfflinePlant(site, with_inventory=True)
         faults = offline.faults() + retyped(self.table.plant, offline.plant)
+        faults += listening_faults(self.site, site)
         if site.state_directory != self.site.state_directory:
             faults.append("bridge.state_directory cannot change while the bridge runs: restart it")
+        if site.file.limits != self.site.file.limits:
+            faults.append("limits cannot change while the bridge runs: restart it")
         if site.file.broker != self.site.file.broker or site.file.northbound.status != self.site.file.northbound.status:
             faults.append("broker and northbound.status cannot change while the bridge runs: restart it")
         return faults
@@ -273,11 +290,11 @@ def retyped(before: Plant, after: Plant) -> list[str]:
     faults = []
     for machine in after.everything():
         older = before.bridge if machine.id == before.bridge.id else before.machines.get(machine.id)
-        for tag in machine.tags if older else ():
-            old = older.tag(tag.name) if older else None
-            if old is None:
+        known = {tag.id: tag.definition for tag in older.tags} if older else {}
+        for tag in machine.tags:
+            was, now = known.get(tag.id), tag.definition
+            if was is None:
                 continue
-            was, now = old.definition, tag.definition
             if was.data_type is not now.data_type:
                 faults.append(
                     f"{tag.id} would change from {was.data_type.value} to {now.data_type.value}: give it a new name"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 from bridge.northbound.opcua.server import OpcuaServer
@@ -59,6 +60,19 @@ async def until_open(face: Northbound) -> None:
     """Wait for a face that takes long to build, and that clients are waiting for."""
     if isinstance(face, OpcuaServer):
         await face.listening.wait()
+
+
+def listening_faults(before: Site, site: Site) -> list[str]:
+    """Where a face is to listen anew and cannot: found before the face that works is closed."""
+    old, new = before.file.northbound.opcua, site.file.northbound.opcua
+    if not new.enabled or (old.enabled and old.port == new.port):
+        return []
+    try:
+        family = socket.AF_INET6 if ":" in new.host else socket.AF_INET
+        socket.create_server((new.host, new.port), family=family).close()
+    except OSError as error:
+        return [f"opcua cannot listen on {new.host}:{new.port}: {error.strerror or error}"]
+    return []
 
 
 def plant_faults(faces: Iterable[Northbound], plant: Plant) -> list[str]:

@@ -17,6 +17,7 @@ Rules
 
 from __future__ import annotations
 
+from copy import copy
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,6 +67,16 @@ class ChannelWatch:
         self._since: datetime | None = None
         self._final = StatusCode.BadNoCommunication
         self._said: tuple[StatusCode, str] = (StatusCode.Good, "")
+        self.verdict: Verdict | None = None
+        """What the channel's tags look like now because of silence or loss; None while it is fresh or waits."""
+
+    def heir(self, rule: ChannelRule) -> ChannelWatch:
+        """The same channel under another rule: what was heard and what was lost stay so."""
+        heir = copy(self)
+        heir.rule = rule
+        if self.period == self.rule.periodic:
+            heir.period = rule.periodic
+        return heir
 
     @property
     def stale_after(self) -> float | None:
@@ -84,7 +95,7 @@ class ChannelWatch:
     def hear(self, now: float, period: float | None) -> bool:
         """An observation came. True when everything about the channel must be said anew."""
         returned = self.phase is not Phase.FRESH
-        self.phase = Phase.FRESH
+        self.phase, self.verdict = Phase.FRESH, None
         self.heard = now
         if period is not None:
             self.period = period
@@ -97,7 +108,7 @@ class ChannelWatch:
         if self.phase not in (Phase.FRESH, Phase.SILENT):
             return False
         ended = self.phase is Phase.SILENT
-        self.phase = Phase.FRESH
+        self.phase, self.verdict = Phase.FRESH, None
         self.heard = now
         return ended
 
@@ -113,9 +124,10 @@ class ChannelWatch:
         elif self.phase is Phase.WAITING:
             self.phase, self._since = Phase.GONE, condition.since
         since = self._since or condition.since
-        if self.phase is Phase.GONE or condition.status.is_uncertain:
-            return Verdict(condition.status, condition.reason, since)
-        return Verdict(StatusCode.UncertainNoCommunicationLastUsableValue, condition.reason, since)
+        keeps_its_status = self.phase is Phase.GONE or condition.status.is_uncertain
+        status = condition.status if keeps_its_status else StatusCode.UncertainNoCommunicationLastUsableValue
+        self.verdict = Verdict(status, condition.reason, since)
+        return self.verdict
 
     def judge(
         self, now: float, wall: datetime, alive_limit: tuple[float | None, float] | None = None
@@ -127,6 +139,11 @@ class ChannelWatch:
             wall: the same moment as a time stamp.
             alive_limit: (stale_after, bad_after) of the channel that keeps this one alive, if any.
         """
+        verdict = self._judged(now, wall, alive_limit)
+        self.verdict = verdict or self.verdict
+        return verdict
+
+    def _judged(self, now: float, wall: datetime, alive_limit: tuple[float | None, float] | None) -> Verdict | None:
         if self.phase is Phase.LOST and now - self._lost_at > self.bad_after:
             self.phase = Phase.GONE
             return Verdict(self._final, self._said[1], self._since or wall)

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bridge.hub.table import WAITING
 from bridge.mapping.compile import ALARM_COUNT, ITEM_STATES
 from bridge.mapping.schema import ChannelRule
 from bridge.model.connection import ConnectionState
 from bridge.model.plant import ALIVE, ITEM_STATE
 from bridge.model.status import StatusCode
-from bridge.model.value import DataValue, Value
+from bridge.model.value import DataValue, Value, bad
 from bridge.runtime.freshness import ChannelWatch, Phase, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from bridge.hub.table import Table
@@ -40,7 +41,13 @@ class PartState:
     """One part: its channels' freshness and its Connection tags."""
 
     def __init__(
-        self, machine: Machine, part: Part, projection: PartProjection | None, table: Table, clock: Clock
+        self,
+        machine: Machine,
+        part: Part,
+        projection: PartProjection | None,
+        table: Table,
+        clock: Clock,
+        former: PartState | None = None,
     ) -> None:
         self.part = part
         self.projection = projection
@@ -49,6 +56,8 @@ class PartState:
         rules = projection.mapping.channels if projection else {}
         channels = projection.channels if projection else frozenset[str]()
         self._watches = {name: ChannelWatch(name, rules.get(name, ChannelRule())) for name in (*rules, *channels)}
+        if former is not None:
+            self._watches.update(former.heirs(self._watches))
         self._kept_alive = {
             name: [watch for watch in self._watches.values() if watch.rule.alive_by == name] for name in self._watches
         }
@@ -66,6 +75,19 @@ class PartState:
         self.last_update: datetime | None = None
         self._last_heard: float | None = None
         self._failed = False
+        if former is not None:
+            self._take_over(former)
+
+    def _take_over(self, former: PartState) -> None:
+        """Go on where the part that was fed from the same address stood: a vendor does not say everything again."""
+        self._enter(former.state, former.reason, former.since, former.advice)
+        self.last_update, self._last_heard, self._failed = former.last_update, former._last_heard, former._failed
+        if self.projection is not None and former.projection is not None:
+            self.projection.remember(former.projection)
+
+    def heirs(self, watches: Mapping[str, ChannelWatch]) -> dict[str, ChannelWatch]:
+        """How the channels stand, by name and under the rules of these watches."""
+        return {name: self._watches[name].heir(watch.rule) for name, watch in watches.items() if name in self._watches}
 
     @property
     def is_alive(self) -> bool:
@@ -73,8 +95,20 @@ class PartState:
         return any(watch.phase in (Phase.FRESH, Phase.SILENT, Phase.LOST) for watch in self._watches.values())
 
     def begin(self) -> Pairs:
-        """The Connection tags as they are at first."""
-        return self._connection_pairs()
+        """All tags as they are at first: what was heard before this mapping was there, seen through it."""
+        pairs = self._connection_pairs()
+        return pairs if self.projection is None else [*pairs, *self._first_values(self.projection)]
+
+    def _first_values(self, projection: PartProjection) -> Pairs:
+        wall = self._clock.now()
+        waiting = bad(StatusCode.BadWaitingForInitialData, WAITING, wall)
+        values = dict.fromkeys(projection.slots(), waiting)
+        for watch in sorted(self._watches.values(), key=lambda watch: watch.verdict is None):
+            own = set(projection.slots(watch.name))
+            values.update(pair for pair in projection.restate(watch.name, wall) if pair[0] in own)
+            if watch.verdict is not None:
+                values.update(self._overlay(watch, watch.verdict, wall, values.get))
+        return list(values.items())
 
     def observe(self, observation: Observation) -> Pairs:
         """What an observation changes."""
@@ -134,14 +168,20 @@ class PartState:
         pairs.extend(self._age_pairs(now, wall))
         return pairs
 
-    def _overlay(self, watch: ChannelWatch, verdict: Verdict, wall: datetime) -> Pairs:
+    def _overlay(
+        self,
+        watch: ChannelWatch,
+        verdict: Verdict,
+        wall: datetime,
+        value_of: Callable[[int], DataValue | None] | None = None,
+    ) -> Pairs:
         if self.projection is None:
             return []
         self.projection.suspend(watch.name)
         return [
             (slot, self._item_state(current, verdict, wall) if slot == self._item_state_slot else worse)
             for slot in self.projection.slots(watch.name)
-            if (current := self._table.get(slot)) is not None
+            if (current := (value_of or self._table.get)(slot)) is not None
             for worse in (_worsened(current, verdict, wall),)
         ]
 
@@ -191,23 +231,38 @@ class PartState:
 class MachineState:
     """One machine: its parts and the tags that sum them up."""
 
-    def __init__(self, bound: BoundMachine, alive_rule: str, table: Table, clock: Clock) -> None:
+    def __init__(
+        self,
+        bound: BoundMachine,
+        alive_rule: str,
+        table: Table,
+        clock: Clock,
+        former: Mapping[tuple[str, str], PartState] | None = None,
+    ) -> None:
         self.bound = bound
         self.machine = bound.machine
         self._alive_rule = alive_rule
         self._table = table
         self._clock = clock
         self.parts = [
-            PartState(bound.machine, part, bound.projections.get(part.name), table, clock)
+            PartState(
+                bound.machine,
+                part,
+                bound.projections.get(part.name),
+                table,
+                clock,
+                (former or {}).get((part.source, part.source_machine)),
+            )
             for part in bound.machine.parts
         ]
         self._alive_tag = bound.machine.tag(ALIVE)
         self._alarm_tag = bound.machine.tag(ALARM_COUNT)
 
     def begin(self) -> None:
-        """Put the bridge's own tags on the table."""
+        """Put on the table what is not there already: also what an earlier mapping left behind is seen to."""
         for part in self.parts:
-            self._table.update(part.begin())
+            news = [pair for pair in part.begin() if not _says_the_same(self._table.get(pair[0]), pair[1])]
+            self._table.update(news)
         self._sum_up()
 
     def apply(self, part: PartState, change: Callable[[], Iterable[tuple[int, DataValue]]]) -> None:
@@ -241,6 +296,10 @@ class MachineState:
         if self._alive_rule in alive:
             return alive[self._alive_rule]
         return all(alive.values()) if self._alive_rule == "all" else any(alive.values())
+
+
+def _says_the_same(current: DataValue | None, value: DataValue) -> bool:
+    return current is not None and current[:2] == value[:2] and current.reason == value.reason
 
 
 def _own_value(value: Value, wall: datetime) -> DataValue:

@@ -104,9 +104,10 @@ class PlantKeeper:
         """Compile what changed and show it."""
         plant, recipes = self._compile()
         self.table.replace_plant(plant)
+        former = {address: targets[0][1] for address, targets in self._routes.items()}
         for recipe in recipes:
             if self._state_keys.get(recipe.id) != recipe.key:
-                state = MachineState(self._bound[recipe.key], recipe.alive, self.table, self._clock)
+                state = MachineState(self._bound[recipe.key], recipe.alive, self.table, self._clock, former)
                 self._states[recipe.id], self._state_keys[recipe.id] = state, recipe.key
                 state.begin()
         for gone in set(self._states) - {recipe.id for recipe in recipes}:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
-from bridge.config.library import yaml_files
-
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from bridge.runtime.bridge import Bridge
@@ -49,10 +49,17 @@ def stamp(paths: tuple[Path, ...]) -> Stamp:
     """What can be seen of these files from outside; new files of their folders included."""
     stamps: Stamp = {}
     for folder in {path.parent for path in paths}:
-        for path in yaml_files(folder) if folder.is_dir() else []:
-            try:
-                status = path.stat()
-            except OSError:
-                continue
-            stamps[str(path)] = (status.st_mtime_ns, status.st_size)
+        try:
+            with os.scandir(folder) as entries:
+                stamps.update(_stamps(entries))
+        except OSError:
+            continue  # it is gone for a moment, or for good: reading it again will say so
     return stamps
+
+
+def _stamps(entries: Iterable[os.DirEntry[str]]) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Of these entries alone: what lies below may be a whole disk."""
+    for entry in entries:
+        if entry.name.endswith((".yaml", ".yml")) and entry.is_file():
+            status = entry.stat()
+            yield entry.path, (status.st_mtime_ns, status.st_size)

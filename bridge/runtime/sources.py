@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.sources.qitech.source import QitechSource
-
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -15,4 +13,6 @@ if TYPE_CHECKING:
 
 def make_source(name: str, config: SourceConfig, clock: Clock, wanted: Collection[str] | None) -> Source:
     """The source that `config` describes; `wanted` are the machines it reads, None for all. No I/O."""
+    from bridge.sources.qitech.source import QitechSource  # here: a vendor's libraries are for those who have it
+
     return QitechSource(name, config, clock, wanted)

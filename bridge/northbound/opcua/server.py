@@ -122,7 +122,7 @@ class OpcuaServer:
     async def _engine(self, view: TagView, workers: Executor) -> Engine:
         """The server as it is before it knows any machine."""
         config, trust = self._config, self._trust_store()
-        own = await asyncio.get_running_loop().run_in_executor(
+        making = asyncio.get_running_loop().run_in_executor(  # making a key takes up to a second, without the GIL
             workers, certificates.load_or_make, self._pki, self._application_uri, config.names, self._clock.now()
         )
         writes = Writes(lambda: view.plant, lambda node_id: engine.iserver.aspace.get(node_id) is not None)
@@ -133,8 +133,9 @@ class OpcuaServer:
             writes=writes,
         )
         engine = Engine(config, guards, self._clock)
-        engine.show(self._application_uri, f"plantbridge {self._bridge_name}", own.certificate, own.key)
-        await engine.init()
+        engine.show(self._application_uri, f"plantbridge {self._bridge_name}")
+        own, _ = await asyncio.gather(making, engine.init())
+        engine.use(own.certificate, own.key)
         return engine
 
     def _trust_store(self) -> TrustStore:

@@ -63,6 +63,7 @@ def test_an_untested_minor_is_refused(installed: str) -> None:
         (binary_server_asyncio.BinaryServer, "_make_protocol", ["self"]),
         (binary_server_asyncio.BinaryServer, "_close_task_loop", ["self"]),
         (binary_server_asyncio.BinaryServer, "_close_tasks", ["self"]),
+        (internal_server.InternalServer, "load_standard_address_space", ["self", "shelf_file"]),
         (internal_server.InternalServer, "create_session", ["self", "name", "user", "external"]),
         (internal_server.InternalServer, "lookup_external_session", ["self", "auth_token"]),
         (internal_server.InternalServer, "register_external_session", ["self", "session"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import math
@@ -16,7 +17,7 @@ from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.server.internal_server import InternalServer
 from asyncua.server.internal_session import InternalSession
 
-from bridge.northbound.opcua.stack import decoding, version
+from bridge.northbound.opcua.stack import decoding, standard, version
 from bridge.northbound.opcua.stack.access import Admission, Ruleset, Visitor
 from bridge.northbound.opcua.stack.session import GuardedSession
 from bridge.northbound.opcua.stack.subscription import Subscription, Subscriptions
@@ -25,6 +26,7 @@ from bridge.northbound.opcua.stack.transport import Listener
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import rsa
@@ -87,6 +89,10 @@ class GuardedInternalServer(InternalServer):
         self.max_connections = config.limits.connections
         self.max_pending_messages_per_connection = 200
         self.supported_tokens = (ua.AnonymousIdentityToken, ua.UserNameIdentityToken)
+
+    async def load_standard_address_space(self, shelf_file: Path | None = None) -> None:
+        """Part 5's nodes, in our way: see `standard`."""
+        await asyncio.to_thread(standard.fill, self.aspace)
 
     @property
     def subscriptions(self) -> dict[int, Subscription]:
@@ -158,12 +164,15 @@ class Engine(Server):
             policies.append(ua.SecurityPolicyType.NoSecurity)
         self.set_security_policy(policies, Ruleset())
 
-    def show(self, application_uri: str, name: str, certificate: x509.Certificate, key: rsa.RSAPrivateKey) -> None:
+    def show(self, application_uri: str, name: str) -> None:
         """Who the server is. Before `init`."""
         self._application_uri = application_uri
         self.product_uri = "urn:plantbridge"
         self.name = name
         self.manufacturer_name = "plantbridge"
+
+    def use(self, certificate: x509.Certificate, key: rsa.RSAPrivateKey) -> None:
+        """The certificate it shows. Before `listen`."""
         self.iserver.certificate = certificate
         self.iserver.private_key = key
 

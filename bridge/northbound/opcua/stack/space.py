@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from asyncua import ua
-from asyncua.server.address_space import AttributeValue, NodeData
+from asyncua.server.address_space import NodeData
 
+from bridge.northbound.opcua.stack.standard import LeanValue
 from bridge.northbound.opcua.stack.values import TagValue
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from asyncua.server.address_space import AddressSpace
 
 A = ua.AttributeIds
-Attributes = dict[ua.AttributeIds, AttributeValue | TagValue]
+Attributes = dict[ua.AttributeIds, LeanValue | TagValue]
 
 HAS_COMPONENT = ua.NodeId(ua.ObjectIds.HasComponent)
 HAS_PROPERTY = ua.NodeId(ua.ObjectIds.HasProperty)
@@ -32,14 +33,14 @@ _HAS_RULE = ua.NodeId(ua.ObjectIds.HasModellingRule)
 _OPTIONAL = ua.NodeId(ua.ObjectIds.ModellingRule_Optional)
 
 
-def constant(value: Any, variant_type: ua.VariantType) -> AttributeValue:
+def constant(value: Any, variant_type: ua.VariantType) -> LeanValue:
     """An attribute that never changes and may be shared by many nodes."""
-    return AttributeValue(ua.DataValue(ua.Variant(value, variant_type)))
+    return LeanValue(ua.DataValue(ua.Variant(value, variant_type)))
 
 
-def held(value: ua.DataValue) -> AttributeValue:
+def held(value: ua.DataValue) -> LeanValue:
     """An attribute with this DataValue."""
-    return AttributeValue(value)
+    return LeanValue(value)
 
 
 _NO_MASK = constant(0, ua.VariantType.UInt32)
@@ -110,11 +111,11 @@ class Space:
         self,
         parent: NodeData,
         node_id: ua.NodeId,
-        attributes: Mapping[ua.AttributeIds, AttributeValue | TagValue],
+        attributes: Mapping[ua.AttributeIds, LeanValue | TagValue],
         type_id: ua.NodeId | None,
         *,
         reference: ua.NodeId = HAS_COMPONENT,
-        value: AttributeValue | TagValue | None = None,
+        value: LeanValue | TagValue | None = None,
         is_declaration: bool = False,
     ) -> NodeData:
         """A new node below `parent`. `attributes` is copied, its values are shared."""
@@ -131,8 +132,8 @@ class Space:
     @staticmethod
     def dress(
         node: NodeData,
-        attributes: Mapping[ua.AttributeIds, AttributeValue | TagValue],
-        value: AttributeValue | TagValue | None = None,
+        attributes: Mapping[ua.AttributeIds, LeanValue | TagValue],
+        value: LeanValue | TagValue | None = None,
     ) -> None:
         """Give a node its attributes."""
         node.attributes = {
