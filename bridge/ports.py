@@ -226,6 +226,18 @@ class Operations(Protocol):
     async def reload(self) -> Sequence[str]:
         """Read the configuration again; the faults that kept it from being taken, or none."""
 
+    async def commands(self, limit: int, machine: str, dead: bool) -> Sequence[Mapping[str, Any]]:
+        """The newest commands of a machine ("" for all), newest first; `dead`: only what waits for a person."""
+
+    async def command(self, identifier: str) -> Mapping[str, Any] | None:
+        """One command with its whole life."""
+
+    async def retry(self, identifier: str, requester: str) -> Outcome:
+        """Send a dead letter again, as a new command of this requester. Raises KeyError."""
+
+    async def discard(self, identifier: str, requester: str, reason: str) -> None:
+        """Put a dead letter aside. Raises KeyError."""
+
     def explain(self, tag: Tag) -> Mapping[str, Any]:
         """Where a value comes from and why it is as it is."""
 
