@@ -190,7 +190,7 @@ class Journal:
     async def mark(self, command_id: str, state: State, detail: str = "") -> None:
         """Note how far a command is. On disk when this returns.
 
-        A dead letter that is marked is under way again. Raises LookupError where no such command is open, ValueError
+        A dead letter that is marked is under way again. Raises KeyError where no such command is open, ValueError
         for the states that `finish` gives.
         """
         if state in (State.FINISHED, State.DEAD):
@@ -201,7 +201,7 @@ class Journal:
     async def finish(self, command_id: str, outcome: Outcome, *, dead: bool = False) -> None:
         """Note a command's outcome; `dead` leaves it to a person. On disk when this returns.
 
-        Raises LookupError where no such command is open. After NotRecorded it is tried again: the caller may go on.
+        Raises KeyError where no such command is open. After NotRecorded it is tried again: the caller may go on.
         """
         at, told = self._clock.now(), self._told(command_id, outcome)
         state = State.DEAD if dead else State.FINISHED
@@ -210,7 +210,7 @@ class Journal:
         await self._written(step)
 
     async def discard(self, command_id: str, by: str, reason: str) -> None:
-        """A person decided: the dead letter is finished, with the outcome it has. Raises LookupError where none is."""
+        """A person decided: the dead letter is finished, with the outcome it has. Raises KeyError where none is."""
         at, text = self._clock.now(), self._words(command_id, f"discarded by {by}: {reason}")
         await self._written(_Step(command_id, lambda entry: _dead(entry, command_id).then(State.FINISHED, at, text)))
 
@@ -401,7 +401,7 @@ class _Step:
 
     command_id: str
     change: Callable[[Entry | None], Entry]
-    """The entry after this step, from the open one of this id. Raises LookupError."""
+    """The entry after this step, from the open one of this id. Raises KeyError."""
     request: str = ""
     """The command as JSON, of a new entry."""
     durable: bool = True
@@ -434,7 +434,7 @@ class _Batch:
         try:
             entry = step.change(self._newest.get(step.command_id) or self._open.get(step.command_id))
             self._add(entry, step.request)
-        except (LookupError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             step.fail(error)
             return False
         return True
@@ -460,13 +460,13 @@ class _Batch:
 
 def _existing(entry: Entry | None, command_id: str) -> Entry:
     if entry is None or entry.state is State.FINISHED:
-        raise LookupError(f"{command_id} is no open command")
+        raise KeyError(command_id)
     return entry
 
 
 def _dead(entry: Entry | None, command_id: str) -> Entry:
     if entry is None or entry.state is not State.DEAD:
-        raise LookupError(f"{command_id} is no dead letter")
+        raise KeyError(command_id)
     return entry
 
 

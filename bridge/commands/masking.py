@@ -26,6 +26,10 @@ _SHORTEST = 3
 """Characters of a secret that is looked for inside a text; a shorter one would hide half of it."""
 
 
+_LARGEST = 2**64
+"""Python refuses to spell integers of thousands of digits; nobody's secret is one."""
+
+
 def is_secret(name: str) -> bool:
     """Whether an argument, a payload's key or a tag of this name holds a secret."""
     words = [word.casefold() for word in _WORD.findall(name)]
@@ -55,7 +59,7 @@ class Secrets:
         self._names = {name for name in command.arguments if self._target or is_secret(name)}
         values = [value for name, value in command.arguments.items() if name in self._names]
         self._values = [value for value in values if value is not None and not isinstance(value, bool)]
-        texts = [str(value) for value in self._values]
+        texts = [str(value) for value in self._values if not isinstance(value, int) or abs(value) < _LARGEST]
         self._texts = sorted((text for text in texts if len(text) >= _SHORTEST), key=len, reverse=True)
 
     def __bool__(self) -> bool:
