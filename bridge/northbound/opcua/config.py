@@ -96,6 +96,20 @@ class OpcuaConfig(BaseModel):
     sampling_interval_ms: int = Field(
         50, ge=10, le=1000, description="The fastest rate at which values are looked at, in milliseconds."
     )
+    answer_within: float = Field(
+        3.0,
+        ge=0.1,
+        le=60.0,
+        description="Seconds after which a write or a call is answered BadTimeout while its command goes on; below the "
+        "clients' own time-out, which is 4 or 5 s for many.",
+    )
+    handshake_timeout: float = Field(
+        10.0, ge=0.1, le=600.0, description="Seconds after which a handshake object shows Error with BadTimeout."
+    )
+    trim: bool = Field(
+        True,
+        description="Cut NULs and blanks off the end of Strings that clients write; PLCs fill theirs up with them.",
+    )
     limits: OpcuaLimits = Field(default_factory=OpcuaLimits, description="Bounds.")
 
     @field_validator("users")
