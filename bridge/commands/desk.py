@@ -17,12 +17,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict, deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bridge.commands.check import NotAccepted, checked
 from bridge.commands.confirm import Confirmation, Reading, same
-from bridge.commands.journal import State
+from bridge.commands.journal import State, without_secrets
+from bridge.errors import NotRecorded
 from bridge.model.action import Action, Expectation
 from bridge.model.command import ENGINEERS_HAZARDS, Command, Outcome, Result, Role
 from bridge.model.status import StatusCode
@@ -213,7 +215,8 @@ class Desk:
         earlier = job.command if job else entry.command if entry else None
         if earlier is None:
             return False
-        if earlier.target != command.target or dict(earlier.arguments) != dict(command.arguments):
+        given = without_secrets(command).arguments if job is None else command.arguments
+        if earlier.target != command.target or dict(earlier.arguments) != dict(given):
             raise NotAccepted(
                 StatusCode.BadInvalidArgument,
                 f"The id {command.id} was used before, for {earlier.target} with other values",
@@ -313,7 +316,10 @@ class Desk:
 
     async def finish(self, job: Job, outcome: Outcome) -> None:
         """Journal the outcome, then answer."""
-        await self.journal.finish(job.command.id, outcome, dead=_needs_a_person(job.action, outcome))
+        try:
+            await self.journal.finish(job.command.id, outcome, dead=_needs_a_person(job.action, outcome))
+        except NotRecorded as error:  # the journal writes it later by itself; the caller must not wait for a disk
+            logger.error("The end of %s is not on disk yet: %s", job.command.id, error)
         self._open.pop(job.command.id, None)
         if job.target.set_point is not None and outcome.result is not Result.SUPERSEDED:
             last = _Last(job.command.requester, job.arguments["value"], outcome, self.clock.monotonic())
@@ -321,6 +327,13 @@ class Desk:
             self._last.move_to_end(job.target.id)
             if len(self._last) > LAST_LIMIT:
                 self._last.popitem(last=False)
+        job.ticket.end(outcome)
+        self.finished(job.command, job.target, outcome)
+
+    def refuse(self, job: Job, sentence: str) -> None:
+        """Answer a job that will not be sent, without the journal."""
+        self._open.pop(job.command.id, None)
+        outcome = Outcome(Result.REJECTED, StatusCode.BadInvalidState, sentence)
         job.ticket.end(outcome)
         self.finished(job.command, job.target, outcome)
 
@@ -346,7 +359,7 @@ class Desk:
         action = action_of(entry)
         executor = self._executors(entry.lane[0])
         outcome = Outcome(Result.UNKNOWN, StatusCode.BadTimeout, "The bridge stopped while it was being sent")
-        if executor is not None and action is not None and action.confirm:
+        if executor is not None and action is not None and action.confirm and not entry.is_masked:
             try:
                 outcome = await executor.reconcile(action)
             except Exception:
@@ -385,7 +398,11 @@ class Lane:
         while True:
             job = await self._intake.get()
             command = job.command
-            await self._desk.journal.begin(command, job.target.machine, self._key, job.old, written(job.action))
+            try:
+                await self._desk.journal.begin(command, job.target.machine, self._key, job.old, written(job.action))
+            except (NotRecorded, ValueError, TypeError) as error:
+                self._desk.refuse(job, f"It could not be written down, so it is not sent: {error}")
+                continue
             job.ticket.accept()
             await self._line_up(job)
 
@@ -429,14 +446,20 @@ class Lane:
             return
         confirmation = Confirmation(job.action, job.old, is_set_point=job.target.set_point is not None)
         self._watching.append(confirmation)
-        await desk.journal.mark(job.command.id, State.SENDING)
+        try:
+            await desk.journal.mark(job.command.id, State.SENDING)
+        except NotRecorded as error:
+            self._watching.remove(confirmation)
+            desk.refuse(job, f"It could not be written down, so it is not sent: {error}")
+            return
         confirmation.sent(clock.monotonic())
         outcome = await executor.execute(job.action, clock.monotonic() + desk.rules.execute_timeout_s)
         if outcome.result not in (Result.ACCEPTED, Result.UNKNOWN) or not job.action.confirm:
             self._watching.remove(confirmation)
             await desk.finish(job, outcome)
             return
-        await desk.journal.mark(job.command.id, State.ANSWERED, outcome.sentence)
+        with suppress(NotRecorded):  # what was sent is to be confirmed all the same
+            await desk.journal.mark(job.command.id, State.ANSWERED, outcome.sentence)
         confirming = asyncio.create_task(self._confirm(job, confirmation, executor, outcome), name="desk: confirm")
         urgent = asyncio.create_task(self._urgent.wait(), name="desk: urgent")
         try:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from bridge import __version__
 from bridge.commands.journal import State
-from bridge.model.command import Door, Role
+from bridge.model.command import Door, Outcome, Result, Role
 from bridge.model.connection import ConnectionState
+from bridge.model.status import StatusCode
 from bridge.ports import FaceHealth, Health, SourceHealth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bridge.commands.journal import Entry
-    from bridge.model.command import Outcome
     from bridge.model.event import Event
     from bridge.model.tag import Tag
     from bridge.runtime.bridge import Bridge
@@ -90,6 +90,9 @@ class BridgeOperations:
     async def retry(self, identifier: str, requester: str) -> Outcome:
         """Send a dead letter again, as a new command."""
         entry = await self._dead(identifier)
+        if entry.is_masked:
+            sentence = "The journal keeps no secrets: send it anew by its own door"
+            return Outcome(Result.REJECTED, StatusCode.BadInvalidState, sentence)
         now = self._bridge.clock.now()
         again = replace(
             entry.command,
