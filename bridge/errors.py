@@ -5,6 +5,7 @@
       x AddressTaken          name the port and who wanted it, exit 1
       x StateDirectoryBusy    another bridge of this name runs: stay passive
       x NotRecorded           the journal could not take a command's step: refuse the command, send nothing
+      x StateDirectoryUnusable  say where and why, exit 1
       + SourceError           a vendor's room failed; the supervisor decides
         x NotConnected        connect again, with back-off
         x RateLimited         wait as told, then go on
@@ -88,6 +89,10 @@ class StateDirectoryBusy(BridgeError):
 
 class NotRecorded(BridgeError):
     """The journal could not write what a command does next; the message says why, for a person."""
+
+
+class StateDirectoryUnusable(BridgeError):
+    """The state directory cannot be made, or may not be written."""
 
 
 class SourceError(BridgeError):

@@ -27,7 +27,13 @@ def command() -> None:
     """Show commands of a running bridge; decide about dead letters."""
 
 
-@command.command("list", epilog=examples("plantbridge commands list --state-dir state --machine extruder-1 --limit 20"))
+@command.command(
+    "list",
+    epilog=examples(
+        "plantbridge commands list --state-dir state --machine extruder-1 --limit 20",
+        "plantbridge commands list --state-dir state --dead --json",
+    ),
+)
 @access_options
 @click.option("--machine", default="", help="Only commands of this machine.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many.")
@@ -46,7 +52,13 @@ def list_(
         click.echo("No dead letters." if dead else "No commands yet.")
 
 
-@command.command("show", epilog=examples("plantbridge commands show --state-dir state uns:4711"))
+@command.command(
+    "show",
+    epilog=examples(
+        "plantbridge commands show --state-dir state uns:-:4711",
+        "plantbridge commands show --state-dir state uns:-:4711 | jq .history",
+    ),
+)
 @access_options
 @click.argument("identifier", metavar="ID")
 def show(state_dir: Path | None, url: str | None, token: str | None, identifier: str) -> None:
@@ -55,7 +67,13 @@ def show(state_dir: Path | None, url: str | None, token: str | None, identifier:
     click.echo(json.dumps(asyncio.run(client.get(f"/api/v1/commands/{identifier}", {})), indent=2))
 
 
-@command.command("retry", epilog=examples("plantbridge commands retry --state-dir state uns:4711"))
+@command.command(
+    "retry",
+    epilog=examples(
+        "plantbridge commands list --state-dir state --dead",
+        "plantbridge commands retry --state-dir state uns:-:4711",
+    ),
+)
 @access_options
 @click.argument("identifier", metavar="ID")
 def retry(state_dir: Path | None, url: str | None, token: str | None, identifier: str) -> int:
@@ -64,7 +82,13 @@ def retry(state_dir: Path | None, url: str | None, token: str | None, identifier
     return told(asyncio.run(client.post(f"/api/v1/commands/{identifier}/retry", {})))
 
 
-@command.command("discard", epilog=examples("plantbridge commands discard --state-dir state uns:4711 --reason done"))
+@command.command(
+    "discard",
+    epilog=examples(
+        "plantbridge commands discard --state-dir state uns:-:4711 --reason 'done by hand'",
+        "plantbridge commands list --state-dir state --dead",
+    ),
+)
 @access_options
 @click.argument("identifier", metavar="ID")
 @click.option("--reason", default="", help="Why; kept in the journal.")

@@ -64,7 +64,7 @@ def _environment(
 
     return {
         "DEMO_LISTEN": listen,
-        "DEMO_MQTT_HOST": _reachable(listen),
+        "DEMO_MQTT_HOST": reachable(listen),
         "DEMO_STATUS_HOST": listen if is_loopback(listen) else "127.0.0.1",
         "DEMO_OPCUA_PORT": str(opcua_port),
         "DEMO_MQTT_PORT": str(mqtt_port),
@@ -105,8 +105,8 @@ async def _announce(bridge: Bridge, password: str, as_json: bool) -> None:
     while not await _answers(opcua.host, opcua.port):  # noqa: ASYNC110 - what counts is what a client sees
         await asyncio.sleep(0.05)
     where: dict[str, Any] = {
-        "opcua": f"opc.tcp://{_reachable(opcua.host)}:{opcua.port}",
-        "mqtt": f"mqtt://{_reachable(broker.host)}:{broker.port}",
+        "opcua": client_url("opc.tcp", opcua.host, opcua.port),
+        "mqtt": client_url("mqtt", broker.host, broker.port),
         "status": bridge.admin_url,
         "operator": {"user": OPERATOR, "password": password},
         "machines": list(bridge.table.plant.machines),
@@ -119,15 +119,22 @@ async def _announce(bridge: Bridge, password: str, as_json: bool) -> None:
 
 async def _answers(host: str, port: int) -> bool:
     try:
-        _, writer = await asyncio.open_connection(_reachable(host), port)
+        _, writer = await asyncio.open_connection(reachable(host), port)
     except OSError:
         return False
     writer.close()
     return True
 
 
-def _reachable(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
+def reachable(host: str) -> str:
+    """The address at which a client on this computer finds what listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+
+
+def client_url(scheme: str, host: str, port: int) -> str:
+    """Where a client finds what listens on `host`; an IPv6 address stands in brackets (RFC 3986, 3.2.2)."""
+    address = reachable(host)
+    return f"{scheme}://[{address}]:{port}" if ":" in address else f"{scheme}://{address}:{port}"
 
 
 def _program(name: str) -> str:
@@ -141,7 +148,7 @@ def _subscriptions(url: str, broker: EmbeddedBrokerConfig, branch: str) -> list[
     if shutil.which("mosquitto_sub") is None:
         return [f"{_program('amqtt_sub')} --url {url} -t '{topic}/#'" for topic in (branch, "spBv1.0")]
     login = f" -u {OPERATOR} -P <password>" if broker.users else ""
-    access = f"-h {_reachable(broker.host)} -p {broker.port}{login}"
+    access = f"-h {reachable(broker.host)} -p {broker.port}{login}"
     return [
         f"mosquitto_sub {access} -v -t '{branch}/#'",
         f"mosquitto_sub {access} -F '%t %l bytes' -t 'spBv1.0/#'",

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from bridge.cli.examples import examples
+from bridge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from bridge.config.site import Site
     from bridge.runtime.bridge import Bridge
@@ -58,36 +59,65 @@ async def _run(paths: list[Path], simulate: bool, state_dir: Path | None) -> Non
         site = load_site(paths)
         return with_state_directory(site, state_dir) if state_dir else site
 
-    async with AsyncExitStack() as stack:
-        site = await _first_site(load, paths)
-        if simulate:
-            from bridge.sim.site import simulated
+    faults: Sequence[str] = ()
+    while True:
+        site = await _first_site(load, paths, faults)
+        try:
+            async with AsyncExitStack() as stack:
+                await serve(await _simulated(site, stack) if simulate else site, None if simulate else load)
+        except BaseExceptionGroup as group:
+            faults = _faults_in(group)
+            if not faults:
+                raise
+        else:
+            return
 
-            site = await stack.enter_async_context(simulated(site))
-            click.echo(f"Simulated: {', '.join(site.file.sources) or 'no source'}", err=True)
-        await serve(site, None if simulate else load)
+
+def _faults_in(group: BaseExceptionGroup[BaseException]) -> list[str]:
+    """Faults of the configuration that only the faces could see, such as a group id with a forbidden character."""
+    matching, others = group.split(ConfigError)
+    if matching is None or others is not None:
+        return []
+    leaves = [error for error in matching.exceptions if isinstance(error, ConfigError)]
+    return [str(fault) for error in leaves for fault in error.faults]
 
 
-async def _first_site(load: Callable[[], Site], paths: list[Path]) -> Site:
+async def _simulated(site: Site, stack: AsyncExitStack) -> Site:
+    """The site with simulated sources; what they show is kept apart from what the real ones did."""
+    from bridge.config.site_changes import apart
+    from bridge.sim.site import simulated
+
+    site = await stack.enter_async_context(simulated(apart(site)))
+    click.echo(f"Simulated: {', '.join(site.file.sources) or 'no source'}", err=True)
+    return site
+
+
+async def _first_site(load: Callable[[], Site], paths: list[Path], faults: Sequence[str]) -> Site:
     """The site; while its files are faulty, health says so and nothing else runs."""
     from bridge.config.library import yaml_files
     from bridge.config.written import as_written
-    from bridge.errors import ConfigError
     from bridge.runtime.collector import settled
     from bridge.runtime.crippled import CrippledBridge, status_config
     from bridge.transport.clock import SystemClock
 
-    try:
-        return load()
-    except ConfigError as error:
-        files = [file for path in paths for file in yaml_files(path) if file.exists()]
-        if not files:
-            raise
-        faults = [str(fault) for fault in error.faults]
+    if not faults:
+        try:
+            return load()
+        except ConfigError as error:
+            faults = [str(fault) for fault in error.faults]
+            if not any(yaml_files(path) and path.exists() for path in paths):
+                raise
     for fault in faults:
         click.echo(fault, err=True)
     settled()  # nobody knows how long a person takes
-    return await CrippledBridge(faults, SystemClock(), load, files).wait(status_config(as_written(files)))
+    files = [file for path in paths for file in yaml_files(path) if file.exists()]
+    crippled = CrippledBridge(faults, SystemClock(), load, files)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, crippled.ask)
+    try:
+        return await crippled.wait(status_config(as_written(files)))
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 async def serve(
@@ -101,7 +131,7 @@ async def serve(
     bridge = Bridge(site, SystemClock(), load)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, bridge.stop)
+        loop.add_signal_handler(number, _stop, bridge, number)
     try:
         async with asyncio.TaskGroup() as group:
             helpers = []
@@ -117,6 +147,12 @@ async def serve(
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.remove_signal_handler(number)
+
+
+def _stop(bridge: Bridge, number: int) -> None:
+    """The first signal asks for goodbyes; a second one does not wait for them."""
+    bridge.stop()
+    asyncio.get_running_loop().remove_signal_handler(number)
 
 
 async def _when_listening(bridge: Bridge, started: Callable[[Bridge], Awaitable[None]]) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bridge.config.documents import read_document
-from bridge.config.library import MappingLibrary, shipped_folder, yaml_files
+from bridge.config.library import MappingLibrary, is_mapping, shipped_folder, yaml_files
 from bridge.config.merge import read_sheaf
 from bridge.config.site import Site, load_sheaf
 from bridge.errors import ConfigError, Fault
@@ -32,7 +31,7 @@ def check_paths(paths: Sequence[Path], environment: Mapping[str, str] | None = N
         if not files:
             checked.faults.append(Fault(str(path), 0, 0, "", "no YAML file is here", "bridge.yaml, or mapping files"))
             continue
-        mappings = [file for file in files if _is_mapping(file)]
+        mappings = [file for file in files if is_mapping(file)]
         _check_mappings(checked, mappings)
         site_files = [file for file in files if file not in mappings]
         if site_files:
@@ -40,14 +39,6 @@ def check_paths(paths: Sequence[Path], environment: Mapping[str, str] | None = N
             _check_site(checked, site_files, folder, os.environ if environment is None else environment)
     checked.faults = list(dict.fromkeys(checked.faults))
     return checked
-
-
-def _is_mapping(file: Path) -> bool:
-    try:
-        data = read_document(file).data
-    except ConfigError:
-        return False
-    return isinstance(data, dict) and "mapping" in data and "bridge" not in data
 
 
 def _check_mappings(checked: Checked, files: Sequence[Path]) -> None:

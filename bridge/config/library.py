@@ -33,6 +33,15 @@ def yaml_files(path: Path) -> list[Path]:
     return [path]
 
 
+def is_mapping(path: Path) -> bool:
+    """The file is a mapping, and no part of a site: a folder may hold both."""
+    try:
+        data = read_document(path).data
+    except ConfigError:
+        return False
+    return isinstance(data, dict) and "mapping" in data and "bridge" not in data
+
+
 @dataclass(eq=False)
 class MappingLibrary:
     """Mappings by name. Faults are collected in `faults`; a mapping with faults is not in `names`."""
@@ -182,8 +191,8 @@ class MappingLibrary:
         """The files it was read from."""
         return [Path(document.file) for document in self._documents.values()]
 
-    def could_match(self, identity: Mapping[str, str | int]) -> bool:
-        """Some mapping matches, or would once the source has said more of the machine's identity."""
+    def candidates(self, identity: Mapping[str, str | int]) -> list[CompiledMapping]:
+        """Mappings that match, or would once the source has said more of the machine's identity."""
 
         def fits(mapping: CompiledMapping) -> bool:
             known = {key: identity.get(key, wanted) for key, wanted in mapping.match.items()}
@@ -192,7 +201,7 @@ class MappingLibrary:
                 for key, wanted in mapping.match.items()
             )
 
-        return any(fits(mapping) for mapping in self._all())
+        return [mapping for mapping in self._all() if fits(mapping)]
 
     def examples(self, files: Collection[str] | None = None) -> int:
         """How many examples there are, in all files or in these."""

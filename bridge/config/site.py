@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -16,7 +16,7 @@ from bridge.config.commands import CommandsConfig
 from bridge.config.documents import validate
 from bridge.config.faults import faults_of
 from bridge.config.keypath import KeyPath
-from bridge.config.library import Locator, MappingLibrary, yaml_files
+from bridge.config.library import Locator, MappingLibrary, is_mapping, yaml_files
 from bridge.config.merge import Sheaf, read_sheaf
 from bridge.errors import ConfigError, Fault, did_you_mean
 from bridge.mapping.compile import CompiledMapping
@@ -60,6 +60,7 @@ def _time_zone(name: str) -> str:
     return name
 
 
+RulesType = TypeVar("RulesType", bound=BaseModel)
 Segment = Annotated[str, AfterValidator(_segment)]
 MachineId = Annotated[str, AfterValidator(_machine_id)]
 
@@ -76,7 +77,9 @@ class BridgeRules(Rules):
     name: Segment = Field("plantbridge", description="Name of this bridge: edge node id, topic level, log field.")
     enterprise: Segment = Field(description="ISA-95 enterprise: first level of topics.")
     site: Segment = Field(description="ISA-95 site: second level of topics.")
-    time_zone: Annotated[str, AfterValidator(_time_zone)] = Field("UTC", description="Zone of shifts and days.")
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
+        "UTC", description="Zone of shifts and days, for vendors that count by them."
+    )
     state_directory: str = Field(
         "state", description="Where the bridge keeps what must survive a restart; relative to this file."
     )
@@ -124,7 +127,7 @@ class NorthboundRules(Rules):
 class LimitRules(Rules):
     """Bounds of what grows."""
 
-    tags: int = Field(200_000, ge=1, description="Tag ids one run may ever see.")
+    tags: int = Field(200_000, ge=1000, description="Tag ids one run may ever see.")
     discovered_machines: int = Field(500, ge=0, description="Machines found at sources, not named in machines:.")
     log_rows: int = Field(100_000, ge=1000, description="Events kept on disk.")
 
@@ -134,7 +137,9 @@ class SiteFile(Rules):
 
     version: Literal[1] = Field(description="Version of the file format.")
     bridge: BridgeRules
-    sources: dict[Segment, SourceConfig] = Field(default_factory=dict, description="Connections to vendors, by name.")
+    sources: dict[Segment, SourceConfig] = Field(
+        default_factory=dict, max_length=64, description="Connections to vendors, by name."
+    )
     machines: list[MachineRules] = Field(default_factory=list, description="Machines you name yourself.")
     discovery: Literal["publish", "adopt"] = Field(
         "publish", description="publish: found machines appear at once; adopt: they wait until you name them."
@@ -189,16 +194,31 @@ class Site:
     def mapping(self, machine: ConfiguredMachine | None, part: ConfiguredPart) -> CompiledMapping | None:
         """The compiled mapping of a part, with the machine's overrides; None while it cannot be known."""
         chosen = self.library.compiled(part.mapping) if part.mapping else self.library.choose(part.identity)
-        if chosen is None or machine is None or not machine.overrides:
+        return None if chosen is None else self._overridden(chosen, machine)
+
+    def mappings(self, machine: ConfiguredMachine, part: ConfiguredPart) -> list[CompiledMapping]:
+        """The compiled mapping of a part, or each that it may turn out to have, with the machine's overrides."""
+        known = self.mapping(machine, part)
+        if known is not None:
+            return [known]
+        return [self._overridden(chosen, machine) for chosen in self.library.candidates(part.identity)]
+
+    def _overridden(self, chosen: CompiledMapping, machine: ConfiguredMachine | None) -> CompiledMapping:
+        if machine is None or not machine.overrides:
             return chosen
         names = {spec.definition.name for spec in chosen.tags}
         overrides = {name: change for name, change in machine.overrides.items() if name in names}
         return self.library.compiled(chosen.name, overrides, machine.locator)
 
 
+def site_files(path: Path) -> list[Path]:
+    """The files at a path that a site is made of; a folder may hold the site's own mappings beside them."""
+    return [file for file in yaml_files(path) if not path.is_dir() or not is_mapping(file)]
+
+
 def load_site(paths: Sequence[Path], environment: Mapping[str, str] | None = None) -> Site:
     """The site described by these files (or all YAML files of a folder). Raises ConfigError with every fault."""
-    files = [file for path in paths for file in yaml_files(path)]
+    files = [file for path in paths for file in site_files(path)]
     if not files:
         raise ConfigError(
             [Fault(str(paths[0]) if paths else "", 0, 0, "", "no configuration file is here", "bridge.yaml")]
@@ -220,6 +240,7 @@ def load_sheaf(sheaf: Sheaf, folder: Path, files: tuple[Path, ...]) -> Site:
         faults.extend(error.faults)
     machines: tuple[ConfiguredMachine, ...] = ()
     if file is not None:
+        file = _rooted(file, folder)
         checker = _Checker(file, sheaf, library)
         machines = tuple(checker.machines())
         faults.extend(checker.faults)
@@ -231,6 +252,23 @@ def load_sheaf(sheaf: Sheaf, folder: Path, files: tuple[Path, ...]) -> Site:
     if own or len(library.faults) > before:
         raise ConfigError([*library.faults[before:], *own])
     return site
+
+
+def _rooted(file: SiteFile, folder: Path) -> SiteFile:
+    """The file with the paths in it counted from its folder, wherever the bridge is started."""
+
+    def rooted(rules: RulesType, key: str) -> RulesType:
+        name = getattr(rules, key, None)
+        return rules if name is None else rules.model_copy(update={key: str((folder / name).resolve())})
+
+    north = file.northbound
+    faces = {
+        "opcua": rooted(north.opcua, "pki"),
+        "sparkplug": north.sparkplug.model_copy(update={"broker": rooted(north.sparkplug.broker, "ca_file")}),
+        "uns": north.uns.model_copy(update={"broker": rooted(north.uns.broker, "ca_file")}),
+    }
+    sources = {name: rooted(source, "ca_file") for name, source in file.sources.items()}
+    return file.model_copy(update={"sources": sources, "northbound": north.model_copy(update=faces)})
 
 
 def _mapping_folders(sheaf: Sheaf, folder: Path, faults: list[Fault]) -> list[Path]:
@@ -250,20 +288,20 @@ def _override_faults(site: Site, sheaf: Sheaf) -> Iterator[Fault] | list[Fault]:
     faults: list[Fault] = []
     for index, machine in enumerate(site.machines):
         mappings = [PartMapping(part.part, site.mapping(machine, part), part.identity) for part in machine.parts]
-        names = {spec.definition.name for m in mappings if m.mapping for spec in m.mapping.tags}
+        possible = [mapping for part in machine.parts for mapping in site.mappings(machine, part)]
+        names = {spec.definition.name for mapping in possible for spec in mapping.tags}
         path: KeyPath = ("machines", index)
-        if all(m.mapping for m in mappings):
-            faults.extend(
-                sheaf.fault(
-                    (*path, "tags", name),
-                    f"{machine.id} has no tag of this name",
-                    "the name of a tag of its mapping",
-                    did_you_mean(name, names),
-                    at_key=True,
-                )
-                for name in machine.overrides
-                if name not in names
+        faults.extend(
+            sheaf.fault(
+                (*path, "tags", name),
+                f"{machine.id} has no tag of this name",
+                "the name of a tag of its mapping",
+                did_you_mean(name, names),
+                at_key=True,
             )
+            for name in machine.overrides
+            if name not in names
+        )
         faults.extend(
             sheaf.fault((*path, "parts"), f"two parts both make {name}", "each tag made by one part")
             for name in duplicate_names(mappings)
@@ -350,10 +388,10 @@ class _Checker:
         if other != machine.id:
             self._say((*path, "machine"), f"is already part of {other}", "a machine that no other id has")
         identity = {**chosen.identity(), **source.hints()}
-        if rules.mapping is None and not self.library.could_match(identity):
+        if rules.mapping is None and not self.library.candidates(identity):
             self._say((*path, "machine"), "no mapping matches this machine", "a known machine type, or mapping: <name>")
             return None
         return ConfiguredPart(Part(name, rules.source, key, rules.mapping or ""), identity, rules.mapping)
 
 
-__all__ = ["ConfiguredMachine", "ConfiguredPart", "Site", "SiteFile", "load_sheaf", "load_site"]
+__all__ = ["ConfiguredMachine", "ConfiguredPart", "Site", "SiteFile", "load_sheaf", "load_site", "site_files"]

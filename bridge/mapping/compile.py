@@ -85,6 +85,14 @@ class TagSpec:
     """Alarm tags made by `limits`, each with the limit's name."""
 
     @property
+    def id_names(self) -> dict[str, str]:
+        """Names of tags of this rule whose id is made of an earlier name, and that name: an id is kept for ever."""
+        first = next(iter(_as_list(self.rule.was)), None)
+        if first is None:
+            return {}
+        return {self.definition.name: first, **({self.text.name: f"{first}Text"} if self.text else {})}
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of all tags that come of this one rule."""
         text = (self.text.name,) if self.text else ()
@@ -169,6 +177,8 @@ class _Compiler:
         for name, spec in self.specs.items():
             for old in _as_list(spec.rule.was):
                 expected = "an earlier name of this tag alone"
+                if not self._name_is_sound(old, (*spec.key_path, "was")):
+                    continue
                 if old in self.specs:
                     self.report((*spec.key_path, "was"), f"{old} is the name of a tag", expected, "")
                 elif was.setdefault(old, name) != name:
@@ -305,17 +315,13 @@ class _Compiler:
         return rule.type
 
     def _check_rule(self, rule: TagRule, data_type: DataType, key_path: KeyPath) -> None:
-        for key, given in (("unit", rule.unit), ("range", rule.range), ("limits", rule.limits), ("scale", rule.scale)):
-            if given is not None and (not data_type.is_numeric or rule.enum):
-                self.report((*key_path, key), f"{data_type.value} has no {key}", "a numeric type", "")
+        for key in ("unit", "range", "limits", "scale", "offset", "deadband"):
+            if getattr(rule, key) is not None and (not data_type.is_numeric or rule.enum):
+                kind = "an enum" if rule.enum else data_type.value
+                self.report((*key_path, key), f"{kind} has no {key}", "a numeric type", "")
         if rule.range and rule.range[0] >= rule.range[1]:
             self.report((*key_path, "range"), "the low end is not below the high end", "[low, high]", "")
-        if isinstance(rule.deadband, str) and not _is_percentage(rule.deadband):
-            self.report(
-                (*key_path, "deadband"), f"{rule.deadband!r} is no deadband", "a number, or a percentage such as 1%", ""
-            )
-        elif isinstance(rule.deadband, str) and not rule.range:
-            self.report((*key_path, "deadband"), "a percentage needs a range", "range: [low, high]", "")
+        self._check_deadband(rule, key_path)
         if rule.enum and len(set(rule.enum.values())) != len(rule.enum):
             self.report((*key_path, "enum"), "two texts have one number", "a number of its own for each text", "")
         if rule.enum and any(number < 0 for number in rule.enum.values()):
@@ -329,8 +335,11 @@ class _Compiler:
             ladder = [v for v in (limits.low_low, limits.low, limits.high, limits.high_high) if v is not None]
             if ladder != sorted(ladder) or not ladder:
                 self.report((*key_path, "limits"), "not in order", "low_low <= low <= high <= high_high", "")
+        if rule.history:
+            self.report((*key_path, "history"), "this release keeps no values for later", "no history:", "")
         self._check_expression(rule, key_path)
         self._check_interval(rule, key_path)
+        self._check_statuses(rule, key_path)
         for key in ("bad_when", "uncertain_when"):
             for when in _as_list(getattr(rule, key)):
                 self._check_when(when, (*key_path, key))
@@ -339,6 +348,25 @@ class _Compiler:
                 self._path(text, (*key_path, key))
         if rule.write:
             self._check_write(rule, rule.write, key_path)
+
+    def _check_deadband(self, rule: TagRule, key_path: KeyPath) -> None:
+        here = (*key_path, "deadband")
+        if isinstance(rule.deadband, str) and not _is_percentage(rule.deadband):
+            self.report(here, f"{rule.deadband!r} is no deadband", "a number, or a percentage such as 1%", "")
+        elif isinstance(rule.deadband, str) and not rule.range:
+            self.report(here, "a percentage needs a range", "range: [low, high]", "")
+        elif not isinstance(rule.deadband, str) and rule.deadband is not None and rule.deadband < 0:
+            self.report(here, "is negative", "0 or more", "")
+
+    def _check_statuses(self, rule: TagRule, key_path: KeyPath) -> None:
+        """Bad has no value, Uncertain keeps it: a status that contradicts its key would do neither."""
+        asked = [("absent", "Bad", rule.absent)]
+        asked += [("bad_when", "Bad", when.status) for when in _as_list(rule.bad_when)]
+        asked += [("uncertain_when", "Uncertain", when.status) for when in _as_list(rule.uncertain_when)]
+        for key, severity, status in asked:
+            if status is not None and not status.startswith(severity):
+                expected = f"a status that begins with {severity}"
+                self.report((*key_path, key), f"{status} is not {severity}", expected, "")
 
     def _check_expression(self, rule: TagRule, key_path: KeyPath) -> None:
         if isinstance(rule.source, dict) and rule.expr is None:

@@ -16,6 +16,9 @@ from bridge.model.tag import Owner, Tag, TagDefinition, tag_id
 from bridge.model.units import UNITS
 from bridge.model.value import DataType
 
+NOWHERE = -1
+"""The slot of a tag that another part makes: no table has it, so that what is said of it is passed over."""
+
 
 class PartMapping(NamedTuple):
     """A part and the mapping it uses; None while the mapping is not known (the machine was never seen).
@@ -88,12 +91,18 @@ def compile_machine(
     `duplicate_names` tells which.
     """
     definitions = {definition.name: definition for definition in _definitions(parts)}
-    tags = tuple(_tag(machine_id, definition, slot) for definition in definitions.values())
+    ids = _ids(machine_id, parts)
+    tags = tuple(_tag(machine_id, definition, ids, slot) for definition in definitions.values())
 
-    def slot_of(name: str) -> int:
-        return slot(tag_id(machine_id, name))
+    makers = _makers(parts)
 
-    projections = {p.part.name: PartProjection(p.mapping, slot_of) for p in parts if p.mapping is not None}
+    def slot_of(part: str) -> Callable[[str], int]:
+        def given(name: str) -> int:
+            return slot(ids.get(name) or tag_id(machine_id, name)) if makers[name] == part else NOWHERE
+
+        return given
+
+    projections = {p.part.name: PartProjection(p.mapping, slot_of(p.part.name)) for p in parts if p.mapping is not None}
     commands = tuple(
         command_definition(spec, p.part.name)
         for p in parts
@@ -165,8 +174,25 @@ def _read_only(definition: TagDefinition) -> TagDefinition:
     return replace(definition, writable=False) if definition.writable else definition
 
 
-def _tag(machine_id: str, definition: TagDefinition, slot: Callable[[str], int]) -> Tag:
-    identifier = tag_id(machine_id, definition.name)
+def _makers(parts: Sequence[PartMapping]) -> dict[str, str]:
+    """Which part makes each tag of the vendors': the first that has it."""
+    makers: dict[str, str] = {}
+    for part in parts:
+        for definition in _vendor_definitions(part):
+            makers.setdefault(definition.name, part.part.name)
+        if part.mapping and part.mapping.item_state:
+            makers.setdefault(ITEM_STATE, part.part.name)
+    return makers
+
+
+def _ids(machine_id: str, parts: Sequence[PartMapping]) -> dict[str, str]:
+    """Ids of renamed tags, by the name they have now."""
+    specs = (spec for part in parts if part.mapping for spec in part.mapping.tags)
+    return {name: tag_id(machine_id, earlier) for spec in specs for name, earlier in spec.id_names.items()}
+
+
+def _tag(machine_id: str, definition: TagDefinition, ids: Mapping[str, str], slot: Callable[[str], int]) -> Tag:
+    identifier = ids.get(definition.name) or tag_id(machine_id, definition.name)
     return Tag(identifier, slot(identifier), machine_id, definition)
 
 

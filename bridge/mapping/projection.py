@@ -58,7 +58,7 @@ class TagPlan:
         self.offset = rule.offset or 0.0
         self.last: DataValue | None = None
         self.last_text: DataValue | None = None
-        self._alarms = [(slot_of(alarm.name), key, getattr(rule.limits, key)) for alarm, key in spec.alarms]
+        self._alarms = tuple((slot_of(alarm.name), key, getattr(rule.limits, key)) for alarm, key in spec.alarms)
         self._alarm_states: dict[int, DataValue] = {}
         self._sources = [(name, path.channel, getter(path.keys)) for name, path in spec.sources]
         self._convert = converter(spec.definition.data_type)
@@ -69,10 +69,10 @@ class TagPlan:
         self._time = _channel_getter(rule.time)
         self._quality = _channel_getter(rule.quality.path) if rule.quality else None
         self._sent_at: datetime | None = None
-        self.watched = self._watched()
         self.is_plain = self._is_plain()
 
-    def _watched(self) -> frozenset[str]:
+    @property
+    def watched(self) -> frozenset[str]:
         """The channels that may change what this tag says."""
         conditions = (channel for when, _ in (*self._bad, *self._uncertain) for channel in when.channels)
         quality = self.spec.rule.quality
@@ -239,11 +239,6 @@ class TagPlan:
                 self._alarm_states[slot] = state
                 out.append((slot, state))
 
-    @property
-    def active_alarms(self) -> int:
-        """How many of this tag's limits are violated."""
-        return sum(1 for state in self._alarm_states.values() if state.value is True)
-
     def forget(self) -> None:
         """Say everything again at the next observation."""
         self.last = self.last_text = self._sent_at = None
@@ -329,11 +324,6 @@ class PartProjection:
             found.append(self._item_state[1])
         return found
 
-    @property
-    def active_alarms(self) -> int:
-        """How many limits are violated in this part."""
-        return sum(plan.active_alarms for plans in self._plans.values() for plan in plans)
-
     def _run(self, channel: str, stamp: datetime, received: datetime) -> Pairs:
         payloads = self._payloads
         payload = payloads[channel]
@@ -380,10 +370,10 @@ def _usual_range(spec: TagSpec) -> tuple[float, float]:
     return (-math.inf, math.inf) if rule.range is None or rule.write is not None else rule.range
 
 
-def _whens(rules: WhenRule | list[WhenRule] | None, default: StatusCode) -> list[tuple[When, StatusCode]]:
+def _whens(rules: WhenRule | list[WhenRule] | None, default: StatusCode) -> tuple[tuple[When, StatusCode], ...]:
     listed = [] if rules is None else rules if isinstance(rules, list) else [rules]
     compiled = [When(rule) for rule in listed]
-    return [(when, StatusCode[when.status] if when.status else default) for when in compiled]
+    return tuple((when, StatusCode[when.status] if when.status else default) for when in compiled)
 
 
 def _channel_getter(text: str | None) -> Getter | None:

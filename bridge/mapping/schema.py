@@ -154,7 +154,7 @@ class TagRule(Rules):
     max_age: Duration | None = Field(None, description="Older values (by their own time) are Uncertain.")
     min_interval: Duration | None = Field(None, description="Not passed on more often than this.")
     history: bool = Field(False, description="Kept in the log while a face cannot deliver it.")
-    was: str | list[str] | None = Field(None, description="Earlier name whose id this tag keeps.")
+    was: str | list[str] | None = Field(None, description="Earlier names, oldest first: the tag keeps that one's id.")
     write: WriteRule | None = None
 
 

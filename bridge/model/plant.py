@@ -78,8 +78,12 @@ class Plant:
         """The tag with this id ("extruder-1.Monitoring.Pressure")."""
         machine_id, _, rest = identifier.partition(".")
         machine = self.bridge if machine_id == self.bridge.id else self.machines.get(machine_id)
-        tag = machine.tag(rest.replace(".", "/")) if machine else None
-        return tag if tag and tag.id == identifier else None
+        if machine is None:
+            return None
+        tag = machine.tag(rest.replace(".", "/"))
+        if tag is not None and tag.id == identifier:
+            return tag
+        return next((tag for tag in machine.tags if tag.id == identifier), None)  # renamed: its id is of an older name
 
     def changes_since(self, older: Plant | None) -> PlantChange | None:
         """What a reader that knows `older` must be told; None when nothing changed."""

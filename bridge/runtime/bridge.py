@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from bridge import __version__
 from bridge.commands.desk import Desk, DeskRules
 from bridge.commands.journal import Journal
-from bridge.errors import BridgeError, ConfigError
+from bridge.errors import BridgeError, ConfigError, Fault
 from bridge.hub.log import EventLogStore
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from bridge.model.command import Command, Outcome
     from bridge.model.plant import Plant
     from bridge.ports import Clock, Executor, Northbound, Target
+    from bridge.runtime.broker import EmbeddedBroker
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ class Bridge:
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._loop_watch = LoopWatch()
+        self._broker: EmbeddedBroker | None = None
         self._face_tasks: dict[str, asyncio.Task[None]] = {}
         self._source_tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup
@@ -107,7 +109,7 @@ class Bridge:
             if self.site.file.broker.enabled:
                 from bridge.runtime.broker import EmbeddedBroker  # here: its libraries are for those who use it
 
-                await stack.enter_async_context(EmbeddedBroker(self.site.file.broker))
+                self._broker = await stack.enter_async_context(EmbeddedBroker(self.site.file.broker))
             self._build()
             try:
                 await self._serve()
@@ -136,10 +138,13 @@ class Bridge:
         self.keeper.is_own = self.desk.is_own
         self.keeper.say("Version", __version__)
         self.keeper.say("Started", self.started)
-        self._say_configuration()
         self.faces = plant_faces(self.site, self.clock, self.state.path)
         faults = plant_faults(self.faces.values(), plant)
-        for fault in faults:
+        if faults:
+            self._refuse_what_was_written()
+        self.refused = [*(f"{identifier}: {why}" for identifier, why in self.keeper.refused.items()), *faults]
+        self._say_configuration()
+        for fault in self.refused:
             logger.error("%s", fault)
 
     def _desk_rules(self) -> DeskRules:
@@ -159,6 +164,12 @@ class Bridge:
         machine = self.table.plant.machines.get(command.target.partition(".")[0])
         if machine is not None:
             self.table.update(last_command_pairs(machine, command, target, outcome, self.clock))
+
+    def _refuse_what_was_written(self) -> None:
+        """A plant that a face cannot carry by the files alone is a fault of the files; what was found later is not."""
+        written = plant_faults(self.faces.values(), OfflinePlant(self.site).plant)
+        if written:
+            raise ConfigError([Fault(str(self.site.paths[0]), 0, 0, "northbound", fault) for fault in written])
 
     def _say_configuration(self) -> None:
         self.keeper.say("Configuration", self.configuration)
@@ -322,6 +333,7 @@ class Bridge:
             "inventory_refused_total": float(self.keeper.inventory.refused_total),
             "event_loop_longest_stall_seconds": self._loop_watch.longest_s,
             "event_loop_longest_stall_busy_seconds": self._loop_watch.longest_busy_s,
+            **(self._broker.metrics() if self._broker else {}),
             **{f"log_{name}" if not name.startswith("log") else name: v for name, v in self.log.metrics().items()},
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,7 @@ class CrippledBridge:
         self._started = clock.now()
         self._load = load
         self._paths = tuple(paths)
+        self._asked = asyncio.Event()
         self._mended: asyncio.Future[Site] = asyncio.get_running_loop().create_future()
 
     async def wait(self, status: StatusConfig) -> Site:
@@ -72,12 +74,19 @@ class CrippledBridge:
             watch.cancel()
         return site
 
+    def ask(self) -> None:
+        """Read the files again now."""
+        self._asked.set()
+
     async def _watch(self) -> None:
         seen = stamp(self._paths)
         while not self._mended.done():
-            await asyncio.sleep(LOOK_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._asked.wait()
             now = await asyncio.to_thread(stamp, self._paths)
-            if now != seen:
+            if self._asked.is_set() or now != seen:
+                self._asked.clear()
                 seen = now
                 await self.reload()
 

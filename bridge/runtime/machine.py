@@ -19,7 +19,7 @@ from bridge.model.value import DataValue, Value, bad
 from bridge.runtime.freshness import ChannelWatch, Phase, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from bridge.hub.table import Table
@@ -257,6 +257,9 @@ class MachineState:
         ]
         self._alive_tag = bound.machine.tag(ALIVE)
         self._alarm_tag = bound.machine.tag(ALARM_COUNT)
+        self._alarm_slots = [
+            tag.slot for tag in bound.machine.tags if tag.group == "Alarms" and tag is not self._alarm_tag
+        ]
 
     def begin(self) -> None:
         """Put on the table what is not there already: also what an earlier mapping left behind is seen to."""
@@ -285,7 +288,9 @@ class MachineState:
         if self._alive_tag is not None:
             self._say(self._alive_tag.slot, self._is_alive(), wall)
         if self._alarm_tag is not None:
-            self._say(self._alarm_tag.slot, sum(p.projection.active_alarms for p in self.parts if p.projection), wall)
+            count = _counted([alarm for slot in self._alarm_slots if (alarm := self._table.get(slot))], wall)
+            if not _says_the_same(self._table.get(self._alarm_tag.slot), count):
+                self._table.update([(self._alarm_tag.slot, count)])
 
     def _say(self, slot: int, value: Value, wall: datetime) -> None:
         current = self._table.get(slot)
@@ -297,6 +302,13 @@ class MachineState:
         if self._alive_rule in alive:
             return alive[self._alive_rule]
         return all(alive.values()) if self._alive_rule == "all" else any(alive.values())
+
+
+def _counted(alarms: Sequence[DataValue], wall: datetime) -> DataValue:
+    """How many are active, as good as the best of them: where all are lost, nobody knows."""
+    best = min(alarms, key=lambda alarm: alarm.status)
+    count = None if best.status.is_bad else sum(alarm.value is True for alarm in alarms)
+    return DataValue(count, best.status, wall, wall, best.reason, best.since)
 
 
 def _says_the_same(current: DataValue | None, value: DataValue) -> bool:

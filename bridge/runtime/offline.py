@@ -27,11 +27,13 @@ class OfflinePlant:
             inventory.load()
         keeper = PlantKeeper(site, inventory, Slots(site.file.limits.tags), SystemClock(), lambda event: None)
         self.plant: Plant = keeper.first_plant()
+        self._refused = keeper.refused
         self.faces: dict[str, Northbound] = plant_faces(site, SystemClock(), Path(site.state_directory))
 
     def faults(self) -> list[str]:
-        """What of the plant some face cannot carry."""
-        return plant_faults(self.faces.values(), self.plant)
+        """What cannot be in the plant, and what of it some face cannot carry."""
+        refused = [f"{identifier}: {why}" for identifier, why in self._refused.items()]
+        return [*refused, *plant_faults(self.faces.values(), self.plant)]
 
     def addresses(self, tag: Tag) -> dict[str, str]:
         """Where a tag is on each face."""

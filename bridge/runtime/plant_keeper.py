@@ -82,7 +82,9 @@ class PlantKeeper:
         self._state_keys: dict[str, object] = {}
         self._routes: dict[Address, list[tuple[MachineState, PartState]]] = {}
         self._event_numbers = itertools.count(1)
-        self._unmapped: set[Address] = set()
+        self._told: set[tuple[str, str]] = set()
+        self.refused: dict[str, str] = {}
+        """Machines that cannot be in the plant, by id, and why."""
         self._wanted: dict[str, set[str]] = {}
         self.waiting_for_adoption: dict[Address, KnownMachine] = {}
         self.heard: Callable[[str], None] = lambda source: None
@@ -142,13 +144,32 @@ class PlantKeeper:
         return self._targets.get(identifier)
 
     def _compile(self) -> tuple[Plant, list[_Recipe]]:
-        recipes = list(self._recipes())
-        bound = {recipe.key: self._bound.get(recipe.key) or recipe.compile(self._slots) for recipe in recipes}
-        self._bound = bound
-        machines = {recipe.id: bound[recipe.key].machine for recipe in recipes}
         file = self.site.file
         own = self._bridge_machine(file.bridge.enterprise, file.bridge.site, tuple(file.sources))
-        return Plant(own, machines), recipes
+        self.refused = {}
+        recipes = list(self._compiled(self._recipes()))
+        self._bound = {recipe.key: self._bound[recipe.key] for recipe in recipes}
+        return Plant(own, {recipe.id: self._bound[recipe.key].machine for recipe in recipes}), recipes
+
+    def _compiled(self, recipes: Iterator[_Recipe]) -> Iterator[_Recipe]:
+        """Those that fit; what they make is in `_bound`. Ids are unique also in lower case, and the first has them."""
+        ids: set[str] = set()
+        for recipe in recipes:
+            if recipe.id.lower() in ids:
+                self._refuse(recipe, "another machine has this id: give one of them another in machines:")
+                continue
+            try:
+                self._bound[recipe.key] = self._bound.get(recipe.key) or recipe.compile(self._slots)
+            except OverflowError as error:
+                self._refuse(recipe, f"{error}: raise limits.tags and start again")
+                continue
+            ids.add(recipe.id.lower())
+            yield recipe
+
+    def _refuse(self, recipe: _Recipe, why: str) -> None:
+        self.refused[recipe.id] = why
+        source = recipe.parts[0].part.source
+        self._tell_once("MachineRefused", f"{recipe.id} is not shown: {why}", source, severity=500)
 
     def _bridge_machine(self, enterprise: str, site: str, sources: tuple[str, ...]) -> Machine:
         table = getattr(self, "table", None)
@@ -171,6 +192,11 @@ class PlantKeeper:
                 continue
             if self.site.file.discovery == "adopt":
                 self.waiting_for_adoption[address] = known
+                self._tell_once(
+                    "MachineWaiting",
+                    f"{known.source} has a machine ({_spoken(known)}) that waits to be named in machines:",
+                    known.source,
+                )
                 continue
             recipe = self._found_recipe(known)
             if recipe is not None:
@@ -182,6 +208,8 @@ class PlantKeeper:
             known = self.inventory.get(part.part.source, part.part.source_machine)
             identity = {**(known.identity if known else {}), **part.identity}
             mapping = self.site.mapping(machine, ConfiguredPart(part.part, identity, part.mapping))
+            if known is not None and mapping is None:
+                self._report_unmapped(known)
             accepts = self._accepts_writes(part.part.source)
             parts.append(PartMapping(_with_mapping(part.part, mapping), mapping, identity, accepts))
         return _Recipe(machine.id, machine.label, machine.place, machine.alive, parts)
@@ -200,13 +228,14 @@ class PlantKeeper:
         return self.site.file.sources[source].writes
 
     def _report_unmapped(self, known: KnownMachine) -> None:
-        address = (known.source, known.key)
-        if address not in self._unmapped:
-            self._unmapped.add(address)
-            identity = ", ".join(f"{key} {value}" for key, value in known.identity.items())
-            self.event(
-                "MachineWithoutMapping", f"{known.source} has a machine no mapping matches ({identity})", known.source
-            )
+        message = f"{known.source} has a machine no mapping matches ({_spoken(known)})"
+        self._tell_once("MachineWithoutMapping", message, known.source)
+
+    def _tell_once(self, kind: str, message: str, source: str, severity: int = 300) -> None:
+        """An event for what is found again at every look at the plant. Bounded as the inventory is."""
+        if (kind, message) not in self._told:
+            self._told.add((kind, message))
+            self.event(kind, message, source, severity=severity)
 
     # -- what sources say ---------------------------------------------------------------------------------------------
 
@@ -267,8 +296,8 @@ class PlantKeeper:
         for found in inventory.appeared:
             changed |= self._meet(inventory.source, found)
         if changed:
-            self.inventory.save()
             self.rebuild()
+            self._save_inventory()
         for found in inventory.appeared:
             if found.error is not None:
                 reason = f"The vendor reports: {found.error}"
@@ -281,6 +310,12 @@ class PlantKeeper:
             advice = "Is it switched on and plugged in?"
             condition = Condition(inventory.source, StatusCode.BadDeviceFailure, reason, now, key, None, advice)
             self._condition(condition, ConnectionState.Vanished)
+
+    def _save_inventory(self) -> None:
+        try:
+            self.inventory.save()
+        except OSError as error:
+            logger.error("The inventory cannot be kept: %s; found machines will be unknown after a restart", error)
 
     def _meet(self, source: str, found: FoundMachine) -> bool:
         taken = {*self._states, *(known.id for known in self.inventory), *(m.id for m in self.site.machines)}
@@ -325,6 +360,10 @@ class PlantKeeper:
     def states(self) -> Mapping[str, MachineState]:
         """Run-time states by machine id."""
         return self._states
+
+
+def _spoken(known: KnownMachine) -> str:
+    return ", ".join(f"{key} {value}" for key, value in known.identity.items())
 
 
 def _with_mapping(part: Part, mapping: CompiledMapping | None) -> Part:

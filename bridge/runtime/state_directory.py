@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import orjson
 from pydantic import SecretStr
 
-from bridge.errors import StateDirectoryBusy
+from bridge.errors import StateDirectoryBusy, StateDirectoryUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,9 +26,15 @@ class StateDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Own the folder. Raises StateDirectoryBusy where another process does."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        """Own the folder. Raises StateDirectoryBusy where another process does, StateDirectoryUnusable."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StateDirectoryUnusable(
+                f"The state directory {self.path} cannot be written: {error.strerror}; "
+                "let this user write there, or choose another with bridge.state_directory or --state-dir"
+            ) from error
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from bridge.config.site_changes import with_sources
+from bridge.errors import BridgeError
 from bridge.sim.qitech.catalogue import MACHINE_IDS
 from bridge.sim.qitech.panel import DEFAULT_MACHINES, Panel, SimulatedMachine
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from bridge.config.site import Site, SourceConfig
+
+
+class NoSimulator(BridgeError):
+    """A machine of the site has no simulator: take it out, or run without --simulate."""
 
 
 @asynccontextmanager
@@ -29,15 +34,17 @@ async def simulated(site: Site) -> AsyncIterator[Site]:
 
 
 def machines_of(site: Site, source: str, release: str) -> list[SimulatedMachine]:
-    """The machines a site names at a source; a believable line where it names none."""
+    """The machines a site names at a source; a believable line where it names none. Raises NoSimulator."""
     slugs = {number: slug for slug, number in MACHINE_IDS.items()}
     slugs[98] = "winder_v1_7031" if release == "3.0" else "winder_v1_spool"  # one id, two names
-    named = [
-        SimulatedMachine(slugs[int(part.identity["machine"])], int(part.identity["serial"]))
-        for machine in site.machines
-        for part in machine.parts
-        if part.part.source == source
-    ]
+    named = []
+    for machine in site.machines:
+        for part in machine.parts:
+            if part.part.source == source:
+                number = int(part.identity["machine"])
+                if number not in slugs:
+                    raise NoSimulator(f"{machine.id} cannot be simulated: no simulator plays machine type {number}")
+                named.append(SimulatedMachine(slugs[number], int(part.identity["serial"])))
     return named or list(DEFAULT_MACHINES)
 
 

@@ -141,6 +141,8 @@ async def test_a_bad_file_at_start_leaves_health_up_with_the_faults_until_it_is_
             assert "sorces" in answer.text
             assert "did you mean" in answer.text
             assert (await http.get("/healthz")).status_code == 200
+            process.send_signal(signal.SIGHUP)  # reads the files again, and does not end what has nothing to serve
+            assert (await answered(http, 503)).status_code == 503
             file.write_text(good)
             await answered(http, 200)
         process.send_signal(signal.SIGTERM)
@@ -161,3 +163,31 @@ async def answered(http: httpx.AsyncClient, status: int) -> httpx.Response:
                 if answer.status_code == status:
                     return answer
             await asyncio.sleep(0.05)
+
+
+async def test_what_a_face_cannot_carry_by_the_files_alone_leaves_only_health_up(tmp_path: Path) -> None:
+    port = free_port()
+    text = (
+        f"version: 1\nbridge: {{name: b, enterprise: e, site: s}}\n"
+        'sources: {p: {type: qitech, url: "http://127.0.0.1:9"}}\n'
+        "machines: [{id: a, source: p, machine: {slug: mock, serial: 1}}]\n"
+        f"northbound: {{status: {{port: {port}}}, opcua: {{enabled: false}}, uns: {{enabled: false}}, "
+        'sparkplug: {group_id: "x+y"}}\n'
+    )
+    file = tmp_path / "bridge.yaml"
+    file.write_text(text)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bridge", "run", str(file), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            async with asyncio.timeout(30):
+                while "sparkplug: " not in (await answered(http, 503)).text:  # noqa: ASYNC110 - what a client sees
+                    await asyncio.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()

@@ -94,6 +94,26 @@ FAULTS = [
     (tag("from: live.a, type: Boolean, range: [0, 1]"), ("tags", A, "range"), "Boolean has no range", "numeric", ""),
     (tag("from: live.a, type: String, scale: 2"), ("tags", A, "scale"), "String has no scale", "numeric", ""),
     (tag("from: live.a, enum: {X: 0}, limits: {high: 1}"), ("tags", A, "limits"), "has no limits", "numeric", ""),
+    (tag("from: live.a, type: String, offset: 1"), ("tags", A, "offset"), "String has no offset", "numeric", ""),
+    (tag("from: live.a, enum: {X: 0}, deadband: 1"), ("tags", A, "deadband"), "an enum has no deadband", "numeric", ""),
+    (tag("from: live.a, type: Double, deadband: -1"), ("tags", A, "deadband"), "is negative", "0 or more", ""),
+    (tag("from: live.a, type: Double, history: true"), ("tags", A, "history"), "keeps no values", "no history", ""),
+    # statuses that contradict their key
+    (tag("from: live.a, type: Double, absent: Good"), ("tags", A, "absent"), "Good is not Bad", "begins with Bad", ""),
+    (
+        tag("from: live.a, type: Double, bad_when: {path: live.b, eq: 1, status: UncertainSubNormal}"),
+        ("tags", A, "bad_when"),
+        "UncertainSubNormal is not Bad",
+        "begins with Bad",
+        "",
+    ),
+    (
+        tag("from: live.a, type: Double, uncertain_when: [{path: live.b, eq: 1, status: Good}]"),
+        ("tags", A, "uncertain_when"),
+        "Good is not Uncertain",
+        "begins with Uncertain",
+        "",
+    ),
     (tag("from: live.a, type: Int32, precision: 2"), ("tags", A, "precision"), "no digits", "Double", ""),
     # numbers
     (tag("from: live.a, type: Double, range: [5, 5]"), ("tags", A, "range"), "low end", "[low, high]", ""),

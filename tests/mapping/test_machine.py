@@ -6,7 +6,7 @@ from collections.abc import Callable
 from bridge.mapping.compile import CompiledMapping
 from bridge.mapping.machine import PartMapping, compile_machine, duplicate_names
 from bridge.model.path import Place
-from bridge.model.plant import ALIVE, ITEM_STATE, Part
+from bridge.model.plant import ALIVE, ITEM_STATE, Part, Plant
 from tests.mapping.rig import HEAD, compiled
 
 PLACE = Place("acme", "essen")
@@ -87,3 +87,34 @@ def test_part_that_was_never_seen_has_its_connection_only() -> None:
     assert {tag.group for tag in bound.machine.tags} == {"Connection"}
     assert bound.projections == {}
     assert bound.machine.type_name == "unknown"
+
+
+def test_only_the_first_part_that_makes_a_tag_writes_it() -> None:
+    other = compiled(
+        "tags: {Monitoring/P: {from: live.p, type: Double}, Setpoints/N: {from: state.n, enum: {Y: 0}}}\n"
+        "item_state: {from: Setpoints/N, map: {Y: NotExecuting}}\n",
+        head=HEAD.replace("test/machine", "test/other"),
+    )
+    bound = compile_machine("extruder-1", PLACE, [part("values", VALUES), part("other", other)], slots())
+    item_state, pressure = bound.machine.tag(ITEM_STATE), bound.machine.tag("Monitoring/P")
+    assert item_state is not None
+    assert pressure is not None
+    assert {item_state.slot, pressure.slot} <= set(bound.projections["values"].slots())
+    assert not {item_state.slot, pressure.slot} & set(bound.projections["other"].slots())
+
+
+def test_a_renamed_tag_keeps_its_id_and_its_slot() -> None:
+    slot = slots()
+    before = compiled("tags: {Setpoints/M: {from: state.m, enum: {X: 0}}}")
+    after = compiled("tags: {Setpoints/Mode: {from: state.m, enum: {X: 0}, was: [Setpoints/M, Setpoints/Mo]}}")
+    old = compile_machine("e-1", PLACE, [part("values", before)], slot).machine
+    bound = compile_machine("e-1", PLACE, [part("values", after)], slot)
+    plant = Plant(compile_machine("Bridge", PLACE, [], slot).machine, {"e-1": bound.machine})
+    for was, now in (("Setpoints/M", "Setpoints/Mode"), ("Setpoints/MText", "Setpoints/ModeText")):
+        older, newer = old.tag(was), bound.machine.tag(now)
+        assert older is not None
+        assert newer is not None
+        assert (newer.id, newer.slot) == (older.id, older.slot)
+        assert newer.slot in bound.projections["values"].slots()
+        assert plant.find(older.id) is newer
+    assert plant.find("e-1.Setpoints.Mode") is None

@@ -29,13 +29,13 @@ LIVE = {"amplitude_sum": 0.5, "amplitude1": 0.1, "amplitude2": 0.2, "amplitude3"
 class House:
     """A keeper with a table, a virtual clock and the events it appended."""
 
-    def __init__(self, folder: Path, text: str = BASE) -> None:
+    def __init__(self, folder: Path, text: str = BASE, slots: int = 100_000) -> None:
         self.folder = folder
         self.clock = VirtualClock()
         self.events: list[Event] = []
         inventory = InventoryStore(folder / "inventory.json", 10)
         inventory.load()
-        self.keeper = PlantKeeper(make_site(folder, text), inventory, Slots(), self.clock, self.events.append)
+        self.keeper = PlantKeeper(make_site(folder, text), inventory, Slots(slots), self.clock, self.events.append)
         self.table = Table(self.keeper.first_plant(), self.clock, NoEvents())  # type: ignore[arg-type]
         self.keeper.attach(self.table)
 
@@ -256,3 +256,52 @@ async def test_values_survive_the_appearance_of_another_machine(house: House) ->
     house.keeper.publish(Inventory("panel", appeared=(FoundMachine("1/7/9", identity),)))
     assert house.read("mock-1.Monitoring.AmplitudeSum").value == 0.5
     assert house.read(f"mock-1.{ALIVE.replace('/', '.')}").value is True
+
+
+async def test_machines_beyond_the_tag_limit_are_refused_and_the_rest_goes_on(tmp_path: Path) -> None:
+    whole = House(tmp_path).table.plant
+    house = House(tmp_path, slots=len(whole.bridge.tags) + len(whole.machines["mock-1"].tags))
+    assert list(house.table.plant.machines) == ["mock-1"]
+    identity = {"vendor": 1, "machine": 7, "serial": 9, "slug": "mock"}
+    for _ in range(2):
+        house.keeper.publish(Inventory("panel", appeared=(FoundMachine("1/7/9", identity),)))
+    house.observe("live_values", LIVE)
+    assert house.read("mock-1.Monitoring.AmplitudeSum").value == 0.5
+    refused = [event.message for event in house.events if event.kind == "MachineRefused"]
+    assert len(refused) == 2
+    assert all("limits.tags" in message for message in refused)
+
+
+async def test_a_found_machine_never_takes_the_id_of_a_named_one(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    identity = {"vendor": 1, "machine": 7, "serial": 9, "slug": "mock"}
+    house.keeper.publish(Inventory("panel", appeared=(FoundMachine("1/7/9", identity),)))
+    house.keeper.site = make_site(tmp_path, BASE.replace("id: mock-1", "id: PANEL-mock-9"))
+    house.keeper.rebuild()
+    assert list(house.table.plant.machines) == ["PANEL-mock-9", "mock-2"]
+    assert house.table.plant.machines["PANEL-mock-9"].parts[0].source_machine == "1/7/1"
+    assert "panel-mock-9" in house.keeper.refused
+    assert "another" in house.keeper.refused["panel-mock-9"]
+
+
+async def test_a_machine_that_waits_for_adoption_is_told_once(tmp_path: Path) -> None:
+    house = House(tmp_path, BASE + "discovery: adopt\n")
+    identity = {"vendor": 1, "machine": 7, "serial": 9, "slug": "mock"}
+    house.keeper.publish(Inventory("panel", appeared=(FoundMachine("1/7/9", identity),)))
+    house.keeper.rebuild()
+    waiting = [event.message for event in house.events if event.kind == "MachineWaiting"]
+    assert len(waiting) == 1
+    assert "serial 9" in waiting[0]
+
+
+async def test_a_full_disk_does_not_keep_a_found_machine_away(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("bridge.runtime.inventory.write_atomically", full)
+    identity = {"vendor": 1, "machine": 7, "serial": 9, "slug": "mock"}
+    house.keeper.publish(Inventory("panel", appeared=(FoundMachine("1/7/9", identity),)))
+    assert "panel-mock-9" in house.table.plant.machines
+    assert "No space left" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import socket
@@ -17,6 +18,7 @@ from bridge.config.site import Site
 from bridge.model.observation import Observation
 from bridge.model.status import StatusCode
 from bridge.runtime.bridge import Bridge
+from bridge.runtime.operations import BridgeOperations
 from bridge.runtime.reload import FileWatch, stamp
 from bridge.transport.clock import SystemClock
 from tests.sites import make_site
@@ -145,3 +147,20 @@ def test_only_the_files_folders_are_looked_at_not_all_below(tmp_path: Path) -> N
         (tmp_path / name).write_text("x")
     seen = stamp((tmp_path / "bridge.yaml", tmp_path / "gone" / "x.yaml"))
     assert {os.path.basename(name) for name in seen} == {"bridge.yaml", "more.yml"}
+
+
+async def test_what_does_not_fit_at_the_start_is_shown_in_health(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    found = {"source": "panel", "key": "1/7/9", "id": "MOCK-1", "identity": {"vendor": 1, "machine": 7, "serial": 9}}
+    state = tmp_path / "state"
+    state.mkdir()
+    inventory = {"version": 1, "machines": [{**found, "first_seen": "2026-01-01T00:00:00+00:00"}]}
+    (state / "inventory.json").write_text(json.dumps(inventory))
+    async with running(tmp_path) as bridge:
+        assert list(bridge.table.plant.machines) == ["mock-1"]
+        assert any("MOCK-1" in fault for fault in BridgeOperations(bridge).health().refused)
+        count = bridge.table.plant.bridge.tag("ConfigurationFaults")
+        assert count is not None
+        assert bridge.table.read(count).value == 1

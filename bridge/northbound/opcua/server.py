@@ -112,7 +112,7 @@ class OpcuaServer:
                 engine = await self._engine(view, workers, offers, orders, handshakes)
                 built = await self._space(engine, values, offers)
                 await _take(feed, built, values)
-            gc.freeze()  # a full collection over these objects would stop the loop for a second
+                gc.freeze()  # a collection over these objects would stop the loop for up to a second
             status = self._status(engine)
             try:
                 await self._listen(engine, status, sock)

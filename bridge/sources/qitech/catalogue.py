@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from bridge.sources.qitech.profile import Profile
@@ -127,6 +128,7 @@ NOTICE: Final = "NoticeEvent"
 _STATES: Final = frozenset({"StateEvent", "State", NOTICE})
 
 
+@lru_cache(maxsize=256)
 def channel_of(event: str) -> str:
     """The channel of an event: "LiveValuesEvent" and "LiveValues" are live_values, "Measurement" is measurement."""
     return _snake(event.removesuffix("Event") or event)

@@ -1,0 +1,96 @@
+"""A site: the files it is made of, and what is said in them about where things are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bridge.config.check import check_paths
+from bridge.config.site import load_site
+from bridge.errors import ConfigError
+from tests.sites import BASE
+
+OWN_MAPPING = """
+version: 1
+mapping: acme/thing
+match: {vendor: 9, machine: 1}
+channels: {live: {periodic: 1s}}
+tags:
+  Monitoring/A: {from: live.a, type: Double}
+"""
+
+
+def write(folder: Path, **texts: str) -> None:
+    for name, text in texts.items():
+        path = folder / f"{name.replace('__', '/')}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+
+def test_a_folder_may_hold_the_sites_own_mappings_too(tmp_path: Path) -> None:
+    write(tmp_path, bridge=BASE + "mappings: [mappings]\n", mappings__thing=OWN_MAPPING)
+    assert check_paths([tmp_path], {}).faults == []
+    assert "acme/thing" in load_site([tmp_path], {}).library.names
+
+
+def test_a_mapping_named_as_the_site_is_a_fault(tmp_path: Path) -> None:
+    write(tmp_path, thing=OWN_MAPPING)
+    with pytest.raises(ConfigError, match="bridge: is missing"):
+        load_site([tmp_path / "thing.yaml"], {})
+
+
+def test_several_files_are_one_site(tmp_path: Path) -> None:
+    head, machines = BASE.split("machines:")
+    write(tmp_path, a=head, b="machines:" + machines)
+    site = load_site([tmp_path / "a.yaml", tmp_path / "b.yaml"], {})
+    assert [machine.id for machine in site.machines] == ["mock-1", "mock-2"]
+
+
+def test_a_fault_is_shown_in_the_file_it_is_in(tmp_path: Path) -> None:
+    head, machines = BASE.split("machines:")
+    write(tmp_path, a=head, b="machines:" + machines.replace("source: other", "source: others"))
+    with pytest.raises(ConfigError) as caught:
+        load_site([tmp_path], {})
+    (fault,) = caught.value.faults
+    assert (fault.file, fault.line) == (str(tmp_path / "b.yaml"), 3)
+    assert "other" in fault.hint
+
+
+def test_two_machines_with_one_id_in_other_letters_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, bridge=BASE.replace("id: mock-2", "id: MOCK-1"))
+    with pytest.raises(ConfigError, match="MOCK-1 is also the id of another machine"):
+        load_site([tmp_path], {})
+
+
+def test_paths_count_from_the_folder_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    secured = BASE.replace('url: "http://127.0.0.1:3001",', 'url: "https://127.0.0.1", ca_file: root.crt,')
+    write(
+        folder, bridge=secured + "northbound: {uns: {broker: {tls: true, ca_file: /etc/ca.pem}}, opcua: {pki: keys}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    site = load_site([Path("site/bridge.yaml")], {})
+    assert site.file.sources["panel"].ca_file == str(folder / "root.crt")
+    assert site.file.northbound.uns.broker.ca_file == "/etc/ca.pem"
+    assert site.file.northbound.opcua.pki == str(folder / "keys")
+    assert site.state_directory == folder / "state"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("Monitoring/Temperature/Lft: {range: [0, 1]}", "has no tag of this name"),
+        ("Monitoring/Temperature/Left: {rnge: [0, 1]}", "rnge"),
+    ],
+)
+def test_changes_of_a_machine_whose_mapping_is_not_known_yet_are_checked_too(
+    tmp_path: Path, change: str, words: str
+) -> None:
+    text = BASE.replace(", profile: 3.x", "").replace(
+        "machine: {slug: mock, serial: 1}", f"machine: {{slug: aquapath_v1, serial: 1}}, tags: {{{change}}}"
+    )
+    write(tmp_path, bridge=text)
+    with pytest.raises(ConfigError, match=words):
+        load_site([tmp_path], {})
