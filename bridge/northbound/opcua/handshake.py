@@ -44,6 +44,7 @@ SAME_REQUEST_S = 600.0
 TEXT_BYTES = 254
 """What a PLC's STRING holds."""
 REQUEST_ID = "RequestId"
+ARGS = "Args/"
 MAX_HOLDING = 100
 """Clients whose line is remembered to be True."""
 
@@ -85,7 +86,7 @@ _NOTHING = Outcome(Result.CONFIRMED, StatusCode.Good, "")
 
 
 class Handshake:
-    """One command object. Its arguments are given their values by `write`, in their own types."""
+    """One command object. Inputs are "RequestId" and "Args/<name>"; `write` is given values of their own types."""
 
     def __init__(self, arguments: Iterable[str], clock: Clock) -> None:
         self._clock = clock
@@ -93,7 +94,10 @@ class Handshake:
         self._execute = False
         self._armed = False
         self._holding: OrderedDict[str, None] = OrderedDict()
-        self._inputs: dict[str, Value] = {**dict.fromkeys(arguments), REQUEST_ID: 0}
+        self._inputs: dict[str, Value] = {
+            REQUEST_ID: 0,
+            **{f"{ARGS}{argument}": None for argument in arguments},
+        }
         self._writers: set[str] = set()
         self._run: Run | None = None
         self._last: Run | None = None
@@ -108,12 +112,12 @@ class Handshake:
         return self._state
 
     def inputs(self) -> Mapping[str, Value]:
-        """RequestId and the arguments as they were written; None where there is no value."""
+        """What was written, by its path; None where there is no value."""
         return self._inputs
 
-    def write(self, name: str, value: Value, requester: str) -> None:
-        """An argument or RequestId; None for a value that was refused. No side effect."""
-        self._inputs[name] = value
+    def write(self, path: str, value: Value, requester: str) -> None:
+        """An input; None for a value that was refused. No side effect."""
+        self._inputs[path] = value
         self._writers.add(requester)
 
     def execute(self, level: bool, requester: str) -> Answer:
@@ -140,9 +144,9 @@ class Handshake:
             self._holding.popitem(last=False)
 
     def _edge(self, requester: str) -> Answer:
-        arguments = dict(self._inputs)
-        request_id = arguments.pop(REQUEST_ID)
-        missing = [name for name, value in self._inputs.items() if value is None]
+        request_id = self._inputs[REQUEST_ID]
+        arguments = {path[len(ARGS) :]: value for path, value in self._inputs.items() if path.startswith(ARGS)}
+        missing = [path for path, value in self._inputs.items() if value is None]
         others, self._writers = frozenset(self._writers - {requester}), set()
         if missing or not isinstance(request_id, int):
             return self._refuse(f"{', '.join(missing)}: no value was written, or it was refused")

@@ -163,6 +163,7 @@ class Nodes:
         for command in machine.commands:
             for identifier in self._commands.build(machine.id, node, command):
                 self._retired.pop(identifier, None)
+            await asyncio.sleep(0)  # a command has 25 nodes
 
     def _machine(self, machine: Machine, type_id: ua.NodeId) -> NodeData:
         identifier = ua.NodeId(machine.id, OWN)

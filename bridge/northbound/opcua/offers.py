@@ -11,11 +11,11 @@ from bridge.model.command import ENGINEERS_HAZARDS, Role
 from bridge.model.status import StatusCode
 from bridge.model.value import DataValue, bad
 from bridge.northbound.opcua.arguments import EXECUTE, REQUEST_ID
-from bridge.northbound.opcua.handshake import Handshake
+from bridge.northbound.opcua.handshake import ARGS, Handshake
 from bridge.northbound.opcua.tree import OWN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from bridge.model.command import Argument, CommandDefinition
     from bridge.model.value import Value
@@ -50,9 +50,7 @@ class CommandObject:
         """Bring the variables up to date: at once, and State last, so that nobody sees it before the results."""
         if self._is_retired:
             return
-        for name, value in self.handshake.inputs().items():
-            self._show(name if name == REQUEST_ID.name else f"Args/{name}", value)
-        for name, value in self.handshake.shown().items():
+        for name, value in (*self.handshake.inputs().items(), *self.handshake.shown().items()):
             self._show(name, value)
 
     def _show(self, name: str, value: Value) -> None:
@@ -60,7 +58,7 @@ class CommandObject:
             return
         self._seen[name] = value
         now = self._clock.now()
-        absent = StatusCode.BadWaitingForInitialData if name.startswith("Args/") else StatusCode.BadNoData
+        absent = StatusCode.BadWaitingForInitialData if name.startswith(ARGS) else StatusCode.BadNoData
         shown = bad(absent, "No value", now) if value is None else DataValue(value, StatusCode.Good, now, now)
         self._values[name].set(shown)
 
@@ -77,12 +75,20 @@ class Field:
     """A variable of a handshake object that clients write."""
 
     owner: CommandObject
+    path: str
     argument: Argument
 
     @property
     def is_execute(self) -> bool:
         """It starts the command; the others have no side effect."""
         return self.argument is EXECUTE
+
+
+def _fields(one: CommandObject) -> Iterator[Field]:
+    for argument in (EXECUTE, REQUEST_ID):
+        yield Field(one, argument.name, argument)
+    for argument in one.command.arguments:
+        yield Field(one, f"{ARGS}{argument.name}", argument)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +116,15 @@ class Offers:
         """Offer a command."""
         self._objects[identifier] = one
         self._methods[method_id] = method
-        for argument in (EXECUTE, REQUEST_ID):
-            self._fields[f"{identifier}.{argument.name}"] = Field(one, argument)
-        for argument in one.command.arguments:
-            self._fields[f"{identifier}.Args.{argument.name}"] = Field(one, argument)
+        for field in _fields(one):
+            self._fields[f"{identifier}.{field.path.replace('/', '.')}"] = field
 
     def remove(self, identifier: str, method_id: str) -> CommandObject | None:
         """Offer it no longer."""
         one = self._objects.pop(identifier, None)
         self._methods.pop(method_id, None)
-        self._fields = {name: field for name, field in self._fields.items() if field.owner is not one}
+        for field in _fields(one) if one else ():
+            self._fields.pop(f"{identifier}.{field.path.replace('/', '.')}", None)
         return one
 
     def field(self, node_id: ua.NodeId) -> Field | None:

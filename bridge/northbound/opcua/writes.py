@@ -136,7 +136,7 @@ class Writes:
             answer = self._handshakes.execute(visitor, field.owner, bool(value))
             return convert.status_code(answer) if isinstance(answer, StatusCode) else answer
         if not field.is_execute:
-            field.owner.handshake.write(field.argument.name, None if refused else value, visitor.requester)
+            field.owner.handshake.write(field.path, None if refused else value, visitor.requester)
             field.owner.show()
         return refused if refused is not None else convert.status_code(StatusCode.Good)
 

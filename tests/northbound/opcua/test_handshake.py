@@ -31,7 +31,7 @@ class Plc:
 
     def write(self, who: str = PLC, **arguments: Any) -> None:
         for name, value in arguments.items():
-            self.handshake.write(name, value, who)
+            self.handshake.write(name if name == "RequestId" else f"Args/{name}", value, who)
 
     def edge(self, who: str = PLC, **arguments: Any) -> Run:
         self.write(who, **arguments)
@@ -275,6 +275,15 @@ def test_refused_by_the_desk_is_not_remembered() -> None:
     assert plc.bits == (False, False, True)
     assert plc.shown["ExecutionCount"] == 0
     assert plc.edge(RequestId=1)
+
+
+def test_argument_may_be_called_as_the_objects_own_variables_are() -> None:
+    plc = Plc("RequestId", "Execute")
+    plc.handshake.write("Args/RequestId", "r", PLC)
+    plc.handshake.write("Args/Execute", 1.0, PLC)
+    plc.execute(True)
+    assert plc.started is not None
+    assert (plc.started.arguments, plc.started.request_id) == ({"RequestId": "r", "Execute": 1.0}, 0)
 
 
 def test_request_id_zero_is_no_id() -> None:
