@@ -56,6 +56,7 @@ class Access:
     def found(cls, url: str | None, token: str | None, state_dir: Path | None) -> Access:
         """From what was given; what was not comes from the state directory. Raises click.UsageError."""
         if state_dir is not None:
+            _offer_simulated(state_dir)
             token = token or _read(state_dir / TOKEN_FILE).strip()
             url = url or _address(state_dir / ADDRESS_FILE)
         if not token:
@@ -156,6 +157,13 @@ def _read(path: Path) -> str:
         reason = error.strerror if isinstance(error, OSError) else "not text"
         hint = "is this the state directory of a bridge that has run?"
         raise click.ClickException(f"{path} cannot be read: {reason}; {hint}") from None
+
+
+def _offer_simulated(state_dir: Path) -> None:
+    """`run --simulate` keeps its state apart: say so where only that one runs."""
+    simulated = Path(f"{state_dir}-simulated")
+    if (simulated / ADDRESS_FILE).exists() and not (state_dir / ADDRESS_FILE).exists():
+        raise Unreachable(f"the bridge of {state_dir} does not run, a simulated one does: --state-dir {simulated}")
 
 
 def _address(path: Path) -> str:

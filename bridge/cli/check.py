@@ -43,7 +43,8 @@ def command(paths: tuple[Path, ...]) -> None:
     machines = sum(len(offline.plant.machines) for offline in plants)
     tags = sum(len(machine.tags) for offline in plants for machine in offline.plant.machines.values())
     run = checked.examples + sum(site.library.examples() for site in checked.sites)
-    click.echo(f"ok: {machines} machines, {tags} tags, {run} examples")
+    found = f"{machines} machines, {tags} tags, " if plants else ""
+    click.echo(f"ok: {found}{run} examples")
 
 
 def plant_faults(site: Site, offline: OfflinePlant) -> list[Fault]:

@@ -88,7 +88,8 @@ async def _simulated(site: Site, stack: AsyncExitStack) -> Site:
     from bridge.sim.site import simulated
 
     site = await stack.enter_async_context(simulated(apart(site)))
-    click.echo(f"Simulated: {', '.join(site.file.sources) or 'no source'}", err=True)
+    sources = ", ".join(site.file.sources) or "no source"
+    click.echo(f"Simulated: {sources}; state directory: {site.state_directory}", err=True)
     return site
 
 

@@ -41,6 +41,8 @@ def command(paths: tuple[Path, ...], globs: tuple[str, ...], as_json: bool) -> N
     Machines that were found in earlier runs are there too. Nothing is started and no network is used.
     """
     rows = list(_rows(paths, globs))
+    if not rows:
+        click.echo("no tag matches; without --only every tag is listed", err=True)
     if as_json:
         click.echo("[" + ",\n ".join(json.dumps(row, ensure_ascii=False) for row in rows) + "]")
     else:

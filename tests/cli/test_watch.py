@@ -145,6 +145,14 @@ async def test_state_directory_of_a_bridge_that_stopped_is_said_so(tmp_path: Pat
     assert (code, f"the bridge of {tmp_path} does not run" in err) == (1, True)
 
 
+async def test_simulated_bridge_is_offered_where_the_real_one_does_not_run(tmp_path: Path, told: Told) -> None:
+    real, simulated = tmp_path / "state", tmp_path / "state-simulated"
+    simulated.mkdir()
+    (simulated / "admin.json").write_text("{}")
+    code, _, err = await told("--state-dir", real, "--once")
+    assert (code, f"--state-dir {simulated}" in err.replace("\n", "")) == (1, True)
+
+
 async def test_damaged_state_directory_is_named(tmp_path: Path, told: Told) -> None:
     (tmp_path / "admin.token").write_text("x")
     (tmp_path / "admin.json").write_text("{")
