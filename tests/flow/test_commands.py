@@ -58,8 +58,12 @@ northbound:
 async def by_uns(floor: PlantFloor, mqtt: Broker, folder: Path, stack: AsyncExitStack) -> Ask:
     link = await stack.enter_async_context(Link.connect(mqtt.config, "commander"))
     topic = "acme/essen/a/extruder-1/cmd/Setpoints/ScrewSpeed"
-    await link.subscribe(f"{topic}/result", 1)
     answers = link.messages()
+    await link.subscribe("acme/essen/_bridge/bridge-1/online", 1)
+    while not json.loads((await anext(answers)).payload)["online"]:
+        pass
+    link.unsubscribe("acme/essen/_bridge/bridge-1/online")
+    await link.subscribe(f"{topic}/result", 1)
 
     async def ask(value: Any) -> tuple[bool, str]:
         link.publish(Message(topic, json.dumps({"value": value}).encode(), qos=1))
@@ -187,7 +191,7 @@ async def test_a_restart_to_defaults_lists_what_was_lost(tmp_path: Path) -> None
             return any(event.kind == "MachineRestartedToDefaults" for event in await floor.bridge.log.newest(50))
 
         async with asyncio.timeout(5):
-            while not await told():
+            while not await told():  # noqa: ASYNC110 - the log is read, not listened to
                 await asyncio.sleep(0.05)
         event = next(e for e in await floor.bridge.log.newest(50) if e.kind == "MachineRestartedToDefaults")
         assert SPEED in event.message
