@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bridge.commands.journal import Journal, State
 
 from bridge.commands.desk import CommandTicket, Desk, DeskRules
+from bridge.commands.journal import Journal, State
 from bridge.model.action import Action
 from bridge.model.command import Command, Door, Outcome, Result, Role
 from bridge.model.observation import Observation
@@ -364,7 +364,7 @@ async def test_after_a_crash_what_was_not_sent_is_unreached_and_what_may_have_be
         await office.journal.mark("c2", State.SENDING)
     async with Office(tmp_path) as again:
         async with asyncio.timeout(5):
-            while await again.journal.unfinished():
+            while await again.journal.unfinished():  # noqa: ASYNC110 - the journal is asked, not listened to
                 await asyncio.sleep(0.01)
         first, second = await again.journal.get("c1"), await again.journal.get("c2")
         assert first is not None and first.outcome is not None and first.outcome.result is Result.UNREACHED
