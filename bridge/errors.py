@@ -4,6 +4,7 @@
       x ConfigError           print all its faults, exit 2, start nothing
       x AddressTaken          name the port and who wanted it, exit 1
       x StateDirectoryBusy    another bridge of this name runs: stay passive
+      x NotRecorded           the journal could not take a command's step: refuse the command, send nothing
       x StateDirectoryUnusable  say where and why, exit 1
       + SourceError           a vendor's room failed; the supervisor decides
         x NotConnected        connect again, with back-off
@@ -84,6 +85,10 @@ class AddressTaken(BridgeError):
 
 class StateDirectoryBusy(BridgeError):
     """The lock of the state directory is held by another process."""
+
+
+class NotRecorded(BridgeError):
+    """The journal could not write what a command does next; the message says why, for a person."""
 
 
 class StateDirectoryUnusable(BridgeError):

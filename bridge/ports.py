@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from bridge.model.action import Action
-from bridge.model.command import Command, Outcome
+from bridge.model.command import Argument, Command, Outcome
 from bridge.model.event import Event
 from bridge.model.observation import Condition, Inventory, Observation, Reading
 from bridge.model.plant import Batch, Plant
 from bridge.model.tag import Tag
-from bridge.model.value import DataValue
+from bridge.model.value import DataValue, Value
 
 Publish = Callable[[Observation | Condition | Inventory | Event | Reading], None]
 """How a source speaks. Never blocks, never raises for what it is given."""
@@ -47,6 +47,37 @@ class Source(Protocol):
         calls `run` again, on the same object. It never sleeps to retry the whole connection itself. A part that
         fails (one machine, one channel, one bad payload) is published as a Condition, not raised.
         """
+
+
+class Target(Protocol):
+    """Something that can be commanded: a set point or a command of a machine."""
+
+    @property
+    def id(self) -> str:
+        """The command's target."""
+
+    @property
+    def machine(self) -> str:
+        """The plant's id of the machine."""
+
+    @property
+    def lane(self) -> tuple[str, str]:
+        """Source and the source's machine: commands of one lane go one after the other."""
+
+    @property
+    def set_point(self) -> Tag | None:
+        """The tag that is set; None for a command."""
+
+    @property
+    def arguments(self) -> Sequence[Argument]:
+        """What it takes; a set point takes "value"."""
+
+    def action(self, arguments: Mapping[str, Value]) -> Action:
+        """The vendor's payload and what confirms it, for arguments that were checked and converted. Pure."""
+
+
+Targets = Callable[[str], Target | None]
+"""Finds a target by its id; None where there is none that accepts commands."""
 
 
 class Executor(Protocol):
@@ -194,6 +225,18 @@ class Operations(Protocol):
 
     async def reload(self) -> Sequence[str]:
         """Read the configuration again; the faults that kept it from being taken, or none."""
+
+    async def commands(self, limit: int, machine: str, dead: bool) -> Sequence[Mapping[str, Any]]:
+        """The newest commands of a machine ("" for all), newest first; `dead`: only what waits for a person."""
+
+    async def command(self, identifier: str) -> Mapping[str, Any] | None:
+        """One command with its whole life."""
+
+    async def retry(self, identifier: str, requester: str) -> Outcome:
+        """Send a dead letter again, as a new command of this requester. Raises KeyError."""
+
+    async def discard(self, identifier: str, requester: str, reason: str) -> None:
+        """Put a dead letter aside. Raises KeyError."""
 
     def explain(self, tag: Tag) -> Mapping[str, Any]:
         """Where a value comes from and why it is as it is."""

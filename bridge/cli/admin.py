@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,31 @@ import httpx
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT_S = 10.0
+COMMAND_TIMEOUT_S = 90.0
+"""A command waits for others of its machine, is sent, and is read back."""
 SILENCE_S = 40.0
 """The stream has a heart-beat every 15 s: a longer silence is a dead connection."""
 
 TOKEN_FILE = "admin.token"  # noqa: S105 - a file name
 ADDRESS_FILE = "admin.json"
+
+
+def access_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which bridge is meant."""
+    for option in reversed(
+        (
+            click.option(
+                "--state-dir",
+                type=click.Path(path_type=Path, file_okay=False),
+                envvar="PLANTBRIDGE_STATE_DIR",
+                help="State directory of the bridge: its address and token are there.",
+            ),
+            click.option("--url", help=f"Address of the admin API.  [default: {DEFAULT_URL}]"),
+            click.option("--token", envvar="PLANTBRIDGE_TOKEN", help="Admin token.  [env: PLANTBRIDGE_TOKEN]"),
+        )
+    ):
+        function = option(function)
+    return function
 
 
 class Unreachable(click.ClickException):
@@ -70,14 +90,37 @@ class AdminClient:
                 elif field == "data":
                     yield name, json.loads(content)
 
+    async def get(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+        """What a route answers, as JSON."""
+        async with self._answer(path, (), TIMEOUT_S, query=query) as response:
+            body: dict[str, Any] = json.loads(await response.aread())
+            return body
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """What a route answers to `body`; a command may take as long as the machine does."""
+        async with self._answer(path, (), COMMAND_TIMEOUT_S, body=body) as response:
+            answer: dict[str, Any] = json.loads(await response.aread())
+            return answer
+
     @asynccontextmanager
-    async def _answer(self, path: str, globs: Sequence[str], timeout_s: float) -> AsyncIterator[httpx.Response]:
+    async def _answer(
+        self,
+        path: str,
+        globs: Sequence[str],
+        timeout_s: float,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[httpx.Response]:
         url = self._access.url
+        method = "GET" if body is None else "POST"
+        content = None if body is None else json.dumps(body)
+        params = {"q": list(globs)} if query is None else dict(query)
         headers = {"Authorization": f"Bearer {self._access.token}"}
         try:
             async with (
                 httpx.AsyncClient(timeout=httpx.Timeout(TIMEOUT_S, read=timeout_s), trust_env=False) as client,
-                client.stream("GET", url + path, params={"q": list(globs)}, headers=headers) as response,
+                client.stream(method, url + path, params=params, headers=headers, content=content) as response,
             ):
                 await _accepted(response, url)
                 yield response

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bridge.runtime.bridge import Bridge
 
 OPERATOR = "operator"
+WRITTEN_TAG = "extruder-1.Setpoints.ScrewSpeed"
+WRITTEN_VALUE = 30
 SHOWN_TAG = "extruder-1.Monitoring.Temperature.Front"
 
 
@@ -43,7 +45,8 @@ SHOWN_TAG = "extruder-1.Monitoring.Temperature.Front"
 def command(opcua_port: int, mqtt_port: int, status_port: int, state_dir: Path, listen: str, as_json: bool) -> None:
     """Start a simulated QiTech line with OPC UA, Sparkplug and Unified Namespace, and say where to look.
 
-    Nothing real is touched. On loopback there is also an OPC UA endpoint without encryption or login, read only, and
+    Nothing real is touched. Set points may be written: by OPC UA with the printed login, and by MQTT.
+    On loopback there is also an OPC UA endpoint without encryption or login, read only, and
     the broker lets anybody in. Elsewhere both want the printed login. The admin API stays on loopback.
     """
     from bridge.runtime.collector import resting_collector
@@ -110,11 +113,19 @@ async def _announce(bridge: Bridge, password: str, as_json: bool) -> None:
         "status": bridge.admin_url,
         "operator": {"user": OPERATOR, "password": password},
         "machines": list(bridge.table.plant.machines),
+        "write_example": _write_example(bridge),
     }
     if as_json:
         click.echo(json.dumps(where))
     else:
         click.echo(_guide(bridge, where, password))
+
+
+def _write_example(bridge: Bridge) -> dict[str, Any]:
+    """A set point that will be confirmed, by OPC UA or by MQTT."""
+    tag = bridge.table.plant.find(WRITTEN_TAG)
+    topic = bridge.faces["uns"].address(tag) if tag else ""
+    return {"tag": WRITTEN_TAG, "topic": topic.replace("/Setpoints/", "/cmd/Setpoints/"), "value": WRITTEN_VALUE}
 
 
 async def _answers(host: str, port: int) -> bool:
@@ -155,6 +166,18 @@ def _subscriptions(url: str, broker: EmbeddedBrokerConfig, branch: str) -> list[
     ]
 
 
+def _writes(where: dict[str, Any], broker: EmbeddedBrokerConfig, state: str) -> list[str]:
+    """Commands that write the example, by the admin API and by MQTT."""
+    example = where["write_example"]
+    ours = f"{_program('plantbridge')} write --state-dir {state} {example['tag']} {example['value']}"
+    if shutil.which("mosquitto_pub") is None:
+        pub = f"{_program('amqtt_pub')} --url {where['mqtt']} -t {example['topic']} -m {example['value']}"
+        return [ours, pub]
+    login = f" -u {OPERATOR} -P <password>" if broker.users else ""
+    access = f"-h {reachable(broker.host)} -p {broker.port}{login}"
+    return [ours, f"mosquitto_pub {access} -q 1 -t {example['topic']} -m {example['value']}   # answer: …/result"]
+
+
 def _guide(bridge: Bridge, where: dict[str, Any], password: str) -> str:
     plant = bridge.table.plant
     tag = plant.find(SHOWN_TAG)
@@ -177,5 +200,8 @@ def _guide(bridge: Bridge, where: dict[str, Any], password: str) -> str:
         *(f"  {command}" for command in _subscriptions(where["mqtt"], broker, f"{own.enterprise}/{own.site}")),
         f"  {_program('plantbridge')} watch --state-dir {bridge.state.path} 'extruder-1.Monitoring.*'",
         f"  curl {where['status']}/readyz",
+        "",
+        "Change something, and be told what really happened:",
+        *(f"  {command}" for command in _writes(where, broker, str(bridge.state.path))),
     ]
-    return "\n".join(line for index, line in enumerate(lines) if line or index in (1, 7))
+    return "\n".join(line for index, line in enumerate(lines) if line or (index and lines[index - 1]))

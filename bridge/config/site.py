@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from bridge.config.broker import EmbeddedBrokerConfig
+from bridge.config.commands import CommandsConfig
 from bridge.config.documents import validate
 from bridge.config.faults import faults_of
 from bridge.config.keypath import KeyPath
@@ -147,6 +148,7 @@ class SiteFile(Rules):
         default_factory=list, description="Folders with your own mappings, relative to this file."
     )
     northbound: NorthboundRules = Field(default_factory=NorthboundRules)
+    commands: CommandsConfig = Field(default_factory=CommandsConfig)
     broker: EmbeddedBrokerConfig = Field(default_factory=EmbeddedBrokerConfig)
     limits: LimitRules = Field(default_factory=LimitRules)
 

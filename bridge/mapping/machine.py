@@ -60,6 +60,24 @@ def connection_definitions(part: str) -> Iterator[TagDefinition]:
     yield own("Age", DataType.Double, "How long ago this part was last heard", unit=UNITS["s"])
 
 
+LAST_COMMAND = "Commands/Last"
+"""Folder of the tags that tell the last command at a machine."""
+
+
+def last_command_definitions() -> Iterator[TagDefinition]:
+    """The last command of a machine, whoever sent it by whichever door."""
+
+    def own(name: str, data_type: DataType, description: str) -> TagDefinition:
+        return TagDefinition(f"{LAST_COMMAND}/{name}", data_type, description=description, owner=Owner.BRIDGE)
+
+    yield own("At", DataType.DateTime, "When the last command ended")
+    yield own("By", DataType.String, "Who sent it; by MQTT nobody is sure, so it says claimed")
+    yield own("Target", DataType.String, "What it was to change")
+    yield own("Requested", DataType.String, "What was asked for")
+    yield own("Outcome", DataType.String, "How it ended")
+    yield own("Sentence", DataType.String, "What that means")
+
+
 def compile_machine(
     machine_id: str,
     place: Place,
@@ -86,7 +104,10 @@ def compile_machine(
 
     projections = {p.part.name: PartProjection(p.mapping, slot_of(p.part.name)) for p in parts if p.mapping is not None}
     commands = tuple(
-        command_definition(spec, p.part.name) for p in parts if p.mapping is not None for spec in p.mapping.commands
+        command_definition(spec, p.part.name)
+        for p in parts
+        if p.mapping is not None and p.accepts_writes
+        for spec in p.mapping.commands
     )
     known = [p for p in parts if p.mapping is not None]
     machine = Machine(
@@ -134,6 +155,8 @@ def _definitions(parts: Sequence[PartMapping]) -> Iterator[TagDefinition]:
     )
     for part in parts:
         yield from connection_definitions(part.part.name)
+    if any(part.accepts_writes for part in parts):
+        yield from last_command_definitions()
 
 
 def _vendor_definitions(part: PartMapping) -> Iterator[TagDefinition]:

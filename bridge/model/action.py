@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.model.value import Value
@@ -34,4 +34,7 @@ class Action:
     confirm: tuple[tuple[Expectation, ...], ...] = ()
     hazards: frozenset[str] = frozenset()
     absolute: bool = True
-    requires: Mapping[str, Value] | None = None
+    safe: bool = False
+    """Flushes the lane and goes first."""
+    requires: Mapping[str, Value] = field(default_factory=dict)
+    """Tag ids of the plant that must read so, fresh and Good, before it is sent."""

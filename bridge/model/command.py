@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import NamedTuple
 
 from bridge.model.status import StatusCode
@@ -33,6 +33,8 @@ class Argument:
     enumeration: tuple[str, ...] = ()
     unit: EngineeringUnits | None = None
     description: str = ""
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    """The numbers of the texts, where the enumeration has any."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +48,21 @@ class CommandDefinition:
     safe: bool = False
     label: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
+
+
+class Role(StrEnum):
+    """What somebody may do. None of them may change the address space."""
+
+    OBSERVER = "Observer"
+    """Reads, browses, subscribes."""
+    OPERATOR = "Operator"
+    """Also writes set points and calls commands, where the machine allows it."""
+    ENGINEER = "Engineer"
+    """Also what carries the hazards `protection` and `loses_data`."""
+
+
+ENGINEERS_HAZARDS = frozenset({"protection", "loses_data"})
+"""Hazards that want the role Engineer."""
 
 
 class Door(Enum):
@@ -63,7 +80,9 @@ class Door(Enum):
 class Command:
     """A request to change something.
 
-    `target` is a tag id (a set point) or "<machine>.Commands.<name>"; a set point has the one argument "value".
+    `target` is a tag id (a set point) or "<machine>.Commands.<name>" with "/" of the name as "."; a set point has the
+    one argument "value", which for an enum may be its text or its number. `id` is unique for ever ("uns:4711"): the
+    same id again is the same command. `retained` marks what a broker kept from the past: it is refused.
     """
 
     id: str
@@ -73,6 +92,8 @@ class Command:
     requester: str
     issued: datetime
     expires: datetime
+    role: Role = Role.OPERATOR
+    retained: bool = False
 
 
 class Result(Enum):
@@ -98,4 +119,8 @@ class Outcome:
     status: StatusCode
     sentence: str
     actual: Value = None
+    """What the machine reads back, where it differs from what was asked."""
     vendor_code: int = 0
+    """HTTP status of the vendor's answer; 0 where there was none."""
+    vendor_text: str = ""
+    """The vendor's own words, shortened."""

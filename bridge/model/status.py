@@ -24,8 +24,10 @@ class StatusCode(IntEnum):
     UncertainEngineeringUnitsExceeded = 0x40940000
     UncertainSubNormal = 0x40950000
 
+    BadCommunicationError = 0x80050000
     BadDecodingError = 0x80070000
     BadTimeout = 0x800A0000
+    BadTooManyOperations = 0x80100000
     BadUserAccessDenied = 0x801F0000
     BadRequestCancelledByClient = 0x802C0000
     BadNoCommunication = 0x80310000

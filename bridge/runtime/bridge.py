@@ -11,23 +11,26 @@ import asyncio
 import hashlib
 import logging
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from bridge import __version__
+from bridge.commands.desk import Desk, DeskRules
+from bridge.commands.journal import Journal
 from bridge.errors import BridgeError, ConfigError, Fault
 from bridge.hub.log import EventLogStore
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
 from bridge.model.observation import Condition
 from bridge.model.status import StatusCode
+from bridge.runtime.at_machine import last_command_pairs
 from bridge.runtime.collector import settled
-from bridge.runtime.desk import closed_desk
 from bridge.runtime.faces import identity, listening_faults, plant_faces, plant_faults, status_face, until_open
 from bridge.runtime.inventory import InventoryStore
 from bridge.runtime.offline import OfflinePlant
 from bridge.runtime.operations import BridgeOperations
 from bridge.runtime.plant_keeper import PlantKeeper
-from bridge.runtime.sources import make_source
+from bridge.runtime.sources import executor_of, make_source
 from bridge.runtime.state_directory import StateDirectory
 from bridge.runtime.supervisor import SourceRunner
 from bridge.runtime.watchdog import LoopWatch
@@ -36,8 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.config.site import Site
+    from bridge.model.command import Command, Outcome
     from bridge.model.plant import Plant
-    from bridge.ports import Clock, Northbound
+    from bridge.ports import Clock, Executor, Northbound, Target
     from bridge.runtime.broker import EmbeddedBroker
 
 logger = logging.getLogger(__name__)
@@ -47,6 +51,9 @@ TICK_S = 0.25
 
 GOODBYE_S = 10.0
 """How long a face may take to say goodbye, and a source to drain."""
+
+DRAIN_S = 8.0
+"""How long commands in flight may take to end when the bridge stops: longer than a send and its confirmation."""
 
 SETTLE_S = 3.0
 """So long after the last part was started, the start is over."""
@@ -75,6 +82,8 @@ class Bridge:
         self._source_tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup
         self.log: EventLogStore
+        self.journal: Journal
+        self.desk: Desk
         self.keeper: PlantKeeper
         self.table: Table
         self.admin_url = ""
@@ -96,6 +105,7 @@ class Bridge:
             self.log = await stack.enter_async_context(
                 EventLogStore(self.state.path / "log.db", self.clock, max_rows=limits.log_rows)
             )
+            self.journal = await stack.enter_async_context(self._journal())
             if self.site.file.broker.enabled:
                 from bridge.runtime.broker import EmbeddedBroker  # here: its libraries are for those who use it
 
@@ -108,6 +118,11 @@ class Bridge:
             finally:
                 self.state.withdraw()
 
+    def _journal(self) -> Journal:
+        rules = self.site.file.commands
+        age = timedelta(seconds=rules.journal_age)
+        return Journal(self.state.path / "journal.db", self.clock, max_rows=rules.journal_rows, max_age=age)
+
     def _build(self) -> None:
         limits = self.site.file.limits
         inventory = InventoryStore(self.state.path / "inventory.json", limits.discovered_machines)
@@ -117,6 +132,10 @@ class Bridge:
         plant = self.keeper.first_plant()
         self.table = Table(plant, self.clock, self.log)
         self.keeper.attach(self.table)
+        self.desk = Desk(self.table, self.keeper.target, self._executor, self.journal, self._desk_rules(), self.clock)
+        self.desk.finished = self._command_ended
+        self.keeper.observed = self.desk.observe
+        self.keeper.is_own = self.desk.is_own
         self.keeper.say("Version", __version__)
         self.keeper.say("Started", self.started)
         self.faces = plant_faces(self.site, self.clock, self.state.path)
@@ -127,6 +146,24 @@ class Bridge:
         self._say_configuration()
         for fault in self.refused:
             logger.error("%s", fault)
+
+    def _desk_rules(self) -> DeskRules:
+        file = self.site.file
+        return DeskRules(
+            {name: frozenset(source.allow_hazards) for name, source in file.sources.items()},
+            file.commands.repeat == "reassert",
+            file.commands.waiting,
+            file.commands.confirm_within,
+        )
+
+    def _executor(self, source: str) -> Executor | None:
+        runner, config = self.runners.get(source), self.site.file.sources.get(source)
+        return None if runner is None or config is None or not config.writes else executor_of(runner.source)
+
+    def _command_ended(self, command: Command, target: Target | None, outcome: Outcome) -> None:
+        machine = self.table.plant.machines.get(command.target.partition(".")[0])
+        if machine is not None:
+            self.table.update(last_command_pairs(machine, command, target, outcome, self.clock))
 
     def _refuse_what_was_written(self) -> None:
         """A plant that a face cannot carry by the files alone is a fault of the files; what was found later is not."""
@@ -150,6 +187,7 @@ class Bridge:
             status_task = self._start_face(status)
             house = [
                 group.create_task(self._tick(), name="housekeeping"),
+                group.create_task(self.desk.run(), name="desk"),
                 group.create_task(self._loop_watch.run(), name="loop watch"),
                 group.create_task(self._settle(), name="settle"),
             ]
@@ -158,6 +196,8 @@ class Bridge:
             opening = group.create_task(self._open(), name="opening")
             await self._stopping.wait()
             logger.info("Stopping")
+            self.desk.close()
+            await self.desk.drain(DRAIN_S)
             await _end([opening])
             async with self._reloading:  # what a reload is about to start would not be ended
                 await _end(self._source_tasks.values())
@@ -179,7 +219,7 @@ class Bridge:
     async def _run_face(self, face: Northbound) -> None:
         self.running_faces.add(face.name)
         try:
-            await face.run(self.table, closed_desk(self.clock), BridgeOperations(self))
+            await face.run(self.table, self.desk.submit, BridgeOperations(self))
         finally:
             self.running_faces.discard(face.name)
 
@@ -255,6 +295,7 @@ class Bridge:
         if site.file == before.file and site.library.fingerprint == before.library.fingerprint:
             return
         self.keeper.site = site
+        self.desk.rules = self._desk_rules()
         sources = {*before.file.sources, *site.file.sources}
         changed = {
             n

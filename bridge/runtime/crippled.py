@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bridge.config.site import Site
+    from bridge.model.command import Outcome
     from bridge.model.event import Event
     from bridge.model.tag import Tag
     from bridge.ports import Clock
@@ -100,6 +101,22 @@ class CrippledBridge:
     async def events(self, limit: int) -> Sequence[Event]:
         """Nothing has happened."""
         return ()
+
+    async def commands(self, limit: int, machine: str, dead: bool) -> Sequence[Mapping[str, Any]]:
+        """None were taken."""
+        return ()
+
+    async def command(self, identifier: str) -> Mapping[str, Any] | None:
+        """None was taken."""
+        return None
+
+    async def retry(self, identifier: str, requester: str) -> Outcome:
+        """There is nothing to send again."""
+        raise KeyError(identifier)
+
+    async def discard(self, identifier: str, requester: str, reason: str) -> None:
+        """There is nothing to put aside."""
+        raise KeyError(identifier)
 
     async def reload(self) -> Sequence[str]:
         """Read the files again; the faults that are left."""

@@ -268,13 +268,14 @@ class MachineState:
             self._table.update(news)
         self._sum_up()
 
-    def apply(self, part: PartState, change: Callable[[], Iterable[tuple[int, DataValue]]]) -> None:
-        """Put on the table what `change` of a part gives, and what follows from it."""
+    def apply(self, part: PartState, change: Callable[[], Iterable[tuple[int, DataValue]]]) -> Pairs:
+        """Put on the table what `change` of a part gives, and what follows from it; the change itself."""
         state = part.state
         pairs = list(change())
         self._table.update(pairs)
         if part.state is not state or self._alarm_tag is not None:
             self._sum_up()
+        return pairs
 
     def tick(self) -> None:
         """Let time pass."""

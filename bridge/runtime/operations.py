@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from bridge import __version__
+from bridge.commands.journal import State
+from bridge.model.command import Door, Outcome, Result, Role
 from bridge.model.connection import ConnectionState
+from bridge.model.status import StatusCode
 from bridge.ports import FaceHealth, Health, SourceHealth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bridge.commands.journal import Entry
     from bridge.model.event import Event
     from bridge.model.tag import Tag
     from bridge.runtime.bridge import Bridge
@@ -70,6 +77,46 @@ class BridgeOperations:
         """Read the configuration again; the faults that kept it from being taken."""
         return await self._bridge.reload()
 
+    async def commands(self, limit: int, machine: str, dead: bool) -> Sequence[Mapping[str, Any]]:
+        """The newest commands, newest first."""
+        state = State.DEAD if dead else None
+        return [entry_payload(entry) for entry in await self._bridge.journal.newest(limit, machine, state)]
+
+    async def command(self, identifier: str) -> Mapping[str, Any] | None:
+        """One command with its whole life."""
+        entry = await self._bridge.journal.get(identifier)
+        return None if entry is None else entry_payload(entry)
+
+    async def retry(self, identifier: str, requester: str) -> Outcome:
+        """Send a dead letter again, as a new command."""
+        entry = await self._dead(identifier)
+        if entry.is_masked:
+            sentence = "The journal keeps no secrets: send it anew by its own door"
+            return Outcome(Result.REJECTED, StatusCode.BadInvalidState, sentence)
+        now = self._bridge.clock.now()
+        again = replace(
+            entry.command,
+            id=f"retry:{uuid.uuid4()}",
+            door=Door.ADMIN,
+            requester=requester,
+            issued=now,
+            expires=now + timedelta(seconds=30),
+            role=Role.ENGINEER,
+        )
+        await self._bridge.journal.discard(identifier, requester, f"sent again as {again.id}")
+        return await self._bridge.desk.submit(again).result
+
+    async def discard(self, identifier: str, requester: str, reason: str) -> None:
+        """Put a dead letter aside."""
+        await self._dead(identifier)
+        await self._bridge.journal.discard(identifier, requester, reason)
+
+    async def _dead(self, identifier: str) -> Entry:
+        entry = await self._bridge.journal.get(identifier)
+        if entry is None or entry.state is not State.DEAD:
+            raise KeyError(identifier)
+        return entry
+
     def explain(self, tag: Tag) -> Mapping[str, Any]:
         """Where a value comes from and why it is as it is."""
         state = self._bridge.keeper.states().get(tag.machine)
@@ -91,3 +138,27 @@ class BridgeOperations:
                         "advice": part.advice,
                     }
         return {"owner": tag.definition.owner.value}
+
+
+def entry_payload(entry: Entry) -> dict[str, Any]:
+    """A command as the journal keeps it, as plain data."""
+    command, outcome = entry.command, entry.outcome
+    return {
+        "id": command.id,
+        "target": command.target,
+        "machine": entry.machine,
+        "arguments": dict(command.arguments),
+        "old": entry.old,
+        "door": command.door.value,
+        "requester": command.requester,
+        "role": command.role.value,
+        "issued": command.issued,
+        "state": entry.state.value,
+        "history": [{"state": state.value, "at": at, "detail": detail} for state, at, detail in entry.history],
+        "result": outcome.result.value if outcome else None,
+        "status": outcome.status.name if outcome else None,
+        "sentence": outcome.sentence if outcome else "",
+        "actual": outcome.actual if outcome else None,
+        "vendor_code": outcome.vendor_code if outcome else 0,
+        "vendor_text": outcome.vendor_text if outcome else "",
+    }

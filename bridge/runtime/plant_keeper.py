@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from bridge.config.site import DEFAULT_PART, ConfiguredPart
 from bridge.hub.slots import Slots
 from bridge.mapping.machine import BoundMachine, PartMapping, compile_machine
+from bridge.mapping.targets import targets_of
 from bridge.model.connection import ConnectionState
 from bridge.model.event import Event
 from bridge.model.observation import Condition, FoundMachine, Inventory, Observation, Reading
@@ -24,6 +25,7 @@ from bridge.model.path import Place
 from bridge.model.plant import Machine, Part, Plant
 from bridge.model.status import StatusCode
 from bridge.model.value import DataValue, Value
+from bridge.runtime.at_machine import SetPointWatch
 from bridge.runtime.bridge_machine import READINGS, bridge_machine
 from bridge.runtime.machine import MachineState, PartState
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from bridge.config.site import ConfiguredMachine, Site
     from bridge.hub.table import Table
     from bridge.mapping.compile import CompiledMapping
-    from bridge.ports import Clock
+    from bridge.ports import Clock, Target
     from bridge.runtime.inventory import InventoryStore, KnownMachine
 
 logger = logging.getLogger(__name__)
@@ -51,17 +53,17 @@ class _Recipe:
         label: str,
         place: Place,
         alive: str,
-        parts: Sequence[tuple[Part, CompiledMapping | None, Mapping[str, str | int]]],
+        parts: Sequence[PartMapping],
     ) -> None:
         self.id, self.label, self.place, self.alive, self.parts = identifier, label, place, alive, parts
 
     @property
     def key(self) -> object:
-        parts = tuple((part, id(mapping), tuple(sorted(identity.items()))) for part, mapping, identity in self.parts)
+        parts = tuple((p.part, id(p.mapping), tuple(sorted(p.identity.items())), p.accepts_writes) for p in self.parts)
         return self.id, self.label, self.place, self.alive, parts
 
     def compile(self, slots: Slots) -> BoundMachine:
-        return compile_machine(self.id, self.place, [PartMapping(*part) for part in self.parts], slots.slot, self.label)
+        return compile_machine(self.id, self.place, self.parts, slots.slot, self.label)
 
 
 class PlantKeeper:
@@ -86,6 +88,12 @@ class PlantKeeper:
         self._wanted: dict[str, set[str]] = {}
         self.waiting_for_adoption: dict[Address, KnownMachine] = {}
         self.heard: Callable[[str], None] = lambda source: None
+        self.observed: Callable[[Observation], None] = lambda observation: None
+        """Told every observation as it is, before projection: commands are confirmed on these."""
+        self.is_own: Callable[[str, Value], bool] = lambda target, value: False
+        """Whether a set point's value is what a command of ours asked for."""
+        self.set_points = SetPointWatch(clock, append_event, lambda target, value: self.is_own(target, value))
+        self._targets: dict[str, Target] = {}
         self.table: Table
 
     # -- the plant ----------------------------------------------------------------------------------------------------
@@ -121,8 +129,19 @@ class PlantKeeper:
         for source, wanted in self._wanted.items():
             wanted.clear()
             wanted.update(key for name, key in self._routes if name == source)
+        self._targets = {target.id: target for state in self._states.values() for target in self._targets_of(state)}
         self.say("Machines", len(plant.machines))
         self.say("Tags", sum(len(machine.tags) for machine in plant.everything()))
+
+    def _targets_of(self, state: MachineState) -> Iterator[Target]:
+        tags = {tag.name: tag for tag in state.machine.tags}
+        for part in state.parts:
+            if part.projection is not None and self._accepts_writes(part.part.source):
+                yield from targets_of(state.machine.id, part.part, part.projection.mapping, tags)
+
+    def target(self, identifier: str) -> Target | None:
+        """What can be commanded, by its id (see `bridge.ports.Targets`)."""
+        return self._targets.get(identifier)
 
     def _compile(self) -> tuple[Plant, list[_Recipe]]:
         file = self.site.file
@@ -149,7 +168,7 @@ class PlantKeeper:
 
     def _refuse(self, recipe: _Recipe, why: str) -> None:
         self.refused[recipe.id] = why
-        source = recipe.parts[0][0].source
+        source = recipe.parts[0].part.source
         self._tell_once("MachineRefused", f"{recipe.id} is not shown: {why}", source, severity=500)
 
     def _bridge_machine(self, enterprise: str, site: str, sources: tuple[str, ...]) -> Machine:
@@ -191,7 +210,8 @@ class PlantKeeper:
             mapping = self.site.mapping(machine, ConfiguredPart(part.part, identity, part.mapping))
             if known is not None and mapping is None:
                 self._report_unmapped(known)
-            parts.append((_with_mapping(part.part, mapping), mapping, identity))
+            accepts = self._accepts_writes(part.part.source)
+            parts.append(PartMapping(_with_mapping(part.part, mapping), mapping, identity, accepts))
         return _Recipe(machine.id, machine.label, machine.place, machine.alive, parts)
 
     def _found_recipe(self, known: KnownMachine) -> _Recipe | None:
@@ -201,7 +221,11 @@ class PlantKeeper:
             return None
         part = Part(DEFAULT_PART, known.source, known.key, mapping.name)
         place = Place(self.site.file.bridge.enterprise, self.site.file.bridge.site)
-        return _Recipe(known.id, "", place, DEFAULT_PART, [(part, mapping, known.identity)])
+        mapped = PartMapping(part, mapping, known.identity, self._accepts_writes(known.source))
+        return _Recipe(known.id, "", place, DEFAULT_PART, [mapped])
+
+    def _accepts_writes(self, source: str) -> bool:
+        return self.site.file.sources[source].writes
 
     def _report_unmapped(self, known: KnownMachine) -> None:
         message = f"{known.source} has a machine no mapping matches ({_spoken(known)})"
@@ -241,9 +265,12 @@ class PlantKeeper:
 
     def _observe(self, observation: Observation) -> None:
         self.heard(observation.source)
+        self.observed(observation)
         for state, part in self._routes.get((observation.source, observation.machine), ()):
             before = part.state
-            state.apply(part, lambda part=part: part.observe(observation))  # type: ignore[misc]
+            pairs = state.apply(part, lambda part=part: part.observe(observation))  # type: ignore[misc]
+            if pairs:
+                self.set_points.look(state.machine, pairs, part.state)
             if part.state is not before:
                 self._tell_return(state, part, before)
 
@@ -258,6 +285,7 @@ class PlantKeeper:
             for state, part in targets:
                 before = part.state
                 state.apply(part, lambda part=part: part.condition(condition, connection))  # type: ignore[misc]
+                self.set_points.lose(state.machine.id)
                 if part.state is not before and before is not ConnectionState.Waiting:
                     message = f"{state.machine.id}: {condition.reason}"
                     self.event("MachineLost", message, source, state.machine.id, severity=500)

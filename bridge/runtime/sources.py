@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from bridge.config.site import SourceConfig
-    from bridge.ports import Clock, Source
+    from bridge.ports import Clock, Executor, Source
 
 
 def make_source(name: str, config: SourceConfig, clock: Clock, wanted: Collection[str] | None) -> Source:
@@ -16,3 +16,9 @@ def make_source(name: str, config: SourceConfig, clock: Clock, wanted: Collectio
     from bridge.sources.qitech.source import QitechSource  # here: a vendor's libraries are for those who have it
 
     return QitechSource(name, config, clock, wanted)
+
+
+def executor_of(source: Source) -> Executor | None:
+    """Who carries out a source's commands; None for a source that takes none."""
+    executor: Executor | None = getattr(source, "executor", None)
+    return executor

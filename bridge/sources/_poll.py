@@ -55,6 +55,11 @@ class Pace:
         on_time = self._due + self._period
         self._due = on_time if on_time > now else now + self._period
 
+    @property
+    def left(self) -> float:
+        """Seconds until the next poll is due."""
+        return max(0.0, self._due - self._clock.monotonic())
+
     async def wait(self) -> None:
         """Wait until the next poll is due."""
-        await self._clock.sleep(max(0.0, self._due - self._clock.monotonic()))
+        await self._clock.sleep(self.left)

@@ -12,9 +12,10 @@ import base64
 import contextlib
 import logging
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
@@ -120,6 +121,17 @@ class Answer:
             return RETRY_AFTER
 
 
+Trace = Callable[[str, Any], Awaitable[None]]
+"""Hears of a request's steps by httpcore's names ("connection.connect_tcp.started"); what it raises ends the request.
+
+Source: httpcore documentation, "Extensions", trace.
+"""
+
+CONNECTING: Final = "connection.connect_tcp.started"
+SENDING: Final = "http11.send_request_headers.started"
+"""Steps of a `Trace`: none of a request's bytes leave before SENDING."""
+
+
 async def fetch(
     client: httpx.AsyncClient,
     method: str,
@@ -129,8 +141,13 @@ async def fetch(
     params: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
     limit: int = BODY_LIMIT,
+    timeout: float | None = None,
+    trace: Trace | None = None,
 ) -> Answer:
     """Send one request and read its answer, whatever its status. `json` is an encoded body.
+
+    `timeout` takes the place of the client's: seconds for each of connecting, sending and waiting for bytes. `trace`
+    is told of every step on the wire.
 
     Raises NotConnected, or ProtocolError where the body is longer than `limit` bytes.
     """
@@ -138,8 +155,12 @@ async def fetch(
     sent = dict(headers or {})
     if json is not None:
         sent["Content-Type"] = "application/json"
+    patience = httpx.USE_CLIENT_DEFAULT if timeout is None else httpx.Timeout(timeout)
+    extensions = {} if trace is None else {"trace": trace}
     with translated(where):
-        async with client.stream(method, path, content=json, params=params, headers=sent) as response:
+        async with client.stream(
+            method, path, content=json, params=params, headers=sent, timeout=patience, extensions=extensions
+        ) as response:
             return Answer(where, response.status_code, response.headers, await _body(response, limit))
 
 

@@ -194,10 +194,17 @@ class Link:
             return False
         return True
 
-    async def subscribe(self, topic_filter: str, qos: int = 1) -> None:
-        """Subscribe and wait for SUBACK. Raises SubscribeRefused, LinkLost."""
+    async def subscribe(self, topic_filter: str, qos: int = 1, *, live: bool = False) -> None:
+        """Subscribe and wait for SUBACK. Raises SubscribeRefused, LinkLost.
+
+        `live`: where the broker speaks MQTT 5, nothing it kept from the past, nothing we publish ourselves, and what
+        was published to be retained says so. MQTT 3.1.1 has none of the three.
+        """
         self._check()
-        code, identifier = self._paho.subscribe(topic_filter, qos)
+        if live and self.protocol == "5":
+            code, identifier = self._paho.subscribe(topic_filter, options=mqtt_properties.live(qos))
+        else:
+            code, identifier = self._paho.subscribe(topic_filter, qos)
         if code != MQTT_ERR_SUCCESS or identifier is None:
             raise LinkLost(error_string(code))
         answer = self._subscribing[identifier] = self._loop.create_future()
@@ -210,6 +217,13 @@ class Link:
             del self._subscribing[identifier]
         if granted.is_failure:
             raise SubscribeRefused(f"{topic_filter}: {granted}")
+
+    def unsubscribe(self, topic_filter: str) -> None:
+        """Ask the broker to end a subscription; what is on its way still arrives. Raises LinkLost."""
+        self._check()
+        code, _ = self._paho.unsubscribe(topic_filter)
+        if code != MQTT_ERR_SUCCESS:
+            raise LinkLost(error_string(code))
 
     def messages(self) -> AsyncIterator[Message]:
         """Messages as they arrive; ends by raising LinkLost. One reader; bounded, the oldest dropped and counted."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 if TYPE_CHECKING:
     from bridge.transport.mqtt import Message
@@ -79,6 +80,13 @@ def of_session(expiry_s: int) -> Properties:
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = expiry_s
     return properties
+
+
+def live(qos: int) -> SubscribeOptions:
+    """Subscription options: only what others publish from now on, with their retain flag (MQTT 5, 3.8.3.1)."""
+    return SubscribeOptions(
+        qos, noLocal=True, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
+    )
 
 
 def incoming(properties: Properties | None) -> Received:

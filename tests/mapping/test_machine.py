@@ -59,8 +59,13 @@ def test_machine_has_the_tags_of_its_parts_and_its_own() -> None:
     assert machine.tag("Monitoring/P").id == "extruder-1.Monitoring.P"  # type: ignore[union-attr]
 
 
+def test_commands_are_offered_only_where_writes_are_accepted() -> None:
+    assert compile_machine("extruder-1", PLACE, PARTS, slots()).machine.commands == ()
+
+
 def test_commands_know_their_part() -> None:
-    machine = compile_machine("extruder-1", PLACE, PARTS, slots()).machine
+    writable = [part._replace(accepts_writes=True) for part in PARTS]
+    machine = compile_machine("extruder-1", PLACE, writable, slots()).machine
     assert [(command.name, command.part, command.safe) for command in machine.commands] == [
         ("Standby", "values", True),
         ("Finish", "job", False),

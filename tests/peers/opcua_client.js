@@ -1,5 +1,7 @@
 // An OPC UA client that is not ours: reads a plan (JSON) from standard input, prints what it saw as one line of JSON.
-// plan: {url, user, password, certificate, key, store, applicationUri, read: [nodeId], browse: nodeId, subscribe: nodeId, none: bool}
+// plan: {url, user, password, certificate, key, store, applicationUri, read: [nodeId], browse: nodeId, subscribe: nodeId, none: bool,
+//   write: [[[nodeId, type, value], …], …] (one request each), call: [[objectId, methodId, [[type, value], …]], …] (one request),
+//   methods: [methodId]}
 // With "subscribe" it prints one line per change and runs until its input ends.
 const opcua = require("node-opcua-client");
 const { OPCUACertificateManager } = require("node-opcua-certificate-manager");
@@ -20,6 +22,13 @@ function plain(value) {
 
 const int64 = ([high, low]) => ((BigInt.asIntN(32, BigInt(high)) << 32n) | BigInt(low >>> 0)).toString();
 const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
+
+const variant = ([type, value]) => new opcua.Variant({ dataType: opcua.DataType[type], value });
+const written = ([nodeId, type, value]) => ({
+  nodeId,
+  attributeId: opcua.AttributeIds.Value,
+  value: { value: variant([type, value]) },
+});
 
 async function main(plan) {
   const secured = !plan.none;
@@ -50,6 +59,25 @@ async function main(plan) {
     if (plan.browse) {
       const found = await session.browse(plan.browse);
       answer.children = found.references.map((one) => [one.browseName.toString(), one.nodeId.toString()]);
+    }
+    if (plan.write) {
+      answer.written = [];
+      for (const items of plan.write) answer.written.push((await session.write(items.map(written))).map((one) => one.name));
+    }
+    if (plan.call) {
+      const requests = plan.call.map(([objectId, methodId, given]) => ({ objectId, methodId, inputArguments: given.map(variant) }));
+      answer.called = (await session.call(requests)).map((one) => ({
+        status: one.statusCode.name,
+        inputs: (one.inputArgumentResults || []).map((code) => code.name),
+        outputs: (one.outputArguments || []).map((output) => plain(output.value)),
+      }));
+    }
+    if (plan.methods) {
+      answer.methods = [];
+      for (const nodeId of plan.methods) {
+        const found = await session.getArgumentDefinition(nodeId);
+        answer.methods.push(found.inputArguments.map((one) => [one.name, one.description.text, one.valueRank]));
+      }
     }
     say(answer);
     if (plan.subscribe) await watch(session, plan.subscribe);

@@ -99,6 +99,34 @@ async def test_properties_travel_with_mqtt_5() -> None:
     assert got == sent
 
 
+@mosquitto
+async def test_live_subscription_hears_nothing_from_the_past_and_nothing_of_its_own() -> None:
+    async with (
+        Mosquitto() as server,
+        Link.connect(using(server, "5"), "one") as link,
+        Link.connect(using(server, "5"), "other") as other,
+    ):
+        other.publish(Message("plant/old", b"past", 1, retain=True))
+        assert await other.flush(5)
+        await link.subscribe("plant/#", live=True)
+        link.publish(Message("plant/own", b"own", 1))
+        assert await link.flush(5)
+        other.publish(Message("plant/new", b"now", 1, retain=True))
+        assert await take(link, 1) == [Message("plant/new", b"now", 1, retain=True)]
+
+
+@BOTH
+@mosquitto
+async def test_unsubscribed_topic_is_heard_no_more(protocol: str) -> None:
+    async with Mosquitto() as server, Link.connect(using(server, protocol), "one") as link:
+        await link.subscribe("plant/a")
+        await link.subscribe("plant/b")
+        link.unsubscribe("plant/a")
+        link.publish(Message("plant/a", b"", 1))
+        link.publish(Message("plant/b", b"", 1))
+        assert [message.topic for message in await take(link, 1)] == ["plant/b"]
+
+
 async def test_properties_are_dropped_on_3_1_1() -> None:
     async with broker() as server, Link.connect(server.config, "one") as link:
         await link.subscribe("plant/#")

@@ -8,16 +8,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-
-class Role(StrEnum):
-    """What a user may do. None of them may change the address space."""
-
-    OBSERVER = "Observer"
-    """Reads, browses, subscribes."""
-    OPERATOR = "Operator"
-    """Also writes set points and calls commands, where the machine allows it."""
-    ENGINEER = "Engineer"
-    """Also what carries the hazards `protection` and `loses_data`."""
+from bridge.model.command import Role
 
 
 class Trust(StrEnum):
@@ -104,6 +95,20 @@ class OpcuaConfig(BaseModel):
     machinery: bool = Field(True, description="Show machines as OPC 40001-1 (Machinery) wants them.")
     sampling_interval_ms: int = Field(
         50, ge=10, le=1000, description="The fastest rate at which values are looked at, in milliseconds."
+    )
+    answer_within: float = Field(
+        3.0,
+        ge=0.1,
+        le=60.0,
+        description="Seconds after which a write or a call is answered BadTimeout while its command goes on; below the "
+        "clients' own time-out, which is 4 or 5 s for many.",
+    )
+    handshake_timeout: float = Field(
+        10.0, ge=0.1, le=600.0, description="Seconds after which a handshake object shows Error with BadTimeout."
+    )
+    trim: bool = Field(
+        True,
+        description="Cut NULs and blanks off the end of Strings that clients write; PLCs fill theirs up with them.",
     )
     limits: OpcuaLimits = Field(default_factory=OpcuaLimits, description="Bounds.")
 

@@ -145,6 +145,45 @@ def _aware(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
 
+_SCALARS = frozenset(
+    ua.VariantType[name]
+    for name in (
+        *("Boolean", "SByte", "Byte", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64", "Float", "Double"),
+        *("String", "DateTime"),
+    )
+)
+NO_MOMENT = frozenset({datetime(1601, 1, 1, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)})
+"""What a PLC sends for a DateTime it does not set: OPC UA's zero (Part 6, 5.2.2.5), and its own."""
+
+
+def from_variant(variant: ua.Variant | None, now: datetime, *, trim: bool) -> Value | StatusCode:
+    """What a client wants to be written, as it came; or the status that refuses it.
+
+    `trim`: a PLC's STRING comes filled up with NULs or blanks. A DateTime of zero means `now`.
+    """
+    if variant is None or variant.is_array or variant.VariantType not in _SCALARS:
+        return StatusCode.BadTypeMismatch
+    value = variant.Value
+    if variant.VariantType is ua.VariantType.String:
+        return _written_text(value or "", trim=trim)
+    if variant.VariantType is ua.VariantType.DateTime:
+        return _written_moment(value, now)
+    return value if isinstance(value, bool | int | float) else StatusCode.BadTypeMismatch
+
+
+def _written_text(value: str, *, trim: bool) -> Value | StatusCode:
+    if text(value) != value:
+        return StatusCode.BadInvalidArgument
+    return value.rstrip("\0 ") if trim else value
+
+
+def _written_moment(value: datetime | None, now: datetime) -> Value | StatusCode:
+    moment = _aware(value)
+    if moment is None or moment in NO_MOMENT:
+        return now
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
 def localized(words: str) -> ua.LocalizedText:
     """English text."""
     return ua.LocalizedText(text(words), LOCALE)

@@ -22,14 +22,19 @@ from asyncua import ua
 import bridge
 from bridge.errors import AddressTaken
 from bridge.northbound.opcua import certificates, nodes
+from bridge.northbound.opcua.command_nodes import CommandNodes
 from bridge.northbound.opcua.config import OpcuaConfig, Role, Trust
+from bridge.northbound.opcua.handshakes import Handshakes
 from bridge.northbound.opcua.nodes import Namespaces, Nodes
+from bridge.northbound.opcua.offers import Offers
+from bridge.northbound.opcua.orders import Orders
 from bridge.northbound.opcua.passwords import Passwords
 from bridge.northbound.opcua.stack.engine import Engine, Guards, ServiceError
 from bridge.northbound.opcua.stack.quiet import few_words
 from bridge.northbound.opcua.stack.space import Space
 from bridge.northbound.opcua.stack.status import ServerStatus, advertise
 from bridge.northbound.opcua.stack.values import TagValues
+from bridge.northbound.opcua.tree import Tree
 from bridge.northbound.opcua.writes import Writes
 
 if TYPE_CHECKING:
@@ -95,16 +100,17 @@ class OpcuaServer:
         with closing(bind(self._config.host, self._config.port)) as sock, few_words(self._clock):
             workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="opcua")
             try:
-                await self._serve(view, sock, workers)
+                await self._serve(view, submit, sock, workers)
             finally:
                 workers.shutdown(wait=False, cancel_futures=True)
 
-    async def _serve(self, view: TagView, sock: socket.socket, workers: Executor) -> None:
-        values = TagValues()
+    async def _serve(self, view: TagView, submit: Submit, sock: socket.socket, workers: Executor) -> None:
+        values, offers, orders = TagValues(), Offers(), Orders(submit, self._clock)
+        handshakes = Handshakes(orders, self._config.handshake_timeout)
         with view.subscribe(self.name) as feed:
             with _collector_off():
-                engine = await self._engine(view, workers)
-                built = await self._space(engine, values)
+                engine = await self._engine(view, workers, offers, orders, handshakes)
+                built = await self._space(engine, values, offers)
                 await _take(feed, built, values)
                 gc.freeze()  # a collection over these objects would stop the loop for up to a second
             status = self._status(engine)
@@ -112,6 +118,7 @@ class OpcuaServer:
                 await self._listen(engine, status, sock)
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._keep_status(status), name="opcua: server status")
+                    tasks.create_task(handshakes.run(), name="opcua: handshakes")
                     while True:
                         await self._clock.sleep(PACE_S)
                         await _take(feed, built, values)
@@ -119,13 +126,23 @@ class OpcuaServer:
                 await self._stop(engine, status)
                 gc.unfreeze()
 
-    async def _engine(self, view: TagView, workers: Executor) -> Engine:
+    async def _engine(
+        self, view: TagView, workers: Executor, offers: Offers, orders: Orders, handshakes: Handshakes
+    ) -> Engine:
         """The server as it is before it knows any machine."""
         config, trust = self._config, self._trust_store()
         making = asyncio.get_running_loop().run_in_executor(  # making a key takes up to a second, without the GIL
             workers, certificates.load_or_make, self._pki, self._application_uri, config.names, self._clock.now()
         )
-        writes = Writes(lambda: view.plant, lambda node_id: engine.iserver.aspace.get(node_id) is not None)
+        writes = Writes(
+            lambda: view.plant,
+            lambda node_id: engine.iserver.aspace.get(node_id) is not None,
+            offers,
+            orders,
+            handshakes,
+            answer_within_s=config.answer_within,
+            trim=config.trim,
+        )
         guards = Guards(
             check_certificate=lambda der, uri: _check_certificate(trust, workers, der, uri),
             log_in=lambda name, password, peer: self._passwords.verify(name, password, peer, workers),
@@ -146,7 +163,7 @@ class OpcuaServer:
         user = self._passwords.user(name)
         return user.role if user and self._passwords.is_known(name, password) else None
 
-    async def _space(self, engine: Engine, values: TagValues) -> Nodes:
+    async def _space(self, engine: Engine, values: TagValues, offers: Offers) -> Nodes:
         """Namespaces in their fixed order, the companion specifications, and our folders."""
         own = await engine.register_namespace(f"{self._application_uri}:instances")
         types = await engine.register_namespace(TYPES_URI)
@@ -160,12 +177,13 @@ class OpcuaServer:
             namespaces = Namespaces(*indices)
         fastest = float(self._config.sampling_interval_ms)
         await advertise(engine.iserver.aspace, self._config.limits, fastest, self._clock.now())
+        tree = Tree(Space(engine.iserver.aspace), self._clock, fastest)
         built = Nodes(
-            Space(engine.iserver.aspace),
+            tree,
             values,
+            CommandNodes(tree, offers, self._clock),
             namespaces,
             self._clock,
-            fastest_ms=fastest,
             retired_limit=self._config.limits.retired_tags,
         )
         built.begin()

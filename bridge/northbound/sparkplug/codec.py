@@ -171,7 +171,11 @@ class Metric:
             raise ProtocolError(f"metric {self.name!r}: field {self.value_field} holds no {kind.name}")
         bits = INTEGER_BITS[kind]
         number = self.value & (1 << bits) - 1
-        return number - (1 << bits) if kind in SIGNED and number >> bits - 1 else number
+        if kind in SIGNED and number >> bits - 1:
+            number -= 1 << bits
+        if self.value not in (number & (1 << bits) - 1, number & U32, number & U64):
+            raise ProtocolError(f"metric {self.name!r}: {self.value} is no {kind.name}")
+        return number
 
     def _datetime(self) -> datetime:
         if self.value_field != 11 or not isinstance(self.value, int):

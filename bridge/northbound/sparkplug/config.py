@@ -6,11 +6,23 @@ from string import Formatter
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from bridge.model.command import Role
 from bridge.transport.duration import Duration
 from bridge.transport.mqtt import BrokerConfig
 
 PLACEHOLDERS = ("enterprise", "site", "bridge")
 """What an id's template may name."""
+
+
+class SparkplugCommands(BaseModel):
+    """Whether hosts may command machines by DCMD, and as whom."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    enabled: bool = Field(
+        False, description="Take commands from whoever may publish DCMD at the broker; MQTT tells no user."
+    )
+    role: Role = Field(Role.OPERATOR, description="The role of everybody who commands this way.")
 
 
 class SparkplugConfig(BaseModel):
@@ -40,6 +52,10 @@ class SparkplugConfig(BaseModel):
     )
     datatype_in_data: bool = Field(
         False, description="Repeat each metric's data type in DATA messages, for decoders that do not keep births."
+    )
+    commands: SparkplugCommands = Field(
+        default_factory=lambda: SparkplugCommands(),
+        description="Commands by DCMD: set points and commands of machines.",
     )
     quality: bool = Field(True, description="Send the property Quality (0 bad, 500 stale) where a value is not good.")
 

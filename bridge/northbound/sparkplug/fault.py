@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bridge.northbound.sparkplug.command_metric import CommandMetrics
 from bridge.northbound.sparkplug.session import BD_SEQ, REBIRTH
 from bridge.northbound.sparkplug.topic import id_fault, metric_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bridge.model.plant import Plant
+    from bridge.model.plant import Machine, Plant
     from bridge.northbound.sparkplug.topic import EdgeNode
 
 
-def plant_faults(node: EdgeNode, plant: Plant, own_metrics: Iterable[str]) -> list[str]:
+def plant_faults(node: EdgeNode, plant: Plant, own_metrics: Iterable[str], takes_commands: bool = False) -> list[str]:
     """Every fault, in sentences. `own_metrics` are those the node adds to its birth itself."""
     return [
         *filter(None, (id_fault("group id", node.group_id), id_fault("edge node id", node.edge_node_id))),
@@ -29,9 +30,14 @@ def plant_faults(node: EdgeNode, plant: Plant, own_metrics: Iterable[str]) -> li
         *(
             fault
             for machine in plant.machines.values()
-            for fault in _name_faults(machine.id, tuple(tag.name for tag in machine.tags))
+            for fault in _name_faults(machine.id, _names(machine, takes_commands))
         ),
     ]
+
+
+def _names(machine: Machine, takes_commands: bool) -> tuple[str, ...]:
+    tags = tuple(tag.name for tag in machine.tags)
+    return (*tags, *CommandMetrics(machine).names) if takes_commands else tags
 
 
 def _name_faults(owner: str, names: tuple[str, ...]) -> Iterator[str]:

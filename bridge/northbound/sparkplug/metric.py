@@ -52,10 +52,13 @@ class Stamps:
 class TagMetric:
     """One tag's metric. `birth` and `data` give the bytes to send and remember them as sent."""
 
-    __slots__ = ("_born", "_encoder", "_last", "_last_ms", "_quality", "_sends_quality", "_typed", "tag")
+    __slots__ = ("_born", "_encoder", "_is_open", "_last", "_last_ms", "_quality", "_sends_quality", "_typed", "tag")
 
-    def __init__(self, tag: Tag, *, sends_quality: bool = True, datatype_in_data: bool = False) -> None:
+    def __init__(
+        self, tag: Tag, *, sends_quality: bool = True, datatype_in_data: bool = False, takes_commands: bool = False
+    ) -> None:
         self.tag = tag
+        self._is_open = takes_commands
         self._encoder = MetricEncoder(tag.name, METRIC_TYPES[tag.definition.data_type])
         self._born: bytes | None = None
         self._sends_quality = sends_quality
@@ -68,10 +71,11 @@ class TagMetric:
         """Name, type, properties and current value or null (tck-id-topics-dbirth-metrics)."""
         quality = self._take(value, now_ms, stamps)
         if quality is not None:
-            known = birth_properties(self.tag.definition)
+            known = birth_properties(self.tag.definition, self._is_open)
             properties = property_set({**known, "Quality": (MetricType.Int32, quality.value)})
         else:
-            properties = self._born = self._born or property_set(birth_properties(self.tag.definition))
+            self._born = self._born or property_set(birth_properties(self.tag.definition, self._is_open))
+            properties = self._born
         return self._encoder.encode(stamps.encoded(self._last_ms), value.value, properties, with_type=True)
 
     def data(self, value: DataValue, now_ms: int, stamps: Stamps) -> tuple[int, bytes] | None:
@@ -106,9 +110,9 @@ def _looks_like(value: DataValue, last: DataValue) -> bool:
     )
 
 
-def birth_properties(definition: TagDefinition) -> Properties:
+def birth_properties(definition: TagDefinition, takes_commands: bool) -> Properties:
     """What a birth tells about a metric, in the words Ignition understands."""
-    properties: Properties = {"readOnly": (MetricType.Boolean, not definition.writable)}
+    properties: Properties = {"readOnly": (MetricType.Boolean, not (definition.writable and takes_commands))}
     if definition.unit is not None and definition.unit.symbol:
         properties["engUnit"] = (MetricType.String, definition.unit.symbol)
     if definition.eu_range is not None:

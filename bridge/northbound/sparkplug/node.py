@@ -1,7 +1,8 @@
 """The edge node: one MQTT connection after another, and one ordered publisher on each.
 
     feed (every publish_interval) -> plan (which device) -> metric (bytes) -> session (seq) -> link
-    link -> NCMD, DCMD, own NDEATH -> session (rebirth at) -> nudge -> births
+    link -> NCMD, own NDEATH -> session (rebirth at) -> nudge -> births
+    link -> DCMD -> door -> submit -> how it ended -> answered -> command metrics, after the values that came with it
 
 The publisher is the only one who writes: the order on the wire is the order of seq.
 """
@@ -14,6 +15,7 @@ import logging
 import platform
 import random
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bridge import __version__
@@ -23,6 +25,7 @@ from bridge.model.value import to_milliseconds
 from bridge.northbound.sparkplug import codec
 from bridge.northbound.sparkplug.bdseq import BdSeq
 from bridge.northbound.sparkplug.datatype import MetricType
+from bridge.northbound.sparkplug.door import CommandDoor
 from bridge.northbound.sparkplug.fault import plant_faults
 from bridge.northbound.sparkplug.plan import Plan
 from bridge.northbound.sparkplug.session import Session, State
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from bridge.model.plant import Batch, Plant
     from bridge.model.tag import Tag
     from bridge.model.value import DataValue
+    from bridge.northbound.sparkplug.command_metric import Answer, CommandMetrics
     from bridge.northbound.sparkplug.config import SparkplugConfig
     from bridge.northbound.sparkplug.plan import MetricSet
     from bridge.ports import Clock, Feed, Operations, Submit, TagView
@@ -81,12 +85,17 @@ class SparkplugNode:
         self.malformed_total = 0
         """Received messages that were no Sparkplug payload."""
         self.commands_total = 0
-        """Received metrics that ask for something this node does not do."""
+        """Received metrics that ask for something."""
+        self.command_errors_total = 0
+        """What was asked for and not done: unreadable metrics, refused commands."""
         self._config = config
         self._clock = clock
         self._bd_seq = BdSeq(state_directory / "bdseq", self.node)
         self._plan: Plan
+        self._door: CommandDoor
         self._nudge: asyncio.Event
+        self._answered: asyncio.Event
+        self._unsaid: dict[str, None] = {}
         self._is_down = False
         self._attempt = 0
         self._warned: set[str] = set()
@@ -103,28 +112,35 @@ class SparkplugNode:
 
     def faults(self, plant: Plant) -> Sequence[str]:
         """Ids and metric names that Sparkplug forbids, hosts refuse, or that collide."""
-        return plant_faults(self.node, plant, _own_properties())
+        return plant_faults(self.node, plant, _own_properties(), self._config.commands.enabled)
 
     async def run(self, view: TagView, submit: Submit, operations: Operations) -> None:
         """Serve until cancelled; then DDEATH for each live device, NDEATH and DISCONNECT."""
-        self._nudge = asyncio.Event()
+        self._nudge, self._answered = asyncio.Event(), asyncio.Event()
         self._is_down = False
         self._attempt = 0
         self._plan = Plan(view.plant.bridge, self._config)
-        with view.subscribe(self.name) as feed:
-            while True:
-                wait = _wait(self._attempt)
-                try:
-                    await self._serve_once(view, feed, submit)
-                except LinkError as error:
-                    self._tell_loss(error)
-                    wait = _wait(PERSON_NEEDED if isinstance(error, LinkRefused | SubscribeRefused) else self._attempt)
-                finally:
-                    self.session.lost()
-                self._attempt += 1
-                await self._clock.sleep(wait)
+        self._door = CommandDoor(self._config.commands, self._clock, submit, self._note_answer)
+        try:
+            with view.subscribe(self.name) as feed:
+                await self._serve_ever(view, feed)
+        finally:
+            await self._door.close()
 
-    async def _serve_once(self, view: TagView, feed: Feed, submit: Submit) -> None:
+    async def _serve_ever(self, view: TagView, feed: Feed) -> None:
+        while True:
+            wait = _wait(self._attempt)
+            try:
+                await self._serve_once(view, feed)
+            except LinkError as error:
+                self._tell_loss(error)
+                wait = _wait(PERSON_NEEDED if isinstance(error, LinkRefused | SubscribeRefused) else self._attempt)
+            finally:
+                self.session.lost()
+            self._attempt += 1
+            await self._clock.sleep(wait)
+
+    async def _serve_once(self, view: TagView, feed: Feed) -> None:
         """One connection, from its will to its loss (LinkError) or our farewell (when cancelled)."""
         self._nudge.clear()
         will = self.session.connect(await asyncio.to_thread(self._bd_seq.next), self._now_ms())
@@ -136,8 +152,9 @@ class SparkplugNode:
                 if link.may_have_begun:
                     await asyncio.to_thread(self._bd_seq.advance)
             try:
+                await self._plan_for(view.plant)  # before a retained DCMD can come: it wants an answer
                 await self._subscribe(link)
-                await self._serve(link, view, feed, submit)
+                await self._serve(link, view, feed)
             except asyncio.CancelledError:
                 await self._say_goodbye(link)
                 raise
@@ -151,13 +168,13 @@ class SparkplugNode:
             self._warn_once("own death", "A twin of %s would not be noticed: %s", self.node, error)
         self.session.subscribed(self._clock.monotonic())
 
-    async def _serve(self, link: Link, view: TagView, feed: Feed, submit: Submit) -> None:
+    async def _serve(self, link: Link, view: TagView, feed: Feed) -> None:
         """Listen and publish until either fails, or we are cancelled.
 
         No TaskGroup: Python 3.11's counts a child's failure as a cancellation of its parent, and forgets a real one.
         """
         both = (
-            asyncio.create_task(self._listen(link, submit), name="sparkplug listen"),
+            asyncio.create_task(self._listen(link), name="sparkplug listen"),
             asyncio.create_task(self._publish(link, view, feed), name="sparkplug publish"),
         )
         try:
@@ -172,17 +189,17 @@ class SparkplugNode:
 
     async def _publish(self, link: Link, view: TagView, feed: Feed) -> None:
         """Births when they are due, else what changed, once in each interval."""
-        await self._plan_for(view.plant)
         while True:
             if self.session.rebirth_at is not None:
                 await self._clock.sleep(max(0.0, self.session.rebirth_at - self._clock.monotonic()))
                 await self._give_birth(link, view)
                 continue
-            batch = await self._unless_nudged(anext(feed))
+            batch = await self._unless(anext(feed), self._nudge, self._answered)
+            due = self._clock.monotonic() + self._config.publish_interval
             if batch is not None:
-                due = self._clock.monotonic() + self._config.publish_interval
                 await self._publish_batch(link, view, batch)
-                await self._unless_nudged(self._clock.sleep(max(0.0, due - self._clock.monotonic())))
+            await self._publish_answers(link, view, feed)
+            await self._unless(self._clock.sleep(max(0.0, due - self._clock.monotonic())), self._nudge)
 
     async def _plan_for(self, plant: Plant) -> None:
         """Know every machine, a few at a time: thousands of metrics at once would hold up the loop."""
@@ -241,6 +258,30 @@ class SparkplugNode:
             if metrics:
                 self._send(link, self.session.data(now_ms, device_id, metrics))
 
+    async def _publish_answers(self, link: Link, view: TagView, feed: Feed) -> None:
+        """How commands ended. What is not born says it when it is."""
+        self._answered.clear()
+        unsaid, self._unsaid = self._unsaid, {}
+        for count, device_id in enumerate(unsaid):
+            device = self._plan.devices.get(device_id)
+            if device is not None and device.commands is not None:
+                self._publish_answer(link, view, feed, device, device.commands)
+            if count % DRAIN_EVERY == 0:
+                await link.drain()
+        await link.drain()
+
+    def _publish_answer(
+        self, link: Link, view: TagView, feed: Feed, device: MetricSet, commands: CommandMetrics
+    ) -> None:
+        """First the values that came meanwhile: the readback is the acknowledgement, and never later than its name."""
+        values = [(slot, value) for slot in device.metrics if (value := feed.newer(slot)) is not None]
+        if values:
+            self._publish_owner(link, view, device, values)
+        if self.session.state is State.ONLINE and self.session.is_born(device.id):
+            metrics = commands.data()
+            if metrics:
+                self._send(link, self.session.data(self._now_ms(), device.id, metrics))
+
     def _bear(self, link: Link, view: TagView, device: MetricSet) -> None:
         now = self._clock.now()
         now_ms = to_milliseconds(now)
@@ -259,16 +300,16 @@ class SparkplugNode:
             self.messages_total += 1
             link.publish(message)
 
-    async def _listen(self, link: Link, submit: Submit) -> None:
+    async def _listen(self, link: Link) -> None:
         async for message in link.messages():
-            self._receive(message, submit)
+            self._receive(message)
             if self.session.rebirth_at is not None:
                 self._nudge.set()
 
-    def _receive(self, message: Message, submit: Submit) -> None:
-        """A command, or our own death. Retained ones come from the past."""
+    def _receive(self, message: Message) -> None:
+        """A command, or our own death. What was retained comes from the past: only a DCMD is told so."""
         address = self.node.read(message.topic)
-        if address is None or message.retain:
+        if address is None or (message.retain and address[0] is not MessageType.DCMD):
             return
         kind, device_id = address
         try:
@@ -279,14 +320,26 @@ class SparkplugNode:
             return
         metrics = self.session.hear(kind, device_id, payload, self._clock.monotonic())
         if metrics:
-            self._command(device_id, metrics, submit)
+            self._command(device_id, replace(payload, metrics=metrics), message.retain)
 
-    def _command(self, device_id: str | None, metrics: tuple[codec.Metric, ...], submit: Submit) -> None:
-        """A host asks for something. The seam to `submit`: commands come by this door in a later step."""
-        self.commands_total += len(metrics)
-        self._warn_once(
-            "commands", "Commands from Sparkplug are not taken yet; ignored one for %s", device_id or self.node
-        )
+    def _command(self, device_id: str | None, payload: codec.Payload, retained: bool) -> None:
+        """A host asks for something."""
+        self.commands_total += len(payload.metrics)
+        device = None if device_id is None else self._plan.devices.get(device_id)
+        if device is not None and device.commands is not None:
+            self._door.take(device.machine, device.commands, payload, retained)
+        elif device is not None:
+            self._warn_once("commands", "Commands from Sparkplug are off; ignored one for %s", device_id)
+        else:
+            self._warn_once("unknown", "Ignored a command from Sparkplug for %s", (device_id or str(self.node))[:100])
+
+    def _note_answer(self, device_id: str, answer: Answer) -> None:
+        self.command_errors_total += answer.outcome.status.is_bad
+        device = self._plan.devices.get(device_id)
+        if device is not None and device.commands is not None:
+            device.commands.tell(answer, self._now_ms())
+            self._unsaid[device_id] = None
+            self._answered.set()
 
     async def _say_goodbye(self, link: Link) -> None:
         """DDEATHs, NDEATH, DISCONNECT; with MQTT 5 by reason 0x04 (tck-id-…-publisher-disconnect-mqtt50)."""
@@ -299,17 +352,16 @@ class SparkplugNode:
         except LinkLost:
             logger.debug("The connection broke during the farewell: the will speaks for %s", self.node)
 
-    async def _unless_nudged(self, waiting: Awaitable[T]) -> T | None:
-        """Wait for this, but not beyond a rebirth request: then None."""
+    async def _unless(self, waiting: Awaitable[T], *events: asyncio.Event) -> T | None:
+        """Wait for this, but not beyond any of these events: then None, unless it was there already."""
         wanted: asyncio.Future[T] = asyncio.ensure_future(waiting)
-        nudged = asyncio.ensure_future(self._nudge.wait())
-        both: set[asyncio.Future[Any]] = {wanted, nudged}
+        every: set[asyncio.Future[Any]] = {wanted, *(asyncio.ensure_future(event.wait()) for event in events)}
         try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(every, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for one in both:
+            for one in every:
                 one.cancel()
-            await asyncio.wait(both)
+            await asyncio.wait(every)
         return None if wanted.cancelled() else wanted.result()
 
     def _tell_loss(self, error: LinkError) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bridge.model.plant import ALIVE, PlantChange
 from bridge.model.status import StatusCode
 from bridge.model.value import bad
+from bridge.northbound.sparkplug.command_metric import CommandMetrics, signature
 from bridge.northbound.sparkplug.metric import Stamps, TagMetric
 
 if TYPE_CHECKING:
@@ -26,9 +27,16 @@ class MetricSet:
     def __init__(self, machine: Machine, config: SparkplugConfig) -> None:
         self.machine = machine
         self.metrics = {
-            tag.slot: TagMetric(tag, sends_quality=config.quality, datatype_in_data=config.datatype_in_data)
+            tag.slot: TagMetric(
+                tag,
+                sends_quality=config.quality,
+                datatype_in_data=config.datatype_in_data,
+                takes_commands=config.commands.enabled,
+            )
             for tag in machine.tags
         }
+        self.commands = CommandMetrics(machine) if config.commands.enabled else None
+        """What hosts may tell this machine; None while the door is closed."""
         self._alive = machine.tag(ALIVE)
         self._stamps = Stamps()
 
@@ -47,7 +55,8 @@ class MetricSet:
     def birth(self, view: TagView, now: datetime, now_ms: int) -> list[bytes]:
         """Every metric with its current value."""
         gone = bad(StatusCode.BadOutOfService, "The tag is no longer part of the plant", now)
-        return [metric.birth(_read(view, metric.tag) or gone, now_ms, self._stamps) for metric in self.metrics.values()]
+        tags = [metric.birth(_read(view, metric.tag) or gone, now_ms, self._stamps) for metric in self.metrics.values()]
+        return tags if self.commands is None else [*tags, *self.commands.birth(now_ms)]
 
     def data(self, values: Iterable[tuple[int, DataValue]], now_ms: int) -> list[bytes]:
         """The metrics that changed, in order of time (tck-id-operational-behavior-data-publish-dbirth-order)."""
@@ -143,6 +152,8 @@ def _is_news(known: MetricSet, machine: Machine) -> bool:
     if known.machine is machine:
         return False
     if [*map(_signature, known.machine.tags)] != [*map(_signature, machine.tags)]:
+        return True
+    if known.commands is not None and signature(known.machine) != signature(machine):
         return True
     known.machine = machine
     return False

@@ -9,6 +9,7 @@ GET  /api/v1/tags/{id}      token       one tag, and where its value comes from
 GET  /api/v1/stream?q=GLOB… token       server-sent events (see stream.py)
 GET  /api/v1/events?limit=N token       the newest events first
 POST /api/v1/reload         token       read the configuration again
+     /api/v1/commands…      token       see commands.py
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from bridge.northbound.status.commands import CommandRoutes
 from bridge.northbound.status.exposition import CONTENT_TYPE, exposition
 from bridge.northbound.status.filter import TagFilter
 from bridge.northbound.status.payload import event_payload, health_payload, plain, tag_payload
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     from bridge.model.tag import Tag
     from bridge.northbound.status.guard import Guard
-    from bridge.ports import Clock, Operations, TagView
+    from bridge.ports import Clock, Operations, Submit, TagView
 
 MAX_STREAMS = 16
 """Streams at once; each costs at most one plant of memory."""
@@ -56,11 +58,19 @@ class AdminApi:
         clock: time.
         guard: who may ask.
         stopping: done when the server stops.
+        submit: takes commands; None where none are taken.
     """
 
     def __init__(
-        self, view: TagView, operations: Operations, clock: Clock, guard: Guard, stopping: asyncio.Future[None]
+        self,
+        view: TagView,
+        operations: Operations,
+        clock: Clock,
+        guard: Guard,
+        stopping: asyncio.Future[None],
+        submit: Submit | None = None,
     ) -> None:
+        self._commands = CommandRoutes(operations, clock, submit)
         self._view = view
         self._operations = operations
         self._clock = clock
@@ -82,6 +92,10 @@ class AdminApi:
                 Route("/api/v1/stream", self._for_admins(self._stream)),
                 Route("/api/v1/events", self._for_admins(self._events)),
                 Route("/api/v1/reload", self._for_admins(self._reload), methods=["POST"]),
+                *(
+                    Route(path, self._for_admins(handler), methods=[verb])
+                    for verb, path, handler in self._commands.routes()
+                ),
             ],
             exception_handlers={HTTPException: _refused, Exception: _failed},
         )

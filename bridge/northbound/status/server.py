@@ -62,7 +62,7 @@ class StatusServer:
         with await self._bound() as listener:
             self._announce(listener)
             stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            api = AdminApi(view, operations, self._clock, self._guard, stopping)
+            api = AdminApi(view, operations, self._clock, self._guard, stopping, submit)
             try:
                 await _serve(api.application(), listener, stopping)
             finally:

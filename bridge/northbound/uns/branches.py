@@ -72,6 +72,10 @@ class Branches:
         """The branch of every machine, by id."""
         return {identifier: branch.root for identifier, branch in self._branches.items()}
 
+    def all(self) -> tuple[Branch, ...]:
+        """The branch of every machine."""
+        return tuple(self._branches.values())
+
     def begin_session(self) -> None:
         """The broker knows nothing: the next change describes every machine."""
         self._is_new = True

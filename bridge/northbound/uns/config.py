@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from bridge.model.command import Role
 from bridge.northbound.uns import topic
 from bridge.transport.duration import Duration
 from bridge.transport.mqtt import BrokerConfig
@@ -21,6 +22,17 @@ class Preset(StrEnum):
     """United Manufacturing Hub: exactly `timestamp_ms` and `value`."""
     RAW = "raw"
     """The bare value as text."""
+
+
+class UnsCommands(BaseModel):
+    """Whether machines may be commanded by topic, and as whom."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    enabled: bool = Field(
+        False, description="Take commands from whoever may publish below a machine's cmd; MQTT tells no user."
+    )
+    role: Role = Field(Role.OPERATOR, description="The role of everybody who commands this way.")
 
 
 class UnsConfig(BaseModel):
@@ -57,6 +69,11 @@ class UnsConfig(BaseModel):
     meta: bool = Field(
         True, description="Publish a retained _meta document per machine: units, types, ranges, addresses of its tags."
     )
+    commands: UnsCommands = Field(
+        default_factory=lambda: UnsCommands(),
+        description="Commands on <machine>/cmd/Setpoints/<Tag> and <machine>/cmd/<Command>, answered on the MQTT 5 "
+        "response topic, else on <same topic>/result.",
+    )
 
     @field_validator("topic")
     @classmethod
@@ -75,4 +92,4 @@ class UnsConfig(BaseModel):
         return self
 
 
-__all__ = ["Preset", "UnsConfig"]
+__all__ = ["Preset", "UnsCommands", "UnsConfig"]

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from bridge.model.command import Result
 from bridge.model.quality import uns_quality
 from bridge.model.status import StatusCode
 from bridge.model.value import DataValue, to_milliseconds
@@ -29,10 +30,13 @@ from bridge.northbound.uns.config import Preset
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from bridge.model.command import Outcome
     from bridge.model.event import Event
     from bridge.model.plant import Machine
     from bridge.model.tag import Tag
     from bridge.model.value import Value
+
+JSON = "application/json"
 
 EMPTY = b""
 """What clears a retained topic."""
@@ -144,19 +148,50 @@ def event(happened: Event) -> bytes:
     )
 
 
-def meta(machine: Machine, topics: Mapping[int, str], addresses: Callable[[Tag], Mapping[str, str]]) -> bytes:
+SUCCESSES = frozenset({Result.CONFIRMED, Result.CHANGED, Result.ACCEPTED, Result.QUEUED})
+"""Results that are answered "ok" (design.md section 6)."""
+
+
+def answer(identifier: str | int | None, outcome: Outcome, now: datetime) -> bytes:
+    """How a command ended.
+
+    Shape: {"id": the client's own or null, "status": "ok" | "error", "result": "confirmed" | "changed" | …,
+    "code": name of the status code, "sentence", "actual": what the machine reads back where that differs, else null,
+    "vendor_code": HTTP status or 0, "vendor_text"?, "timestamp"}
+    """
+    document = {
+        "id": identifier,
+        "status": "ok" if outcome.result in SUCCESSES else "error",
+        "result": outcome.result.value,
+        "code": outcome.status.name,
+        "sentence": outcome.sentence,
+        "actual": _scalar(outcome.actual),
+        "vendor_code": outcome.vendor_code,
+    }
+    if outcome.vendor_text:
+        document["vendor_text"] = outcome.vendor_text
+    return _json({**document, "timestamp": rfc3339(now)})
+
+
+def meta(
+    machine: Machine,
+    topics: Mapping[int, str],
+    addresses: Callable[[Tag], Mapping[str, str]],
+    commands: Mapping[str, Any] | None = None,
+) -> bytes:
     """What a machine has, so that a dashboard can build itself.
 
     Shape: {"machine", "label", "type", "place": {…}, "identification": {…}, "tags": {"<Group>/<Tag>": {"topic",
     "type", "unit"?, "ucum"?, "unece"?, "range"?, "enum"?, "label"?, "description"?, "limits"?, "writable",
-    "node_id"?, "metric"?}}, "hash"}; `hash` changes when anything else does.
+    "node_id"?, "metric"?}}, "commands"?, "hash"}; `hash` changes when anything else does.
 
     Args:
         machine: the machine.
         topics: topic by slot.
         addresses: where a tag is on the other faces, by the face's name.
+        commands: what can be commanded by topic (see `commandable.described`); None or empty where nothing can.
     """
-    document = {
+    document: dict[str, Any] = {
         "machine": machine.id,
         "label": machine.label or machine.id,
         "type": machine.type_name,
@@ -169,6 +204,8 @@ def meta(machine: Machine, topics: Mapping[int, str], addresses: Callable[[Tag],
         "identification": dict(machine.identification),
         "tags": {tag.name: _described(tag, topics.get(tag.slot), addresses(tag)) for tag in machine.tags},
     }
+    if commands:
+        document["commands"] = dict(commands)
     document["hash"] = hashlib.sha256(_json(document, orjson.OPT_SORT_KEYS)).hexdigest()[:16]
     return _json(document)
 

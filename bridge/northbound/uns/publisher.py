@@ -4,6 +4,7 @@
     what was published, in turns -> heartbeat   +-> Link.publish, in slices -> broker
     log, by our own cursor -> events -----------'
     plant change -> branches: what is new is described, what is gone is emptied
+    broker -> commands (see bridge.northbound.uns.commands) -> answers -> Link.publish
 
 Rules:
 1. A session is one Link. Whatever breaks it ends all of its tasks; the next one publishes everything anew.
@@ -24,7 +25,10 @@ from bridge.errors import LinkError, LinkLost
 from bridge.model.path import Place
 from bridge.northbound.uns import payload
 from bridge.northbound.uns.branches import Branches
+from bridge.northbound.uns.commandable import command_faults
+from bridge.northbound.uns.commands import Commands
 from bridge.northbound.uns.config import Preset
+from bridge.northbound.uns.payload import JSON
 from bridge.northbound.uns.sweep import left_behind
 from bridge.northbound.uns.topic import Namespace, is_valid
 from bridge.transport.mqtt import Link, Message
@@ -53,7 +57,7 @@ TICK_S = 1.0
 HEARTBEAT_MARGIN = 0.8
 """A round takes this share of `heartbeat`, so that a late tick does not break the promise."""
 EVENTS_AT_ONCE = 100
-JSON, TEXT = "application/json", "text/plain"
+TEXT = "text/plain"
 
 
 class UnsPublisher:
@@ -76,6 +80,7 @@ class UnsPublisher:
         self._home = Place(enterprise, site)
         self._namespace = Namespace(config.topic, enterprise, site, bridge_name)
         self._branches = Branches(self._namespace)
+        self._commands: Commands | None = None
         self._values: dict[int, DataValue] = {}
         self._rounds: deque[int] = deque()
         self._doomed: set[str] = set()
@@ -94,7 +99,11 @@ class UnsPublisher:
     def faults(self, plant: Plant) -> Sequence[str]:
         """What of this plant cannot be published. Also learns where its machines are, for `address`."""
         self._branches.learn(plant)
-        return list(self._namespace.faults(plant))
+        faults = list(self._namespace.faults(plant))
+        if self._config.commands.enabled:
+            for machine in plant.machines.values():
+                faults += command_faults(machine, self._namespace.branch(machine))
+        return faults
 
     def metrics(self) -> dict[str, float]:
         """Counters for the status page."""
@@ -104,10 +113,21 @@ class UnsPublisher:
             "uns_published_total": self.published_total,
             "uns_events_total": self.events_total,
             "uns_reconnects_total": self.reconnects_total,
+            "uns_commands_total": self._commands.commands_total if self._commands else 0,
+            "uns_command_errors_total": self._commands.errors_total if self._commands else 0,
+            "uns_commands_waiting": self._commands.waiting if self._commands else 0,
         }
 
     async def run(self, view: TagView, submit: Submit, operations: Operations) -> None:
         """Publish until cancelled; then say goodbye. Connects again by itself."""
+        self._commands = Commands(self._config.commands, self._clock, submit) if self._config.commands.enabled else None
+        try:
+            await self._run(view, operations)
+        finally:
+            if self._commands is not None:
+                await self._commands.close()
+
+    async def _run(self, view: TagView, operations: Operations) -> None:
         while True:
             try:
                 await self._session(view, operations)
@@ -140,6 +160,9 @@ class UnsPublisher:
         self._rounds.clear()
         self._branches.begin_session()
         async with asyncio.TaskGroup() as group:
+            if self._commands is not None:
+                self._commands.begin_session()
+                group.create_task(self._commands.publish_answers(link), name="uns answers")
             group.create_task(self._publish_values(link, view, operations), name="uns values")
             group.create_task(self._repeat_values(link), name="uns heartbeat")
             group.create_task(self._publish_events(link, view), name="uns events")
@@ -147,9 +170,11 @@ class UnsPublisher:
             await self._watch(link)
 
     async def _watch(self, link: Link) -> None:
-        """Notice loss at once, also when there is nothing to say."""
+        """Take commands; notice loss at once, also when there is nothing to say."""
         async for message in link.messages():
-            _log.debug("A message nobody asked for on %s", message.topic)
+            if self._commands is not None:
+                self._commands.take(message, link)
+                await link.drain()
 
     async def _publish_values(self, link: Link, view: TagView, operations: Operations) -> None:
         with view.subscribe(self.name) as feed:
@@ -169,12 +194,16 @@ class UnsPublisher:
             if self._branches.prepare(machine):
                 await asyncio.sleep(0)
         change = self._branches.change_to(batch.plant)
+        if self._commands is not None:
+            self._commands.learn(self._branches.all())
         self._forget(change)
         await self._clear(link)
         if self._config.meta:
             await self._describe(link, change, operations)
         snapshot = view.snapshot() if change.moved else {}
         await self._publish_all(link, [(slot, snapshot[slot]) for slot in change.moved if slot in snapshot])
+        if self._commands is not None:
+            await self._commands.subscribe(link)
 
     def _forget(self, change: Change) -> None:
         self._doomed |= change.gone
@@ -198,7 +227,8 @@ class UnsPublisher:
         topics = self._branches.topics
         for branch in change.described:
             if is_valid(branch.meta):
-                description = payload.meta(branch.machine, topics, operations.addresses)
+                commands = self._commands.described(branch) if self._commands is not None else None
+                description = payload.meta(branch.machine, topics, operations.addresses, commands)
                 link.publish(self._retained(branch.meta, description))
                 await link.drain()
         link.publish(self._retained(self._namespace.machines, payload.machines(self._branches.roots())))
@@ -290,6 +320,8 @@ class UnsPublisher:
         doubtful = ((slot, payload.stopped(value, now)) for slot, value in view.snapshot().items())
         try:
             async with asyncio.timeout(GOODBYE_TIMEOUT_S):
+                if self._commands is not None:
+                    self._commands.publish_waiting(link)
                 await self._publish_all(link, ((slot, value) for slot, value in doubtful if value is not None))
                 link.publish(self._retained(self._namespace.online, payload.online(False, now)))
                 await self._flush(link)

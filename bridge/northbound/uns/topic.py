@@ -3,6 +3,7 @@
     acme/essen/extrusion/line-1/extruder-1/Monitoring/Pressure        a tag
                                           /_meta                      what there is
                                           /event/<kind>               what happened; not retained
+                                          /cmd/<name>                 what it is told; its answer at …/result
     acme/essen/_bridge/<name>/online, …                               the bridge itself
 
 Source: design.md section 3; facts on UNS 12.1: segments of `[A-Za-z0-9_-]`, no empty level, the whole below 200 bytes.
@@ -17,7 +18,7 @@ from bridge.model.path import SEGMENT, Place, slugged
 from bridge.model.plant import BRIDGE_MACHINE_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from bridge.model.plant import Machine, Plant
 
@@ -28,11 +29,19 @@ MAX_TOPIC = 200
 META = "_meta"
 ONLINE = "online"
 MACHINES = "_machines"
-RESERVED = (META, "event", "cmd", "backfill")
+CMD = "cmd"
+RESULT = "result"
+"""Last level of an answer's topic."""
+RESERVED = (META, "event", CMD, "backfill")
 """What may hang below a machine besides its tags."""
 RESERVED_BRIDGE = (*RESERVED, ONLINE, MACHINES)
 
+MAX_ANSWER_TOPIC, MAX_ANSWER_LEVELS = 1024, 64
+"""Characters and levels of a response topic somebody may ask for; mosquitto ends a session that uses more than 200."""
+
 _TOPIC = re.compile(r"[A-Za-z0-9_-]{1,64}(?:/[A-Za-z0-9_-]{1,64})*\Z")  # SEGMENT, level by level
+_PUBLISHABLE = re.compile(r"[^+#\x00-\x1f\x7f-\x9f\ud800-\udfff]+\Z")
+"""MQTT 5, 4.7.1 and 1.5.4: no wildcards, and none of the characters a broker may end a session for."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PLACEHOLDERS = ("enterprise", "site", "area", "line", "machine")
 
@@ -105,6 +114,31 @@ class Namespace:
 def is_valid(topic: str) -> bool:
     """Strict: every level a plain segment, the whole not too long."""
     return len(topic) <= MAX_TOPIC and _TOPIC.match(topic) is not None
+
+
+def command_name(topic: str, roots: Container[str]) -> tuple[str, str] | None:
+    """The branch and the name of a command's topic; None for answers, and where no answer could be published."""
+    if not is_valid(f"{topic}/{RESULT}") or topic.endswith(f"/{RESULT}"):
+        return None
+    levels = topic.split("/")
+    for at, level in enumerate(levels):
+        if level == CMD and (root := "/".join(levels[:at])) in roots:
+            name = "/".join(levels[at + 1 :])
+            return (root, name) if name else None
+    return None
+
+
+def is_answer_topic(topic: str, roots: Container[str]) -> bool:
+    """An answer may be published there: a topic, not the broker's own, and in our branches only a command's result."""
+    if not 0 < len(topic) <= MAX_ANSWER_TOPIC or topic[0] == "$" or not _PUBLISHABLE.match(topic):
+        return False
+    levels = topic.split("/")
+    if len(levels) > MAX_ANSWER_LEVELS:
+        return False
+    for depth in range(1, len(levels) + 1):
+        if "/".join(levels[:depth]) in roots:
+            return levels[depth : depth + 1] == [CMD] and len(levels) > depth + 2 and levels[-1] == RESULT
+    return True
 
 
 def _bad_topics(topics: Iterable[tuple[str, str]]) -> Iterator[str]:

@@ -7,6 +7,8 @@ Rules, each learned from a crash of a real panel (facts of 2.14 to 3.0):
 3. A GET of a machine is sent only to a panel proved to be a 2.x: one kills a 3.x. Panels are updated in place, which
    takes a restart (10 s at least), so the proof holds as long as answers came without a gap of PROOF seconds.
 4. Requests go one after the other over one kept connection; one that takes longer than PATIENCE lets others pass by.
+5. A mutation goes by itself, so that it waits for no request; never two for one machine at once. Giving one up harms no
+   panel: on 3.x it takes back one that still waits for a slot in the machine's queue.
 """
 
 from __future__ import annotations
@@ -14,16 +16,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
+import httpx
 import orjson
 
-from bridge.errors import NotConnected, ProtocolError
+from bridge.errors import NotConnected, ProtocolError, SourceError
 from bridge.sources.qitech.payloads import ListedMachine, Snapshot, parse_json, parse_list, parse_snapshot, vendor_words
 from bridge.sources.qitech.profile import Metrics, Profile, Verdict, decide
-from bridge.transport.http import Answer, fetch
+from bridge.sources.qitech.waiting import within
+from bridge.transport.http import CONNECTING, SENDING, Answer, fetch
 
 if TYPE_CHECKING:
-    import httpx
-
     from bridge.ports import Clock
     from bridge.sources.qitech.identity import Identity
 
@@ -40,12 +42,19 @@ PATIENCE: Final = 1.0
 GRACE: Final = 1.0
 """Seconds that leaving waits for a request that may be given up."""
 
+MUTATE_TIMEOUT: Final = 5.0
+"""Seconds; a 3.x panel whose machine stands still holds a mutation back for ever."""
+
 
 class Probe(NamedTuple):
     """A verdict, and the list of machines if the panel gave one on the way."""
 
     verdict: Verdict
     listed: tuple[ListedMachine, ...] | None
+
+
+class NotSent(NotConnected):
+    """A mutation that has certainly not reached the panel; a plain NotConnected may have."""
 
 
 class MachineRefused(ProtocolError):
@@ -59,6 +68,39 @@ class Polled(NamedTuple):
     requested_at: float
 
 
+class Departure:
+    """Whether a request has begun to leave, as its `Trace` tells."""
+
+    def __init__(self) -> None:
+        self._is_connecting = False
+        self._is_sending = False
+        self._is_called_off = False
+
+    async def __call__(self, step: str, _: Any) -> None:
+        """Hear of a step. Raises httpx.ConnectTimeout where the request was called off before."""
+        if step == CONNECTING:
+            self._is_connecting = True
+        elif step == SENDING:
+            if self._is_called_off:
+                raise httpx.ConnectTimeout("it was called off")
+            self._is_sending = True
+
+    def call_off(self) -> bool:
+        """Let it not leave any more; says whether it certainly has not."""
+        self._is_called_off = True
+        return self._is_connecting and not self._is_sending
+
+
+NEVER_SENT: Final = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
+"""httpx's exceptions that come before the first byte of a request leaves; after any other one it may have arrived."""
+
+
 class PanelClient:
     """REST calls to one panel. Leaving its context waits for the GETs in flight, then closes the connection."""
 
@@ -68,6 +110,7 @@ class PanelClient:
         self._turn = asyncio.Lock()
         self._in_flight: dict[str, asyncio.Task[Polled]] = {}
         self._left: set[asyncio.Task[Answer]] = set()
+        self._mutating: dict[str, asyncio.Task[Answer]] = {}
         self._verdict: Verdict | None = None
         self._proved_at = float("-inf")
 
@@ -116,6 +159,8 @@ class PanelClient:
         Asks it only where it has not answered after `since` (monotonic) or its proof has run out.
         Raises NotConnected where it is gone or changed, AuthFailed.
         """
+        if self._is_proved() and self._proved_at >= since:
+            return
         async with self._turn:
             if not self._is_proved() or self._proved_at < since:
                 await self._prove()
@@ -191,13 +236,46 @@ class PanelClient:
         for task in self._left:
             task.cancel()
 
-    async def mutate(self, identity: Identity, mutation: Any) -> Answer:
+    def is_mutating(self, identity: Identity) -> bool:
+        """A mutation of this machine is in flight."""
+        return identity.key in self._mutating
+
+    async def mutated(self, identity: Identity) -> None:
+        """Wait until no mutation of a machine is in flight, whoever sent it."""
+        while earlier := self._mutating.get(identity.key):
+            await asyncio.wait({earlier})
+
+    async def mutate(self, identity: Identity, mutation: Any, timeout: float = MUTATE_TIMEOUT) -> Answer:
         """Send one mutation, by the one way that every release has. The caller reads the answer of any status.
 
-        A 200 means neither applied nor understood (facts 1, item 4). Raises NotConnected: the outcome is unknown.
+        A 200 means neither applied nor understood (facts 1, item 4). A caller that is cancelled leaves it behind.
+        Raises NotSent, also where another one of this machine is in flight; NotConnected or ProtocolError: it may have
+        arrived.
         """
+        key = identity.key
+        if self.is_mutating(identity):
+            raise NotSent("An earlier command to this machine is still unanswered")
         body = orjson.dumps({"machine_identification_unique": identity.unique, "data": mutation})
-        return await fetch(self._http, "POST", MUTATE, json=body)
+        departure = Departure()
+        task = asyncio.create_task(self._mutate(body, timeout, departure), name=f"qitech POST {key}")
+        self._left.add(task)
+        self._mutating[key] = task
+        task.add_done_callback(self._answered)
+        task.add_done_callback(lambda _: self._mutating.pop(key))
+        if not await within(self._clock, timeout, task):
+            if departure.call_off():
+                raise NotSent(f"{self._http.base_url.host} does not answer")
+            task.cancel()  # the answer is waited for: no handshake is cut short
+            await asyncio.wait({task})
+        return _result(task)
+
+    async def _mutate(self, body: bytes, timeout: float, departure: Departure) -> Answer:
+        try:
+            return await fetch(self._http, "POST", MUTATE, json=body, timeout=timeout, trace=departure)
+        except SourceError as error:
+            if isinstance(error.__cause__, NEVER_SENT):
+                raise NotSent(str(error)) from error
+            raise
 
     async def _request(self, path: str) -> Answer:
         async with self._turn:
@@ -215,11 +293,18 @@ class PanelClient:
         self._left.add(task)
         task.add_done_callback(self._answered)
         await asyncio.wait({task})
-        return task.result()
+        return _result(task)
 
     def _answered(self, task: asyncio.Task[Answer]) -> None:
         self._left.discard(task)
         _look_at(task)
+
+
+def _result(task: asyncio.Task[Answer]) -> Answer:
+    """A request's answer. Raises what it raised, or NotConnected where it was given up."""
+    if task.cancelled():
+        raise NotConnected("The panel did not answer in time")
+    return task.result()
 
 
 def _look_at(task: asyncio.Task[Any]) -> None:

@@ -30,6 +30,10 @@ def _known_slug(slug: str) -> str:
     return slug
 
 
+Hazard = Literal["heat", "motion", "power", "protection", "loses_data", "loses_tension"]
+"""`bridge.model.command.HAZARDS`, for the schema and the type checker."""
+
+
 class QitechConfig(BaseModel):
     """One QiTech panel."""
 
@@ -57,13 +61,7 @@ class QitechConfig(BaseModel):
         10, ge=10, le=120, description="How long a request may take. A 2.x panel crashes if one is given up early."
     )
     writes: bool = Field(False, description="Allow commands to this panel's machines.")
-    allow_hazards: tuple[str, ...] = Field((), description="Hazards that commands may carry, by name, such as heat.")
-
-    @model_validator(mode="after")
-    def _reads_only(self) -> QitechConfig:
-        if self.writes or self.allow_hazards:
-            raise ValueError("this release writes nothing to a machine: leave out writes and allow_hazards")
-        return self
+    allow_hazards: tuple[Hazard, ...] = Field((), description="Hazards that commands may carry, by name.")
 
     def hints(self) -> dict[str, str | int]:
         """What the configuration alone says about the identity of every machine here."""

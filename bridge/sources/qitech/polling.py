@@ -1,36 +1,110 @@
-"""Polling: one machine of a 2.x panel, read by GET at an even pace."""
+"""Polling: one machine of a 2.x panel, read by GET at an even pace, and at once when somebody rings."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Final
 
 from bridge.errors import NotConnected, ProtocolError
 from bridge.model.status import StatusCode
 from bridge.sources._poll import Backoff, Pace
 from bridge.sources.qitech.client import MachineRefused
+from bridge.sources.qitech.waiting import within
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.ports import Clock
     from bridge.sources.qitech.client import PanelClient, Polled
     from bridge.sources.qitech.payloads import ListedMachine
     from bridge.sources.qitech.report import Report
 
 
-async def poll(machine: ListedMachine, client: PanelClient, report: Report, clock: Clock, period: float) -> None:
-    """Read a machine every `period` seconds until cancelled.
+BREATH: Final = 0.02
+"""Seconds between the beginnings of two reads, however often somebody rings."""
+
+
+class Bell:
+    """How others ask a poll for a read before it is due. The poll does the reading: never two at once."""
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+        self._waiting: list[tuple[asyncio.Future[None], Callable[[], None]]] = []
+        self._served: list[asyncio.Future[None]] = []
+
+    async def renew(self, begins: Callable[[], None]) -> None:
+        """Have the machine read; returns once what was read is published, or could not be read.
+
+        `begins` is called when that read begins: what is published from then on is newer than the call.
+        """
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((answer, begins))
+        self._rung.set()
+        await answer
+
+    def heard(self) -> None:
+        """A read begins now, which serves whoever has rung."""
+        for answer, begins in self._waiting:
+            begins()
+            self._served.append(answer)
+        self._waiting.clear()
+        self._rung.clear()
+
+    def answered(self) -> None:
+        """That read is over."""
+        for answer in self._served:
+            if not answer.done():
+                answer.set_result(None)
+        self._served.clear()
+
+    async def rest(self, seconds: float, clock: Clock) -> bool:
+        """Wait for so long, or until somebody rings, which it says."""
+        if self._rung.is_set():
+            return True
+        ringing = asyncio.ensure_future(self._rung.wait())
+        try:
+            return await within(clock, seconds, ringing)
+        finally:
+            ringing.cancel()
+
+    def silence(self) -> None:
+        """There will be no more reads: let everybody go."""
+        self._served += [answer for answer, _ in self._waiting]
+        self._waiting.clear()
+        self.answered()
+
+
+async def poll(
+    machine: ListedMachine, client: PanelClient, report: Report, clock: Clock, period: float, bell: Bell | None = None
+) -> None:
+    """Read a machine every `period` seconds, and whenever the bell rings, until cancelled.
 
     Raises NotConnected or AuthFailed when the panel is gone; what is wrong with this machine alone is reported.
     """
-    pace, backoff = Pace(period, clock), Backoff()
+    bell = bell or Bell()
+    try:
+        await _poll(machine, client, report, clock, Pace(period, clock), bell)
+    finally:
+        bell.silence()
+
+
+async def _poll(
+    machine: ListedMachine, client: PanelClient, report: Report, clock: Clock, pace: Pace, bell: Bell
+) -> None:
+    backoff, is_rung = Backoff(), False
     while True:
-        pace.began()
+        if not is_rung:  # a read that somebody asked for is one more: the even ones keep their times
+            pace.began()
+        began = clock.monotonic()
+        bell.heard()
         polled = await _read(machine, client, report, clock)
-        if polled is None:
-            await clock.sleep(backoff.next())
-            continue
-        backoff.reset()
-        _publish(machine.identity.key, polled, report, clock, pace.effective)
-        await pace.wait()
+        if polled is not None:
+            backoff.reset()
+            _publish(machine.identity.key, polled, report, clock, pace.effective)
+        bell.answered()
+        is_rung = await bell.rest(backoff.next() if polled is None else pace.left, clock)
+        if is_rung:
+            await clock.sleep(began + BREATH - clock.monotonic())
 
 
 async def _read(machine: ListedMachine, client: PanelClient, report: Report, clock: Clock) -> Polled | None:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from bridge.errors import AuthFailed, NotConnected, ProtocolError, RateLimited, SourceError
 from bridge.model.status import StatusCode
@@ -22,12 +23,12 @@ from bridge.sources.qitech.catalogue import is_joined, is_polled
 from bridge.sources.qitech.crew import Crew, Work
 from bridge.sources.qitech.panelclock import PanelClock
 from bridge.sources.qitech.payloads import parse_machines_event
-from bridge.sources.qitech.polling import poll
+from bridge.sources.qitech.polling import Bell, poll
 from bridge.sources.qitech.profile import Profile
 from bridge.sources.qitech.stream import Stream, follow, keep_joined
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from bridge.ports import Clock
     from bridge.sources.qitech.client import PanelClient
@@ -47,6 +48,13 @@ GROWING: Final = 2.0
 
 STRANGE_LISTS: Final = 3
 """Lists in a row that cannot be read, after which the panel counts as not connected."""
+
+
+class Reader(Protocol):
+    """What keeps one machine's values up to date."""
+
+    async def renew(self, begins: Callable[[], None]) -> None:
+        """Have the machine's state told now; `begins` is called when what comes from then on is newer."""
 
 
 class Session:
@@ -77,6 +85,37 @@ class Session:
         """What the panel last listed; None before it did in this session."""
         self._present: dict[str, ListedMachine] = {}
         self._slugs: dict[int, str] = {}
+        self._readers: dict[str, Reader] = {}
+        """Who is at work now, by the machine's key."""
+        self._is_told = True
+        """What is listed is what the panel says now."""
+        self._ethercat: str | None = None
+        """3.x: the state of its field bus, where it says."""
+
+    @property
+    def client(self) -> PanelClient:
+        """The panel's REST API."""
+        return self._client
+
+    def machine(self, key: str) -> ListedMachine | None:
+        """A machine as it is listed now; None where it is not, or where the panel does not tell at the moment.
+
+        3.x lists a machine by REST before it may be commanded: a MachinesEvent says that it may, or two lists that
+        agree while the field bus is not known to be on its way up (facts 4.2, 6.4).
+        """
+        return self._present.get(key) if self._is_told and self._ethercat in {None, "op"} else None
+
+    async def refresh(self, key: str) -> None:
+        """Read a polled machine now; returns once that is published. Nothing can be asked of any other one."""
+        reader = self._readers.get(key)
+        if isinstance(reader, Bell):
+            await reader.renew(lambda: None)
+
+    async def renew(self, key: str, begins: Callable[[], None]) -> None:
+        """Have a machine tell its state now, whatever it takes; `begins`: what comes from then on is newer."""
+        reader = self._readers.get(key)
+        if reader is not None:
+            await reader.renew(begins)
 
     async def run(self, listed: Sequence[ListedMachine] | None) -> None:
         """Work until the panel is gone; `listed` is its list, if it was just read.
@@ -90,6 +129,7 @@ class Session:
                 if self._verdict.profile is Profile.V2:
                     group.create_task(self._keep_list(listed), name="qitech list")
                 else:
+                    self._is_told = False
                     group.create_task(self._keep_main(), name="qitech /main")
                     group.create_task(self._check_list(), name="qitech list check")
         except asyncio.CancelledError:
@@ -131,6 +171,7 @@ class Session:
 
     def _main_lost(self, error: SourceError) -> None:
         """The machines' own streams go on without it; where there are none, nothing is left of the panel."""
+        self._is_told, self._ethercat = False, None
         if not self._crew:
             raise NotConnected(str(error)) from error
         log.info("%s of %s broke and is joined again: %s", MAIN, self._report.source, error)
@@ -139,10 +180,12 @@ class Session:
         if event.name == "MachinesEvent":
             try:
                 self._take_list(parse_machines_event(event.data))
+                self._is_told = True
             except ProtocolError as error:
                 log.debug("A MachinesEvent of %s was passed over: %s", self._report.source, error)
         elif event.name == "EthercatStateEvent" and isinstance(event.data, dict):
-            self._report.reading("EthercatState", str(event.data.get("State")))
+            self._ethercat = str(event.data.get("State"))
+            self._report.reading("EthercatState", self._ethercat)
 
     async def _check_list(self) -> None:
         """3.x: the panel may drop events under load, a MachinesEvent too; two lists that agree overrule it.
@@ -153,6 +196,8 @@ class Session:
         while True:
             await self._clock.sleep(self._config.list_period)
             listed = await self._look()
+            if listed is not None and suspected is not None and _usable(suspected) == _usable(listed):
+                self._is_told = True
             if listed is not None and suspected is not None and self._is_overruled(suspected, listed):
                 self._take_list(listed)
             elif self._listed is not None:
@@ -214,10 +259,29 @@ class Session:
         if machine.error is not None:
             return None
         if is_polled(number, slug, verdict.profile):
-            return partial(poll, machine, self._client, self._report, self._clock, self._config.poll_period)
+            return partial(self._poll, machine)
         if self._is_streamed(machine):
-            return Stream(machine, self._door, self._client, self._report, self._clock, self._panel_clock).run
+            return partial(self._stream, machine)
         return None
+
+    async def _poll(self, machine: ListedMachine) -> None:
+        bell = Bell()
+        with self._reading(machine, bell):
+            await poll(machine, self._client, self._report, self._clock, self._config.poll_period, bell)
+
+    async def _stream(self, machine: ListedMachine) -> None:
+        stream = Stream(machine, self._door, self._client, self._report, self._clock, self._panel_clock)
+        with self._reading(machine, stream):
+            await stream.run()
+
+    @contextmanager
+    def _reading(self, machine: ListedMachine, reader: Reader) -> Iterator[None]:
+        """This one is at work; the crew has never two for one machine."""
+        self._readers[machine.identity.key] = reader
+        try:
+            yield
+        finally:
+            del self._readers[machine.identity.key]
 
     def _is_streamed(self, machine: ListedMachine) -> bool:
         number, verdict = machine.identity.machine, self._verdict

@@ -235,6 +235,10 @@ class Connection:
         """The events that came, oldest first; waits for one. Raises NotConnected once the connection is over."""
         return await self._inbox.take()
 
+    def end(self, reason: SourceError) -> None:
+        """Let `events` raise this once it has handed out what came."""
+        self._inbox.end(reason)
+
     async def _drain(self) -> None:
         """Read until the socket ends; then tell the inbox why."""
         try:

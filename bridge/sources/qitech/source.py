@@ -1,6 +1,6 @@
 """QitechSource: a QiTech panel as a source of values.
 
-done: Bronze, Silver (commands: a later step), stream with fallback to nothing (a 3.x panel has no other safe way)
+done: Bronze, Silver, readback confirm, stream with fallback to nothing (a 3.x panel has no other safe way)
 limits: facts of 2.14 to 3.0.0; a release we do not know is read by the rules of 3.x
 """
 
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from bridge.sources.qitech.client import PanelClient, Probe
+from bridge.sources.qitech.executor import QitechExecutor
 from bridge.sources.qitech.profile import Profile, reconciled
 from bridge.sources.qitech.report import Report
 from bridge.sources.qitech.roster import Roster
@@ -64,6 +65,7 @@ class QitechSource:
         self._wanted = wanted
         self._transport = transport
         self._roster = Roster(name)
+        self._executor = QitechExecutor(name, clock, writes=config.writes)
         self._has_warned = False
         self._contradiction = ""
 
@@ -72,13 +74,18 @@ class QitechSource:
         """The source's name in the configuration."""
         return self._name
 
+    @property
+    def executor(self) -> QitechExecutor:
+        """How commands reach the panel's machines; usable while `run` runs, and always answering."""
+        return self._executor
+
     async def run(self, publish: Publish) -> None:
         """Serve until the panel is gone (NotConnected, AuthFailed) or cancelled.
 
         A cancel returns once every GET in flight has its answer: giving one up crashes a 2.x panel.
         """
         self._warn()
-        report = Report(self._name, self._clock, publish)
+        report = Report(self._name, self._clock, self._executor.overhearing(publish))
         tls = await self._tls()
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(PanelClient(self._http(tls), self._clock))
@@ -89,7 +96,8 @@ class QitechSource:
             log.debug("Source %s: %s", self._name, verdict.reason)
             door = Door(await stack.enter_async_context(self._streams()), self._config.url, self._headers(), tls)
             session = Session(self._config, verdict, client, door, self._roster, report, self._clock, self._wanted)
-            await session.run(listed)
+            with self._executor.connected(session):
+                await session.run(listed)
 
     async def _probe(self, client: PanelClient) -> Probe:
         found, listed = await client.probe()

@@ -43,12 +43,22 @@ STATE_TRIES: Final = 3
 """Joins for the sake of a lost state; a machine that has none is then left in peace."""
 
 
+class Renewed(NotConnected):
+    """A connection that we end ourselves, to join anew."""
+
+
 async def follow(
-    door: Door, namespace: str, clock: Clock, stall: float | None, take: Callable[[Envelope], None]
+    door: Door,
+    namespace: str,
+    clock: Clock,
+    stall: float | None,
+    take: Callable[[Envelope], None],
+    joined: Callable[[Connection], None] = lambda _: None,
 ) -> SourceError:
     """Join a namespace and hand on what comes; returns why it ended. Raises AuthFailed."""
     try:
         async with Connection(door, namespace, clock, stall) as connection:
+            joined(connection)
             while True:
                 for event in await connection.events():
                     take(event)
@@ -100,15 +110,42 @@ class Stream:
         self._joined = 0.0
         self._has_state = False
         self._stateless = 0
+        self._connection: Connection | None = None
+        self._renewals: list[Callable[[], None]] = []
+
+    async def renew(self, begins: Callable[[], None]) -> None:
+        """Join anew, for the state which that brings; `begins` is called when it is done: what comes then is newer.
+
+        Returns at once. The old connection is closed before the new one is opened: leaving silences the machine for
+        everybody, joining gives it its voice back.
+        """
+        self._renewals.append(begins)
+        if self._connection is not None:
+            self._connection.end(Renewed("Joined anew, to see the machine's state"))
 
     async def run(self) -> None:
         """Follow until cancelled. Raises NotConnected or AuthFailed when the panel is gone."""
         await keep_joined(self._join, self._lost, self._client, self._clock)
 
     async def _join(self) -> SourceError:
+        while True:
+            error = await self._follow()
+            if not isinstance(error, Renewed):
+                return error
+
+    async def _follow(self) -> SourceError:
         stall = stall_of(self._identity.machine)
         self._joined, self._has_state = self._clock.monotonic(), False
-        return await follow(self._door, self._identity.namespace, self._clock, stall, self._take)
+        try:
+            return await follow(self._door, self._identity.namespace, self._clock, stall, self._take, self._enter)
+        finally:
+            self._connection = None
+
+    def _enter(self, connection: Connection) -> None:
+        self._connection = connection
+        renewals, self._renewals = self._renewals, []
+        for begins in renewals:
+            begins()
 
     def _lost(self, error: SourceError) -> None:
         """Until the next event of each channel nothing is known, though the last values may still be true."""

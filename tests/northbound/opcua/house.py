@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from bridge.model.command import Command, Outcome, Result
+from bridge.model.status import StatusCode
 from bridge.northbound.opcua.certificates import load_or_make
 from bridge.northbound.opcua.config import OpcuaConfig, OpcuaUser, Role
 from bridge.northbound.opcua.passwords import hash_password
@@ -110,6 +112,58 @@ def identity(
     return made
 
 
+CONFIRMED = Outcome(Result.CONFIRMED, StatusCode.Good, "")
+
+
+class FakeTicket:
+    """A ticket that ends when the test says so."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.accept: asyncio.Future[Outcome | None] = loop.create_future()
+        self.end: asyncio.Future[Outcome] = loop.create_future()
+
+    @property
+    def accepted(self) -> asyncio.Future[Outcome | None]:
+        return asyncio.shield(self.accept)
+
+    @property
+    def result(self) -> asyncio.Future[Outcome]:
+        return asyncio.shield(self.end)
+
+
+class FakeDesk:
+    """Remembers what it was given, and answers by its script: an outcome, "silent" or "accepted"."""
+
+    def __init__(self) -> None:
+        self.commands: list[Command] = []
+        self.tickets: list[FakeTicket] = []
+        self.answers: dict[str, Outcome | str] = {}
+
+    def __call__(self, command: Command) -> FakeTicket:
+        ticket = FakeTicket()
+        self.commands.append(command)
+        self.tickets.append(ticket)
+        answer = self.answers.get(command.target, CONFIRMED)
+        if isinstance(answer, Outcome):
+            rejected = answer.result is Result.REJECTED
+            ticket.accept.set_result(answer if rejected else None)
+            ticket.end.set_result(answer)
+        elif answer == "accepted":
+            ticket.accept.set_result(None)
+        return ticket
+
+    @property
+    def asked(self) -> list[tuple[str, Any]]:
+        """Target and arguments of every command."""
+        return [(one.target, dict(one.arguments)) for one in self.commands]
+
+    def forget(self) -> None:
+        self.commands.clear()
+        self.tickets.clear()
+        self.answers.clear()
+
+
 @dataclass
 class House:
     """A server that listens."""
@@ -120,6 +174,7 @@ class House:
     state: Path
     task: asyncio.Task[None]
     port: int
+    desk: FakeDesk = field(default_factory=FakeDesk)
 
     @property
     def url(self) -> str:
@@ -153,10 +208,11 @@ async def house(**settings: Any) -> AsyncIterator[House]:
         table, slots = filled_table()
         config = OpcuaConfig(port=0, hosts=HOSTS, application_uri=APPLICATION, users=users(), **settings)
         server = OpcuaServer(config, SystemClock(), state)
-        async with running(server, table) as task:
+        desk = FakeDesk()
+        async with running(server, table, desk) as task:
             assert server.endpoint is not None
             port = int(server.endpoint.rpartition(":")[2].strip("/"))
-            open_house = House(server, table, slots, state, task, port)
+            open_house = House(server, table, slots, state, task, port, desk)
             try:
                 yield open_house
             finally:
@@ -165,8 +221,9 @@ async def house(**settings: Any) -> AsyncIterator[House]:
 
 
 @asynccontextmanager
-async def running(server: OpcuaServer, table: Any) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(server.run(table, None, None))  # type: ignore[arg-type]  # neither is used yet
+async def running(server: OpcuaServer, table: Any, desk: FakeDesk | None = None) -> AsyncIterator[asyncio.Task[None]]:
+    submit = desk or FakeDesk()
+    task = asyncio.create_task(server.run(table, submit, None))  # type: ignore[arg-type]  # operations are not used yet
     listening = asyncio.create_task(server.listening.wait())
     try:
         await asyncio.wait([task, listening], return_when=asyncio.FIRST_COMPLETED)

@@ -50,11 +50,12 @@ async def test_a_tag_without_a_value_waits_for_it(home: House, client: Client) -
         assert got.Value.Value is None
 
 
-async def test_every_tag_has_its_data_type_and_is_read_only(home: House, client: Client) -> None:
+async def test_every_tag_has_its_data_type_and_is_writable_where_it_is_a_set_point(home: House, client: Client) -> None:
     for tag in home.table.plant.machines["extruder-1"].tags:
         node = client.get_node(f"ns=2;s={tag.id}")
         assert (await node.read_data_type()).Identifier == ua.VariantType[tag.definition.data_type.value].value
-        assert await node.get_access_level() == {ua.AccessLevel.CurrentRead}
+        write = {ua.AccessLevel.CurrentWrite} if tag.definition.writable else set()
+        assert await node.get_access_level() == {ua.AccessLevel.CurrentRead} | write
         assert await node.get_user_access_level() == {ua.AccessLevel.CurrentRead}
         assert (await node.read_display_name()).Text == tag.definition.display_name
         assert (await node.read_browse_name()) == ua.QualifiedName(tag.name.rpartition("/")[2], 3)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from bridge.model.command import Outcome, Result
 from bridge.model.status import StatusCode
 from bridge.model.value import DataType, bad, to_milliseconds
 from tests import peers
@@ -140,3 +141,63 @@ async def test_unsecured_endpoint_is_readable_where_it_was_asked_for(tmp_path: P
         nodes = ["ns=2;s=extruder-1.Monitoring.Pressure"]
         found = await answer(plan(home, tmp_path, read=nodes, none=True, user=None))
         assert [value["value"] for value in found["values"]] == [12.5]
+
+
+SPEED, PID = "ns=2;s=extruder-1.Setpoints.ScrewSpeed", "ns=2;s=extruder-1.Commands.SetPid.Front"
+
+
+async def test_peer_writes_set_points_and_is_answered_per_item(home: House, tmp_path: Path) -> None:
+    home.desk.forget()
+    home.desk.answers[SPEED[7:]] = Outcome(Result.CHANGED, StatusCode.GoodClamped, "It took 25")
+    items = [
+        [SPEED, "Float", 30.5],
+        [SPEED, "String", "fast"],
+        ["ns=2;s=extruder-1.Setpoints.Enabled", "Boolean", False],
+        ["ns=2;s=extruder-1.Monitoring.Pressure", "Double", 1.0],
+        ["ns=2;s=nothing", "Double", 1.0],
+    ]
+    found = await answer(plan(home, tmp_path, user="operator", write=[items]))
+    assert found["written"] == [["GoodClamped", "GoodClamped", "Good", "BadNotWritable", "BadNodeIdUnknown"]]
+    values = [(target.rpartition(".")[2], given["value"]) for target, given in home.desk.asked]
+    assert values == [("ScrewSpeed", 30.5), ("ScrewSpeed", "fast"), ("Enabled", False)]
+
+
+async def test_peer_without_the_role_writes_nothing(home: House, tmp_path: Path) -> None:
+    home.desk.forget()
+    found = await answer(plan(home, tmp_path, user="observer", write=[[[SPEED, "Double", 1.0]]]))
+    assert (found["written"], home.desk.commands) == ([["BadUserAccessDenied"]], [])
+
+
+async def test_peer_calls_a_method_from_what_it_says_of_itself(home: House, tmp_path: Path) -> None:
+    home.desk.forget()
+    home.desk.answers[PID[7:]] = Outcome(Result.REFUSED, StatusCode.BadInvalidState, "Not now", vendor_code=409)
+    parent, method = "ns=2;s=extruder-1.Commands.SetPid", f"{PID}Call"
+    calls = [
+        [parent, method, [["Double", 1.5], ["String", "front"]]],
+        [parent, method, [["Double", 1.5]]],
+        [parent, method, [["String", "much"], ["String", "front"]]],
+        ["ns=2;s=extruder-1.Commands", "ns=2;s=extruder-1.Commands.StandbyCall", []],
+    ]
+    found = await answer(plan(home, tmp_path, user="engineer", call=calls, methods=[method]))
+    assert found["methods"] == [[["Kp", "0 to 100", -1], ["Zone", "one of front, back", -1]]]
+    first, missing, mismatch, standby = found["called"]
+    assert (first["status"], first["outputs"]) == ("BadInvalidState", ["Not now", 409, "refused"])
+    assert missing["status"] == "BadArgumentsMissing"
+    assert (mismatch["status"], mismatch["inputs"]) == ("BadInvalidArgument", ["BadTypeMismatch", "Good"])
+    assert (standby["status"], standby["outputs"]) == ("Good", ["", 0, "confirmed"])
+
+
+async def test_peer_drives_a_handshake_by_variables_alone(home: House, tmp_path: Path) -> None:
+    home.desk.forget()
+    start = [
+        [f"{PID}.Execute", "Boolean", True],
+        [f"{PID}.Args.Zone", "String", "back"],
+        [f"{PID}.Args.Kp", "Float", 2.5],
+        [f"{PID}.RequestId", "UInt32", 77],
+    ]
+    requests = [[[f"{PID}.Execute", "Boolean", False]], start, start]
+    await answer(plan(home, tmp_path, user="engineer", write=requests))
+    assert home.desk.asked == [(PID[7:], {"Kp": 2.5, "Zone": "back"})]
+    nodes = [f"{PID}.{name}" for name in ("State", "Done", "AckRequestId", "ErrorCode", "ErrorText")]
+    found = await answer(plan(home, tmp_path, read=nodes))
+    assert [one["value"] for one in found["values"]] == [2, True, 77, 0, ""]

@@ -87,7 +87,7 @@ async def test_machine_that_moves_is_in_its_new_area_only() -> None:
 
 
 async def test_retired_nodes_are_bounded() -> None:
-    async with house(unsecured_read_only=True, limits={"retired_tags": 20}) as home, Client(home.url) as client:
+    async with house(unsecured_read_only=True, limits={"retired_tags": 24}) as home, Client(home.url) as client:
         known = here(home)
         first, second = machine(home.slots, "first"), machine(home.slots, "second")
         show(home, *known.values(), first, second)

@@ -150,7 +150,7 @@ async def test_writes_are_answered_per_item_and_change_nothing(home: House) -> N
         ]
         results = await client.uaclient.write(ua.WriteParameters(items))
         names = [one.name for one in results]
-        assert names == ["BadNotWritable", "BadNotWritable", "BadNodeIdUnknown", "BadNotWritable", "BadNotWritable"]
+        assert names == ["Good", "BadNotWritable", "BadNodeIdUnknown", "BadNotWritable", "BadNotWritable"]
         assert await client.get_node(SET_POINT).read_value() == 30.0
         assert (await client.get_namespace_array())[2] == "urn:test:bridge:instances"
 

@@ -104,7 +104,18 @@ def test_enumeration_is_explained_in_words() -> None:
     tag = machine(Slots()).tag("Setpoints/Mode")
     assert tag is not None
     told = properties(birth(TagMetric(tag), good(2)))
-    assert told == {"readOnly": False, "documentation": "0 Standby, 1 Heat, 2 Extrude"}
+    assert told == {"readOnly": True, "documentation": "0 Standby, 1 Heat, 2 Extrude"}
+
+
+@pytest.mark.parametrize(
+    ("name", "takes_commands", "is_read_only"),
+    [("Setpoints/Mode", True, False), ("Setpoints/Mode", False, True), ("Setpoints/ModeText", True, True)],
+)
+def test_set_point_is_writable_only_while_the_door_is_open(name: str, takes_commands: bool, is_read_only: bool) -> None:
+    tag = machine(Slots()).tag(name)
+    assert tag is not None
+    told = properties(birth(TagMetric(tag, takes_commands=takes_commands), good(None)))
+    assert told["readOnly"] is is_read_only
 
 
 def test_operational_behavior_data_publish_dbirth_values_null_has_no_value() -> None:

@@ -41,8 +41,6 @@ def test_an_address_is_enough() -> None:
         ({"list_period": "1s"}, "greater than or equal to 5"),
         ({"profile": "4.x"}, "Input should be 'auto', '2.x' or '3.x'"),
         ({"pasword": "x"}, "Extra inputs are not permitted"),
-        ({"writes": True}, "writes nothing to a machine"),
-        ({"allow_hazards": ("heat",)}, "writes nothing to a machine"),
     ],
 )
 def test_a_mistake_is_told_in_words(keys: dict[str, Any], words: str) -> None:

@@ -44,6 +44,12 @@ class Visitor(User):
     """A logged-in client. Its asyncua role is never Admin: that one passes every check."""
 
     rights: Role = Role.OBSERVER
+    peer: str = ""
+
+    @property
+    def requester(self) -> str:
+        """Who this is, for people and for telling writers apart."""
+        return f"{self.name or 'anonymous'}@{self.peer}"
 
 
 class Ruleset(PermissionRuleset):
@@ -83,6 +89,6 @@ class Admission:
             return None
         if username is None:
             anonymous = channel.may_be_unsecured and not channel.is_secured
-            return Visitor(UserRole.User, None, Role.OBSERVER) if anonymous else None
+            return Visitor(UserRole.User, None, Role.OBSERVER, channel.peer) if anonymous else None
         role = self._known(username, password or "") if channel.is_secured else None
-        return None if role is None else Visitor(UserRole.User, username, role)
+        return None if role is None else Visitor(UserRole.User, username, role, channel.peer)

@@ -49,6 +49,9 @@ OAEP = {
 class WriteRoom(Protocol):
     """Where client writes and calls are answered."""
 
+    def may_use(self, visitor: Visitor, node_id: ua.NodeId) -> bool:
+        """Whether this visitor's role lets it write or call this node, if anybody may."""
+
     async def write(self, visitor: Visitor, items: list[ua.WriteValue]) -> list[ua.StatusCode]:
         """One status per item, in order."""
 

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+_FOR_THE_USER = {
+    ua.AttributeIds.UserAccessLevel: 0xFF & ~ua.AccessLevel.CurrentWrite.mask,
+    ua.AttributeIds.UserExecutable: False,
+}
+"""Attributes that depend on who asks, and what is left of them for somebody who may only look."""
+
+
 class GuardedSession(InternalSession):
     """A session that came over the network."""
 
@@ -55,11 +62,24 @@ class GuardedSession(InternalSession):
         """Values of attributes."""
         self._bound(params.NodesToRead)
         results = self.iserver.attribute_service.read(params)
+        if any(one.AttributeId in _FOR_THE_USER for one in params.NodesToRead):
+            results = [self._as_seen(*pair) for pair in zip(params.NodesToRead, results, strict=True)]
         if any(one.IndexRange for one in params.NodesToRead):  # asyncua would return the whole array
             no_range = ua.DataValue(StatusCode=ua.StatusCode(ua.StatusCodes.BadIndexRangeNoData))
             pairs = zip(params.NodesToRead, results, strict=True)
             return [no_range if asked.IndexRange else result for asked, result in pairs]
         return results
+
+    def _as_seen(self, asked: ua.ReadValueId, result: ua.DataValue) -> ua.DataValue:
+        """UserAccessLevel and UserExecutable as this session's user has them: clients grey out by them."""
+        mask = _FOR_THE_USER.get(asked.AttributeId)
+        if (
+            mask is None
+            or not result.StatusCode.is_good()
+            or self.iserver.writes.may_use(self._visitor(), asked.NodeId)
+        ):
+            return result
+        return ua.DataValue(ua.Variant(result.Value.Value & mask, result.Value.VariantType))
 
     async def write(self, params: ua.WriteParameters) -> list[ua.StatusCode]:
         """Every item is answered by the room of writes; nothing is stored here."""

@@ -49,6 +49,7 @@ _WRITABLE = constant(ua.AccessLevel.CurrentRead.mask | ua.AccessLevel.CurrentWri
 _SCALAR = constant(-1, ua.VariantType.Int32)
 _ARRAY = constant(1, ua.VariantType.Int32)
 _FALSE = constant(False, ua.VariantType.Boolean)
+_TRUE = constant(True, ua.VariantType.Boolean)
 _EVERY_CHANGE = constant(0.0, ua.VariantType.Double)
 _NO_EVENTS = constant(0, ua.VariantType.Byte)
 _CLASS = {one: constant(one, ua.VariantType.Int32) for one in ua.NodeClass}
@@ -76,6 +77,12 @@ def object_attributes(named: Attributes) -> Attributes:
 def object_type_attributes(named: Attributes) -> Attributes:
     """Attributes of an object type."""
     return {**named, A.NodeClass: _CLASS[ua.NodeClass.ObjectType], A.IsAbstract: _FALSE}
+
+
+def method_attributes(named: Attributes, *, executable: bool = True) -> Attributes:
+    """Attributes of a method."""
+    may = _TRUE if executable else _FALSE
+    return {**named, A.NodeClass: _CLASS[ua.NodeClass.Method], A.Executable: may, A.UserExecutable: may}
 
 
 def variable_attributes(

@@ -1,0 +1,14 @@
+"""Values on a command line."""
+
+from __future__ import annotations
+
+import json
+
+
+def plain_value(text: str) -> bool | int | float | str:
+    """A number or true/false where the text is one, else the text itself."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, bool | int | float) else text

@@ -1,0 +1,122 @@
+"""Confirmation: does the machine read what was asked? Decided on raw observations made after the send.
+
+Rules
+1. An observation that was asked for counts only if it was asked for after the send; a pushed one counts when it
+   arrives after the send.
+2. What was asked for reads back: confirmed, at once. A set point that reads a third value: changed, at once.
+3. The old value after the send proves nothing at once (an event may have been on its way); if it is still so when the
+   window closes and the machine has *announced* it, the machine refused; if it was only polled, or nothing came,
+   the outcome is unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from bridge.model.action import Action, Expectation
+    from bridge.model.observation import Observation
+    from bridge.model.value import Value
+
+TOLERANCE = 1e-6
+"""Relative, and absolute near 0: panels convert units on the way (facts/qitech.md section 5)."""
+
+
+class Reading(Enum):
+    """What the readback says."""
+
+    CONFIRMED = "confirmed"
+    CHANGED = "changed"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+class Verdict(NamedTuple):
+    """What the readback says, and what is read where it differs."""
+
+    reading: Reading
+    actual: Value = None
+
+
+class Confirmation:
+    """Watches one machine's observations for what one action should change."""
+
+    def __init__(self, action: Action, old: Value, *, is_set_point: bool) -> None:
+        self._action = action
+        self._old = old
+        self._is_set_point = is_set_point
+        self._payloads: dict[str, Any] = {}
+        self._sent_at: float | None = None
+        self._announced_old = False
+        self._decided: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+
+    def sent(self, now: float) -> None:
+        """The action leaves now (monotonic): only what comes after this counts."""
+        self._sent_at = now
+        self._payloads.clear()
+        self._announced_old = False
+
+    def see(self, observation: Observation) -> None:
+        """An observation of the machine."""
+        if self._sent_at is None or self._decided.done() or observation.historical:
+            return
+        if observation.requested_at is not None and observation.requested_at < self._sent_at:
+            return
+        self._payloads[observation.channel] = observation.payload
+        if any(all(map(self._holds, alternative)) for alternative in self._action.confirm):
+            self._decided.set_result(Verdict(Reading.CONFIRMED))
+        elif self._is_set_point:
+            self._look_at_set_point(observation)
+
+    def _look_at_set_point(self, observation: Observation) -> None:
+        for alternative in self._action.confirm:
+            expectation = alternative[0]
+            if expectation.path.partition(".")[0] != observation.channel:
+                continue
+            actual = read_path(self._payloads, expectation.path)
+            if actual is None:
+                continue
+            if same(actual, self._old):
+                self._announced_old |= observation.requested_at is None
+            elif self._old is not None:
+                self._decided.set_result(Verdict(Reading.CHANGED, actual))
+            return
+
+    def _holds(self, expectation: Expectation) -> bool:
+        return same(read_path(self._payloads, expectation.path), expectation.value)
+
+    async def wait(self, seconds: float) -> Verdict | None:
+        """The verdict, if it comes within this time."""
+        done, _ = await asyncio.wait([self._decided], timeout=seconds)
+        return self._decided.result() if done else None
+
+    def at_the_end(self) -> Verdict:
+        """What to make of it when the window closes without a decision."""
+        if self._decided.done():
+            return self._decided.result()
+        return Verdict(Reading.REFUSED if self._announced_old else Reading.UNKNOWN, self._old)
+
+
+def read_path(payloads: dict[str, Any], path: str) -> Any:
+    """What a payload path ("state.heating_states.front.target_temperature") leads to; None where nowhere."""
+    channel, *keys = path.replace("[", ".").replace("]", "").split(".")
+    found = payloads.get(channel)
+    for key in keys:
+        if isinstance(found, dict):
+            found = found.get(key)
+        elif isinstance(found, list) and key.isdigit() and int(key) < len(found):
+            found = found[int(key)]
+        else:
+            return None
+    return found
+
+
+def same(actual: Any, wanted: Any) -> bool:
+    """Equal within the tolerance; a Boolean equals Booleans only."""
+    if isinstance(actual, bool) or isinstance(wanted, bool):
+        return actual is wanted
+    if isinstance(actual, int | float) and isinstance(wanted, int | float):
+        return abs(actual - wanted) <= TOLERANCE * max(1.0, abs(wanted))
+    return bool(actual == wanted)

@@ -1,0 +1,100 @@
+"""Masking: what is secret in a command, before anybody writes the command down."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bridge.model.command import Command, Outcome
+    from bridge.model.value import Value
+
+MASK = "***"
+"""What stands where a secret was."""
+
+_SECRET = ("passw", "passphrase", "passcode", "kennwort", "secret", "token", "credential", "apikey", "privatekey")
+"""A name that contains one of these is a secret's, also across its words ("api_key")."""
+
+_SECRET_AT_THE_END = ("pin", "pwd")
+"""A name whose last word is one of these is a secret's: "UserPin", not "PinDistance" or "Spin"."""
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+_SHORTEST = 3
+"""Characters of a secret that is looked for inside a text; a shorter one would hide half of it."""
+
+
+_LARGEST = 2**64
+"""Python refuses to spell integers of thousands of digits; nobody's secret is one."""
+
+
+def is_secret(name: str) -> bool:
+    """Whether an argument, a payload's key or a tag of this name holds a secret."""
+    words = [word.casefold() for word in _WORD.findall(name)]
+    joined = "".join(words)
+    return any(part in joined for part in _SECRET) or words[-1:] in ([word] for word in _SECRET_AT_THE_END)
+
+
+def is_masked(tree: Any) -> bool:
+    """Whether something was masked anywhere in it."""
+    if isinstance(tree, Mapping):
+        return any(is_masked(item) for item in tree.values())
+    if isinstance(tree, list | tuple):
+        return any(is_masked(item) for item in tree)
+    return isinstance(tree, str) and tree == MASK
+
+
+def without_secrets(command: Command) -> Command:
+    """The command as the journal keeps it: compare with this, not with the command that came."""
+    return Secrets(command).command(command)
+
+
+class Secrets:
+    """The secrets of one command; kept in memory only, and only while the command is under way."""
+
+    def __init__(self, command: Command) -> None:
+        self._target = is_secret(command.target.rpartition(".")[2])
+        self._names = {name for name in command.arguments if self._target or is_secret(name)}
+        values = [value for name, value in command.arguments.items() if name in self._names]
+        self._values = [value for value in values if value is not None and not isinstance(value, bool)]
+        texts = [str(value) for value in self._values if not isinstance(value, int) or abs(value) < _LARGEST]
+        self._texts = sorted((text for text in texts if len(text) >= _SHORTEST), key=len, reverse=True)
+
+    def __bool__(self) -> bool:
+        return bool(self._names)
+
+    def command(self, command: Command) -> Command:
+        """The command with its secret arguments masked."""
+        arguments = {name: MASK if name in self._names else value for name, value in command.arguments.items()}
+        return replace(command, arguments=arguments)
+
+    def value(self, value: Value) -> Value:
+        """An old or actual value; masked where the target is secret or the value is."""
+        if value is None:
+            return None
+        return MASK if self._target or value in self._values else self.text(value) if isinstance(value, str) else value
+
+    def tree(self, tree: Any) -> Any:
+        """JSON: masked below secret names, and where a secret of the command stands."""
+        if isinstance(tree, Mapping):
+            return {key: MASK if is_secret(str(key)) else self.tree(item) for key, item in tree.items()}
+        if isinstance(tree, list | tuple):
+            return [self.tree(item) for item in tree]
+        return self.text(tree) if isinstance(tree, str) else MASK if tree in self._values else tree
+
+    def text(self, text: str) -> str:
+        """A text without the command's secrets in it."""
+        for secret in self._texts:
+            text = text.replace(secret, MASK)
+        return MASK if text in self._values else text
+
+    def outcome(self, outcome: Outcome) -> Outcome:
+        """The outcome without the command's secrets in what anybody said."""
+        return replace(
+            outcome,
+            sentence=self.text(outcome.sentence),
+            actual=self.value(outcome.actual),
+            vendor_text=self.text(outcome.vendor_text),
+        )

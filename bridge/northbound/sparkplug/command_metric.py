@@ -1,0 +1,197 @@
+"""A machine's commands as Sparkplug metrics, and what became of the last one of each. Pure.
+
+    Commands/<Name>/Execute       Boolean, False: true in a DCMD carries the command out
+    Commands/<Name>/Args/<Arg>    null: taken only in the same DCMD as Execute
+    Commands/<Name>/Result        "confirmed", "rejected", …: how the last one that came this way ended; null before
+    Commands/<Name>/Sentence      the same for a person
+    Commands/<Name>/Count         how many have ended
+    Commands/DCMD/…               Result, Sentence, Count of set points, and of metrics nobody could make sense of
+
+Sparkplug has no answer to a command: the readback is the acknowledgement, and these metrics tell why there is none
+(facts 5.7). No name is a metric and a folder at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from bridge.model.value import DataType
+from bridge.northbound.sparkplug.codec import MetricEncoder, property_set
+from bridge.northbound.sparkplug.datatype import METRIC_TYPES, MetricType
+from bridge.northbound.sparkplug.wire import varint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bridge.model.command import Argument, CommandDefinition, Outcome
+    from bridge.model.plant import Machine
+    from bridge.model.value import Value
+
+DOOR = "DCMD"
+"""Stands where a command's name would: set points and what is not understood are answered there."""
+
+
+class Role(Enum):
+    """What a command's metric is for."""
+
+    EXECUTE = "Execute"
+    ARGUMENT = "Args"
+    ANSWER = "Result, Sentence, Count"
+
+
+class Part(NamedTuple):
+    """One metric's place in a command."""
+
+    command: str
+    role: Role
+    argument: Argument | None = None
+
+
+class Answer(NamedTuple):
+    """How something that was asked for ended. `subject` is a command's name, or DOOR."""
+
+    subject: str
+    outcome: Outcome
+
+
+_READ_ONLY = property_set({"readOnly": (MetricType.Boolean, True)})
+
+
+class _Answers:
+    """Result, Sentence and Count of one subject."""
+
+    def __init__(self, subject: str) -> None:
+        base = f"Commands/{subject}"
+        self._result = MetricEncoder(f"{base}/Result", MetricType.String)
+        self._sentence = MetricEncoder(f"{base}/Sentence", MetricType.String)
+        self._count = MetricEncoder(f"{base}/Count", MetricType.Int64)
+        self.names = (f"{base}/Result", f"{base}/Sentence", f"{base}/Count")
+        self._last: Outcome | None = None
+        self._number = 0
+        self.time_ms = 0
+        self.is_unsaid = False
+
+    def tell(self, outcome: Outcome, now_ms: int) -> None:
+        """Another one has ended."""
+        self._last = outcome
+        self._number += 1
+        self.time_ms = max(self.time_ms, now_ms)
+        self.is_unsaid = True
+
+    def encode(self, born_ms: int | None = None) -> list[bytes]:
+        """The three metrics, at the time of the answer; in a birth with types, and its own time where none came."""
+        stamp = varint(self.time_ms or born_ms or 0)
+        outcome, is_birth = self._last, born_ms is not None
+        properties = _READ_ONLY if is_birth else b""
+        result = None if outcome is None else outcome.result.value
+        sentence = None if outcome is None else outcome.sentence
+        return [
+            self._result.encode(stamp, result, properties, is_birth),
+            self._sentence.encode(stamp, sentence, properties, is_birth),
+            self._count.encode(stamp, self._number, properties, is_birth),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """A metric a host may write; it has no value of its own."""
+
+    encoder: MetricEncoder
+    neutral: Value
+    properties: bytes
+
+
+class CommandMetrics:
+    """The metrics of one machine's commands; none where it takes neither commands nor set points."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._parts: dict[str, Part] = {}
+        self._inputs: list[_Input] = []
+        self._executes: dict[str, MetricEncoder] = {}
+        self._answers: dict[str, _Answers] = {}
+        for command in machine.commands:
+            self._add(command)
+        if self._answers or any(tag.definition.writable for tag in machine.tags):
+            self._add_answers(DOOR)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every metric's name."""
+        return tuple(self._parts)
+
+    def part(self, name: str) -> Part | None:
+        """What the metric of this name is for."""
+        return self._parts.get(name)
+
+    def tell(self, answer: Answer, now_ms: int) -> None:
+        """Something ended; what is unknown by now is forgotten."""
+        known = self._answers.get(answer.subject)
+        if known is not None:
+            known.tell(answer.outcome, now_ms)
+
+    def birth(self, now_ms: int) -> Iterator[bytes]:
+        """Every metric; what was unsaid is said."""
+        stamp = varint(now_ms)
+        for one in self._inputs:
+            yield one.encoder.encode(stamp, one.neutral, one.properties, with_type=True)
+        for answers in self._answers.values():
+            answers.is_unsaid = False
+            yield from answers.encode(now_ms)
+
+    def data(self) -> list[bytes]:
+        """What ended since the last time, in order of time; Execute is False again, for hosts that show it."""
+        unsaid = sorted(
+            ((answers.time_ms, subject) for subject, answers in self._answers.items() if answers.is_unsaid),
+        )
+        metrics: list[bytes] = []
+        for time_ms, subject in unsaid:
+            self._answers[subject].is_unsaid = False
+            execute = self._executes.get(subject)
+            metrics += [execute.encode(varint(time_ms), False)] if execute is not None else []
+            metrics += self._answers[subject].encode()
+        return metrics
+
+    def _add(self, command: CommandDefinition) -> None:
+        name = f"Commands/{command.name}/Execute"
+        told = command.description or command.label.get("en", "")
+        self._parts[name] = Part(command.name, Role.EXECUTE)
+        self._executes[command.name] = encoder = MetricEncoder(name, MetricType.Boolean)
+        self._inputs.append(_Input(encoder, False, _properties(told)))
+        for argument in command.arguments:
+            name = f"Commands/{command.name}/Args/{argument.name}"
+            self._parts[name] = Part(command.name, Role.ARGUMENT, argument)
+            self._inputs.append(
+                _Input(MetricEncoder(name, METRIC_TYPES[argument.data_type]), None, _of_argument(argument))
+            )
+        self._add_answers(command.name)
+
+    def _add_answers(self, subject: str) -> None:
+        self._answers[subject] = answers = _Answers(subject)
+        self._parts.update((name, Part(subject, Role.ANSWER)) for name in answers.names)
+
+
+def signature(machine: Machine) -> tuple[object, ...]:
+    """What hosts see of a machine's commands."""
+    return tuple((one.name, one.arguments, one.description or one.label.get("en", "")) for one in machine.commands)
+
+
+def _of_argument(argument: Argument) -> bytes:
+    texts = ", ".join(argument.enumeration)
+    told = "; ".join(text for text in (argument.description, texts) if text)
+    unit = argument.unit.symbol if argument.unit is not None else ""
+    bounds = argument.eu_range if argument.data_type is not DataType.String else None
+    return _properties(told, unit, bounds)
+
+
+def _properties(documentation: str, unit: str = "", bounds: tuple[float, float] | None = None) -> bytes:
+    known: dict[str, tuple[MetricType, Value]] = {"readOnly": (MetricType.Boolean, False)}
+    if unit:
+        known["engUnit"] = (MetricType.String, unit)
+    if bounds is not None:
+        known["engLow"] = (MetricType.Double, float(bounds[0]))
+        known["engHigh"] = (MetricType.Double, float(bounds[1]))
+    if documentation:
+        known["documentation"] = (MetricType.String, documentation)
+    return property_set(known)

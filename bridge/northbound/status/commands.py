@@ -1,0 +1,130 @@
+"""Commands through the admin API.
+
+POST /api/v1/commands               {"target", "value" | "args", "user"?}; answers when the command has ended
+GET  /api/v1/commands?limit=&machine=&dead=   the newest first
+GET  /api/v1/commands/{id}          one command with its whole life
+POST /api/v1/commands/{id}/retry    send a dead letter again, as a new command
+POST /api/v1/commands/{id}/discard  put a dead letter aside; {"reason"}
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from bridge.model.command import Command, Door, Outcome, Role
+from bridge.northbound.status.payload import plain
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from bridge.ports import Clock, Operations, Submit
+
+EXPIRY = timedelta(seconds=30)
+BODY_LIMIT = 64 * 1024
+MOST = 1000
+
+Handler = Callable[["Request"], Awaitable[Response]]
+
+
+class CommandRoutes:
+    """The routes about commands."""
+
+    def __init__(self, operations: Operations, clock: Clock, submit: Submit | None) -> None:
+        self._operations = operations
+        self._clock = clock
+        self._submit = submit
+
+    def routes(self) -> Iterator[tuple[str, str, Handler]]:
+        """Method, path and handler of each."""
+        yield "GET", "/api/v1/commands", self._list
+        yield "POST", "/api/v1/commands", self._send
+        yield "GET", "/api/v1/commands/{id}", self._show
+        yield "POST", "/api/v1/commands/{id}/retry", self._retry
+        yield "POST", "/api/v1/commands/{id}/discard", self._discard
+
+    async def _list(self, request: Request) -> Response:
+        asked = request.query_params
+        limit = asked.get("limit", "50")
+        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:6]) <= MOST):
+            raise HTTPException(400, f"limit must be 1 to {MOST}")
+        found = await self._operations.commands(int(limit), asked.get("machine", ""), asked.get("dead") == "true")
+        return _json({"commands": [plain(dict(entry)) for entry in found]})
+
+    async def _show(self, request: Request) -> Response:
+        entry = await self._operations.command(request.path_params["id"])
+        if entry is None:
+            raise HTTPException(404, "there is no command with this id; /api/v1/commands lists them")
+        return _json(plain(dict(entry)))
+
+    async def _send(self, request: Request) -> Response:
+        body = await _body(request)
+        target, arguments = body.get("target"), body.get("args")
+        if not isinstance(target, str) or not target:
+            raise HTTPException(400, 'expected {"target": "<tag id>", "value": …} or {"target": …, "args": {…}}')
+        if arguments is None:
+            arguments = {"value": body["value"]} if "value" in body else {}
+        if not isinstance(arguments, dict) or any(isinstance(value, dict | list) for value in arguments.values()):
+            raise HTTPException(400, "args must be an object of plain values")
+        if self._submit is None:
+            raise HTTPException(503, "no commands are taken now")
+        now = self._clock.now()
+        who = str(body.get("user") or "admin")[:64]
+        command = Command(f"admin:{uuid.uuid4()}", target, arguments, Door.ADMIN, who, now, now + EXPIRY, Role.ENGINEER)
+        outcome = await self._submit(command).result
+        return _json({"id": command.id, **outcome_payload(outcome)})
+
+    async def _retry(self, request: Request) -> Response:
+        outcome = await _found(self._operations.retry(request.path_params["id"], "admin"))
+        return _json(outcome_payload(outcome))
+
+    async def _discard(self, request: Request) -> Response:
+        reason = str((await _body(request)).get("reason", ""))[:200]
+        await _found(self._operations.discard(request.path_params["id"], "admin", reason))
+        return _json({"discarded": request.path_params["id"]})
+
+
+def outcome_payload(outcome: Outcome) -> dict[str, Any]:
+    """How a command ended."""
+    return {
+        "result": outcome.result.value,
+        "status": outcome.status.name,
+        "sentence": outcome.sentence,
+        "actual": plain(outcome.actual),
+        "vendor_code": outcome.vendor_code,
+        "vendor_text": outcome.vendor_text,
+    }
+
+
+async def _found(work: Awaitable[Any]) -> Any:
+    try:
+        return await work
+    except KeyError:
+        raise HTTPException(
+            404, "there is no dead letter with this id; /api/v1/commands?dead=true lists them"
+        ) from None
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    raw = b""
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > BODY_LIMIT:
+            raise HTTPException(413, f"at most {BODY_LIMIT} bytes")
+    try:
+        body = orjson.loads(raw or b"{}")
+    except orjson.JSONDecodeError as error:
+        raise HTTPException(400, f"no JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise HTTPException(400, "expected a JSON object")
+    return body
+
+
+def _json(body: Mapping[str, Any] | Any) -> Response:
+    return Response(orjson.dumps(body), 200, {"Cache-Control": "no-store"}, "application/json")
