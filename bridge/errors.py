@@ -100,7 +100,11 @@ class SourceError(BridgeError):
 
 
 class NotConnected(SourceError):
-    """The vendor cannot be reached."""
+    """The vendor cannot be reached. `advice` is what a person can do, where the room knows better than the house."""
+
+    def __init__(self, message: str = "", advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
 class RateLimited(SourceError):

@@ -206,6 +206,8 @@ class _Compiler:
         text = fill_text(name, binding)
         override = self.overrides.pop(text, None)
         if override is not None:
+            key_path = ("overrides", text)
+            self._check_override(filled, override, key_path)
             filled = deep_merge(filled, override)
         try:
             bound_rule = TagRule.model_validate(filled)
@@ -219,6 +221,15 @@ class _Compiler:
         spec = self._spec(text, bound_rule, key_path)
         if spec is not None:
             self.specs[text] = spec
+
+    def _check_override(self, rule: Mapping[str, Any], override: Mapping[str, Any], key_path: KeyPath) -> None:
+        """A machine may narrow what a set point accepts, never widen it: the mapping's range is the vendor's."""
+        ours, theirs = override.get("range"), rule.get("range")
+        if "write" not in rule or ours is None or theirs is None or not _is_range(ours) or not _is_range(theirs):
+            return
+        if ours[0] < theirs[0] or ours[1] > theirs[1]:
+            expected = f"a range within [{theirs[0]:g}, {theirs[1]:g}]"
+            self.report((*key_path, "range"), "is wider than what the mapping allows", expected, "")
 
     def _filled(self, rule: TagRule | CommandRule, binding: Binding, key_path: KeyPath) -> dict[str, Any] | None:
         raw = rule.model_dump(by_alias=True, exclude_unset=True)
@@ -608,6 +619,14 @@ def confirm_alternatives(confirm: Any) -> list[dict[str, Any]]:
 
 def _as_list(value: Any) -> list[Any]:
     return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _is_range(given: Any) -> bool:
+    return (
+        isinstance(given, list | tuple)
+        and len(given) == 2
+        and all(isinstance(end, int | float) and not isinstance(end, bool) for end in given)
+    )
 
 
 def _is_percentage(text: str) -> bool:

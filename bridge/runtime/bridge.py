@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import sqlite3
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from bridge import __version__
 from bridge.commands.desk import Desk, DeskRules
 from bridge.commands.journal import Journal
-from bridge.errors import BridgeError, ConfigError, Fault
+from bridge.errors import BridgeError, ConfigError, Fault, NotRecorded, StateDirectoryUnusable
 from bridge.hub.log import EventLogStore
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
@@ -101,11 +102,7 @@ class Bridge:
         """Serve until `stop`. Raises AddressTaken, StateDirectoryBusy, or what a fault in the house raised."""
         async with AsyncExitStack() as stack:
             stack.enter_context(self.state.locked())
-            limits = self.site.file.limits
-            self.log = await stack.enter_async_context(
-                EventLogStore(self.state.path / "log.db", self.clock, max_rows=limits.log_rows)
-            )
-            self.journal = await stack.enter_async_context(self._journal())
+            await self._open_stores(stack)
             if self.site.file.broker.enabled:
                 from bridge.runtime.broker import EmbeddedBroker  # here: its libraries are for those who use it
 
@@ -117,6 +114,17 @@ class Bridge:
                 raise _told(group) from None
             finally:
                 self.state.withdraw()
+
+    async def _open_stores(self, stack: AsyncExitStack) -> None:
+        """Open the log and the journal. Raises StateDirectoryUnusable: a full disk is found here first."""
+        rows = self.site.file.limits.log_rows
+        try:
+            store = EventLogStore(self.state.path / "log.db", self.clock, max_rows=rows)
+            self.log = await stack.enter_async_context(store)
+            self.journal = await stack.enter_async_context(self._journal())
+        except (sqlite3.Error, NotRecorded) as error:
+            sentence = f"nothing can be kept in {self.state.path}: {error}; is the disk full?"
+            raise StateDirectoryUnusable(sentence) from error
 
     def _journal(self) -> Journal:
         rules = self.site.file.commands

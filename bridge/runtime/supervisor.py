@@ -86,7 +86,7 @@ class SourceRunner:
             self._down(ConnectionState.Lost, StatusCode.UncertainLastUsableValue, str(error), "")
             return max(error.retry_after, FIRST_WAIT_S)
         except NotConnected as error:
-            self._lost(str(error))
+            self._lost(str(error), error.advice)
         except ProtocolError as error:
             self._lost(f"The vendor's answer is not understood: {error}")
         except SourceError as error:
@@ -103,8 +103,8 @@ class SourceRunner:
         self._attempt += 1
         return wait
 
-    def _lost(self, reason: str) -> None:
-        advice = "Is the vendor's system on, and can this computer reach it?"
+    def _lost(self, reason: str, advice: str = "") -> None:
+        advice = advice or "Is the vendor's system on, and can this computer reach it?"
         self._down(ConnectionState.Lost, StatusCode.UncertainNoCommunicationLastUsableValue, reason, advice)
 
     def _down(self, state: ConnectionState, status: StatusCode, reason: str, advice: str) -> None:
@@ -114,6 +114,8 @@ class SourceRunner:
             logger.warning("Source %s is %s: %s", self.source.name, state.name.lower(), reason or "no reason given")
             self.status.since = now
             self._keeper.event("SourceLost", f"{self.source.name}: {reason}", self.source.name, severity=500)
+        elif advice != self.status.advice:  # another cause than before, not another wording of it
+            logger.info("Source %s is still %s: %s", self.source.name, state.name.lower(), reason)
         self.status.state, self.status.reason, self.status.advice = state, reason, advice
         since = self.status.since or now
         self._keeper.publish(Condition(self.source.name, status, reason, since, None, None, advice))

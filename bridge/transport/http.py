@@ -50,7 +50,10 @@ def tls_context(ca_file: str | None = None, *, verify: bool = True) -> ssl.SSLCo
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
-        raise NotConnected(f"The certificate file {ca_file} cannot be read: {error.strerror or error}") from error
+        raise NotConnected(
+            f"The certificate file {ca_file} cannot be read: {error.strerror or error}",
+            "Put a PEM file there, or correct ca_file",
+        ) from error
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -211,7 +214,10 @@ def exception_error(error: Exception, where: str) -> SourceError | None:
     """Our error for one of httpx's; None for an exception that is none of httpx's."""
     refused = _certificate_fault(error)
     if refused is not None:
-        return NotConnected(f"The certificate of {where} is not trusted: {refused}")
+        return NotConnected(
+            f"The certificate of {where} is not trusted: {refused}",
+            "Copy the vendor's root certificate to this computer and name it as ca_file",
+        )
     for theirs, ours, sentence in ERRORS:
         if isinstance(error, theirs):
             return ours(sentence.format(where=where, error=str(error) or type(error).__name__))
