@@ -53,6 +53,8 @@ class DeskRules:
     lane_limit: int = 50
     confirm_window_s: float = 2.0
     execute_timeout_s: float = 5.0
+    reconcile_within_s: float = 60.0
+    """How long, after a crash, a machine is asked what became of a command."""
     repeat_failed_after_s: float = 5.0
     """A cyclic writer whose write failed is answered from the last result for so long."""
 
@@ -352,19 +354,38 @@ class Desk:
                     entry.command.id, Outcome(Result.UNREACHED, StatusCode.BadNotConnected, sentence)
                 )
             else:
-                await self._reconcile(entry)
+                self.spawn(self._reconcile(entry), f"reconcile {entry.command.id}")
 
     async def _reconcile(self, entry: Entry) -> None:
-        """It may have been sent before the crash: find out by reading, else leave it to a person."""
+        """It may have been sent before the crash: find out by reading, else leave it to a person.
+
+        The source connects only now, so this asks until it tells, or for `reconcile_within_s`.
+        """
         action = action_of(entry)
-        executor = self._executors(entry.lane[0])
         outcome = Outcome(Result.UNKNOWN, StatusCode.BadTimeout, "The bridge stopped while it was being sent")
-        if executor is not None and action is not None and action.confirm and not entry.is_masked:
-            try:
-                outcome = await executor.reconcile(action)
-            except Exception:
-                logger.exception("Reconciling %s failed", entry.command.id)
+        deadline = self.clock.monotonic() + self.rules.reconcile_within_s
+        readable = action is not None and bool(action.confirm) and not entry.is_masked
+        while readable and action is not None and outcome.result is Result.UNKNOWN:
+            outcome = await self._read_back(entry, action) or outcome
+            if outcome.result is not Result.UNKNOWN or self.clock.monotonic() >= deadline:
+                break
+            await self.clock.sleep(min(1.0, self.rules.reconcile_within_s))
         await self.journal.finish(entry.command.id, outcome, dead=outcome.result is Result.UNKNOWN)
+
+    async def _read_back(self, entry: Entry, action: Action) -> Outcome | None:
+        """What the machine reads now says of the command; None while nobody can be asked."""
+        executor = self._executors(entry.lane[0])
+        if executor is None:
+            return None
+        try:
+            outcome = await executor.reconcile(action)
+        except Exception:
+            logger.exception("Reconciling %s failed", entry.command.id)
+            return None
+        if outcome.result is Result.CHANGED and same(outcome.actual, entry.old):
+            sentence = f"It had no effect: the machine still reads {outcome.actual}"
+            return Outcome(Result.REFUSED, StatusCode.BadInvalidState, sentence, outcome.actual)
+        return outcome
 
 
 class Lane:

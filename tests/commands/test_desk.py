@@ -349,6 +349,64 @@ async def test_reassert_is_opt_in(tmp_path: Path) -> None:
         assert len(office.panel.sent) == 2
 
 
+async def left_sending(folder: Path) -> None:
+    """A journal that says "sending" of one command, as a crash leaves it."""
+    async with Office(folder) as office:
+        now = SystemClock().now()
+        command = Command("c1", FREQUENCY, {"value": 5.0}, Door.ADMIN, "anna", now, now, Role.OPERATOR)
+        action = {
+            "source": "panel",
+            "machine": "1/7/1",
+            "payload": {"SetFrequency1": 5.0},
+            "absolute": True,
+            "confirm": [[["state.frequency1", 5.0]]],
+        }
+        await office.journal.begin(command, "mock-1", ("panel", "1/7/1"), 1.0, action)
+        await office.journal.mark("c1", State.SENDING)
+
+
+UNKNOWN = Outcome(Result.UNKNOWN, StatusCode.BadTimeout, "Nothing is known")
+
+
+async def ended(office: Office) -> Any:
+    async with asyncio.timeout(5):
+        while await office.journal.unfinished():  # noqa: ASYNC110 - the journal is asked, not listened to
+            await asyncio.sleep(0.01)
+    return await office.journal.get("c1")
+
+
+async def test_a_machine_is_asked_again_until_it_tells_what_became_of_a_command(tmp_path: Path) -> None:
+    await left_sending(tmp_path)
+    office = Office(tmp_path, DeskRules(reconcile_within_s=0.05))
+    answers = [UNKNOWN, Outcome(Result.CONFIRMED, StatusCode.Good, "It reads so")]
+
+    async def reconcile(action: Action) -> Outcome:
+        return answers.pop(0)
+
+    office.panel.reconcile = reconcile  # type: ignore[method-assign]
+    async with office:
+        assert (await ended(office)).outcome.result is Result.CONFIRMED
+
+
+async def test_what_nobody_can_tell_after_a_crash_waits_for_a_person(tmp_path: Path) -> None:
+    await left_sending(tmp_path)
+    office = Office(tmp_path, DeskRules(reconcile_within_s=0.05))
+    office.panel.reconcile_answer = UNKNOWN
+    async with office:
+        async with asyncio.timeout(5):
+            while not await office.journal.dead():  # noqa: ASYNC110 - the journal is asked, not listened to
+                await asyncio.sleep(0.01)
+        assert office.panel.sent == []
+
+
+async def test_the_old_value_after_a_crash_means_it_had_no_effect(tmp_path: Path) -> None:
+    await left_sending(tmp_path)
+    office = Office(tmp_path)
+    office.panel.reconcile_answer = Outcome(Result.CHANGED, StatusCode.GoodClamped, "It reads 1", 1.0)
+    async with office:
+        assert (await ended(office)).outcome.result is Result.REFUSED
+
+
 async def test_after_a_crash_what_was_not_sent_is_unreached_and_what_may_have_been_is_read(tmp_path: Path) -> None:
     async with Office(tmp_path) as office:
         command = Command(
