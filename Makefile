@@ -39,5 +39,8 @@ schema: $(READY) ## Write the JSON Schemas that editors use
 	$(BIN)/plantbridge schema bridge > examples/bridge.schema.json
 	$(BIN)/plantbridge schema mapping > mappings/mapping.schema.json
 
+golden: $(READY) ## Write the lists of released tag ids and commands that tests hold mappings to
+	$(BIN)/python -m tests.mapping.golden
+
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -62,7 +62,7 @@ class CrippledBridge:
         table = Table(Plant(bridge_machine("", "", (), slots.slot), {}), self._clock, _NoEvents())
         server = StatusServer(status, SecretStr(secrets.token_urlsafe(32)), self._clock)
         async with asyncio.TaskGroup() as group:
-            face = group.create_task(server.run(table, closed_desk(self._clock), self), name="status")
+            face = group.create_task(server.run(table, closed_desk(), self), name="status")
             watch = group.create_task(self._watch(), name="file watch")
             url = await server.listening()
             logger.error(

@@ -1,4 +1,4 @@
-"""The desk while it is closed: every command is answered, at once, that writes are off."""
+"""The desk while it is closed: every command is answered, at once, that none are taken."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bridge.model.status import StatusCode
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from bridge.ports import Clock, Submit
+    from bridge.ports import Submit
 
 CLOSED = Outcome(Result.REJECTED, StatusCode.BadNotWritable, "This bridge takes no commands")
 
@@ -32,7 +32,7 @@ class _Refused:
         return answer
 
 
-def closed_desk(clock: Clock) -> Submit:
+def closed_desk() -> Submit:
     """A `Submit` that rejects everything."""
 
     def submit(command: Command) -> _Refused:
