@@ -49,6 +49,20 @@ class Source(Protocol):
         """
 
 
+class Memory(Protocol):
+    """What a source must still know after a restart: one small document of plain JSON data."""
+
+    async def recall(self) -> Mapping[str, Any]:
+        """What was kept last; empty where nothing was, or where it cannot be read any more."""
+
+    async def keep(self, document: Mapping[str, Any]) -> None:
+        """Keep this instead, durably: once it returns, a crash or a power cut does not take it away.
+
+        Every event published before is durable first: who keeps how far it has told never loses what it told.
+        A disk that does not take it is logged, not raised: the source goes on, and tells more again after a restart.
+        """
+
+
 class Target(Protocol):
     """Something that can be commanded: a set point or a command of a machine."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bridge.config.broker import EmbeddedBrokerConfig
 from bridge.config.commands import CommandsConfig
@@ -18,21 +19,24 @@ from bridge.config.faults import faults_of
 from bridge.config.keypath import KeyPath
 from bridge.config.library import Locator, MappingLibrary, is_mapping, yaml_files
 from bridge.config.merge import Sheaf, read_sheaf
+from bridge.config.shifts import ShiftRules, TimeZone
 from bridge.errors import ConfigError, Fault, did_you_mean
 from bridge.mapping.compile import CompiledMapping
 from bridge.mapping.machine import PartMapping, duplicate_names
+from bridge.model.calendar import Calendar
 from bridge.model.path import MACHINE_ID, SEGMENT, Place
 from bridge.model.plant import BRIDGE_MACHINE_ID, Part
 from bridge.northbound.opcua.config import OpcuaConfig
 from bridge.northbound.sparkplug.config import SparkplugConfig
 from bridge.northbound.status.config import StatusConfig
 from bridge.northbound.uns.config import UnsConfig
+from bridge.sources._rules import MachineChoice
 from bridge.sources.qitech.config import QitechConfig, QitechMachine
 
 SourceConfig = QitechConfig
 """The union of every vendor's configuration, told apart by `type`."""
 
-SELECTORS: Mapping[str, type[QitechMachine]] = {"qitech": QitechMachine}
+SELECTORS: Mapping[str, type[MachineChoice]] = {"qitech": QitechMachine}
 """How each vendor's machines are named in `machines:`, by source type."""
 
 DEFAULT_PART = "values"
@@ -52,14 +56,6 @@ def _machine_id(text: str) -> str:
     return text
 
 
-def _time_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError("no such time zone; write a name such as Europe/Berlin or UTC") from error
-    return name
-
-
 RulesType = TypeVar("RulesType", bound=BaseModel)
 Segment = Annotated[str, AfterValidator(_segment)]
 MachineId = Annotated[str, AfterValidator(_machine_id)]
@@ -77,12 +73,31 @@ class BridgeRules(Rules):
     name: Segment = Field("plantbridge", description="Name of this bridge: edge node id, topic level, log field.")
     enterprise: Segment = Field(description="ISA-95 enterprise: first level of topics.")
     site: Segment = Field(description="ISA-95 site: second level of topics.")
-    time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
-        "UTC", description="Zone of shifts and days, for vendors that count by them."
+    time_zone: TimeZone | None = Field(
+        None, description="Zone of days and shifts; needed by what counts by them.", examples=["Europe/Berlin"]
+    )
+    shifts: tuple[ShiftRules, ...] = Field(
+        (), max_length=20, description="Shifts of this site, in its time zone; they must not overlap."
     )
     state_directory: str = Field(
         "state", description="Where the bridge keeps what must survive a restart; relative to this file."
     )
+
+    @property
+    def calendar(self) -> Calendar | None:
+        """Days and shifts; None where no time zone is given."""
+        if self.time_zone is None:
+            return None
+        return Calendar(ZoneInfo(self.time_zone), tuple(rules.shift() for rules in self.shifts))
+
+    @model_validator(mode="after")
+    def _shifts_fit(self) -> BridgeRules:
+        if self.shifts and self.time_zone is None:
+            raise ValueError("shifts are local times: say time_zone, such as Europe/Berlin, beside them")
+        for one, other in combinations((rules.shift() for rules in self.shifts), 2):
+            if one.overlaps(other):
+                raise ValueError(f"the shifts {one.name} and {other.name} overlap")
+        return self
 
 
 class PartRules(Rules):
@@ -325,6 +340,9 @@ class _Checker:
             machine = self._machine(rules, ("machines", index))
             if machine is not None:
                 yield machine
+        for name, source in self.file.sources.items():
+            for fault in source.faults([key for of, key in self._taken if of == name]):
+                self._say(("sources", name, *fault.key), fault.problem, fault.expected)
 
     def _say(self, path: KeyPath, problem: str, expected: str = "", hint: str = "") -> None:
         self.faults.append(self.sheaf.fault(path, problem, expected, hint))

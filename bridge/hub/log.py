@@ -15,9 +15,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -47,6 +48,7 @@ MAX_BODY = 16 * 1024
 """Characters of one event as JSON; a longer one is shortened."""
 
 RETRY_S = 1.0
+FLUSH_S = 30.0
 """Seconds before a failed write is tried again."""
 
 _SCHEMA = """
@@ -196,6 +198,22 @@ class EventLogStore:
         """The events that were written last, newest first."""
         return await self._in_thread(self._file.newest, limit)
 
+    async def flush(self) -> None:
+        """Wait until what was appended before is on the disk, also for a power cut.
+
+        Returns as well when the disk does not take it for `FLUSH_S`, or the log is closed: who waits must go on.
+        """
+        waiting = set(self._pending)
+        deadline = self._clock.monotonic() + FLUSH_S
+        while not waiting.isdisjoint(self._pending):
+            news = self._news
+            if not self._open or self._clock.monotonic() >= deadline:
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_S):
+                    await news.wait()
+        await self._in_thread(self._file.sync)
+
     async def _know(self, reader: str) -> None:
         if reader not in self._cursors:
             self._check_room(reader)
@@ -297,6 +315,15 @@ class _File:
     def close(self) -> None:
         """Close it; the WAL is folded in."""
         self._database.close()
+
+    def sync(self) -> None:
+        """Bring what was committed onto the medium: with `synchronous=NORMAL` a WAL waits for its checkpoint."""
+        with suppress(FileNotFoundError):  # everything is in the main file, where a checkpoint has synced it
+            handle = os.open(self._path.with_name(f"{self._path.name}-wal"), os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
     def write(self, events: Sequence[Event], cursors: Mapping[str, int], now: datetime) -> None:
         """One transaction: these events, these cursors, and what has to go."""

@@ -28,10 +28,11 @@ from bridge.runtime.at_machine import last_command_pairs
 from bridge.runtime.collector import settled
 from bridge.runtime.faces import identity, listening_faults, plant_faces, plant_faults, status_face, until_open
 from bridge.runtime.inventory import InventoryStore
+from bridge.runtime.memory import SourceMemory
 from bridge.runtime.offline import OfflinePlant
 from bridge.runtime.operations import BridgeOperations
 from bridge.runtime.plant_keeper import PlantKeeper
-from bridge.runtime.sources import executor_of, make_source
+from bridge.runtime.sources import Surroundings, executor_of, make_source
 from bridge.runtime.state_directory import StateDirectory
 from bridge.runtime.supervisor import SourceRunner
 from bridge.runtime.watchdog import LoopWatch
@@ -158,7 +159,7 @@ class Bridge:
     def _desk_rules(self) -> DeskRules:
         file = self.site.file
         return DeskRules(
-            {name: frozenset(source.allow_hazards) for name, source in file.sources.items()},
+            {name: source.hazards for name, source in file.sources.items()},
             file.commands.repeat == "reassert",
             file.commands.waiting,
             file.commands.confirm_within,
@@ -166,7 +167,7 @@ class Bridge:
 
     def _executor(self, source: str) -> Executor | None:
         runner, config = self.runners.get(source), self.site.file.sources.get(source)
-        return None if runner is None or config is None or not config.writes else executor_of(runner.source)
+        return None if runner is None or config is None or not config.accepts_writes else executor_of(runner.source)
 
     def _command_ended(self, command: Command, target: Target | None, outcome: Outcome) -> None:
         machine = self.table.plant.machines.get(command.target.partition(".")[0])
@@ -232,7 +233,9 @@ class Bridge:
             self.running_faces.discard(face.name)
 
     def _start_source(self, name: str) -> None:
-        source = make_source(name, self.site.file.sources[name], self.clock, self.keeper.wanted(name))
+        memory = SourceMemory(self.state.path / "sources" / f"{name}.json", self.log.flush)
+        surroundings = Surroundings(self.clock, self.keeper.wanted(name), memory, self.site.file.bridge.calendar)
+        source = make_source(name, self.site.file.sources[name], surroundings)
         runner = SourceRunner(source, self.keeper, self.clock)
         self.runners[name] = runner
         self._source_tasks[name] = self._group.create_task(runner.run(), name=f"source {name}")
@@ -308,7 +311,11 @@ class Bridge:
         changed = {
             n
             for n in sources
-            if site.file.discovery != before.file.discovery or before.file.sources.get(n) != site.file.sources.get(n)
+            if (
+                before.file.sources.get(n) != site.file.sources.get(n)
+                or site.file.discovery != before.file.discovery
+                or site.file.bridge.calendar != before.file.bridge.calendar
+            )
         }
         for name in changed & set(self._source_tasks):
             await self._stop_source(name)

@@ -12,15 +12,23 @@ from bridge.model.units import UNITS
 from bridge.model.value import DataType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-READINGS = {
+ReadingShape = tuple[DataType, str | None, str]
+"""Data type, unit and description."""
+
+_EVERY: dict[str, ReadingShape] = {
     "ClockOffset": (DataType.Double, "s", "How far the vendor's clock is ahead of the bridge's"),
     "Profile": (DataType.String, None, "API generation the vendor speaks"),
-    "EthercatState": (DataType.String, None, "State of the machine bus, in the vendor's words"),
     "TlsVerified": (DataType.Boolean, None, "The vendor's certificate was verified"),
 }
-"""Facts that sources report about themselves, by name."""
+READINGS: dict[str, dict[str, ReadingShape]] = {
+    "qitech": {
+        **_EVERY,
+        "EthercatState": (DataType.String, None, "State of the machine bus, in the vendor's words"),
+    },
+}
+"""Facts that sources report about themselves: by source type, by name."""
 
 
 def _own(name: str, data_type: DataType, description: str, unit: str | None = None) -> TagDefinition:
@@ -28,7 +36,7 @@ def _own(name: str, data_type: DataType, description: str, unit: str | None = No
     return TagDefinition(name, data_type, unit=units, description=description, owner=Owner.BRIDGE)
 
 
-def _source_definitions(name: str) -> Iterator[TagDefinition]:
+def _source_definitions(name: str, kind: str) -> Iterator[TagDefinition]:
     here = f"Sources/{name}"
     yield TagDefinition(
         f"{here}/State",
@@ -43,12 +51,12 @@ def _source_definitions(name: str) -> Iterator[TagDefinition]:
     yield _own(f"{here}/Since", DataType.DateTime, "Since when it is so")
     yield _own(f"{here}/Advice", DataType.String, "What a person can do about it")
     yield _own(f"{here}/Reconnects", DataType.Int64, "How often the connection was made anew")
-    for reading, (data_type, unit, description) in READINGS.items():
+    for reading, (data_type, unit, description) in READINGS[kind].items():
         yield _own(f"{here}/{reading}", data_type, description, unit)
 
 
-def bridge_machine(enterprise: str, site: str, sources: Iterable[str], slot: Callable[[str], int]) -> Machine:
-    """The bridge's own tags."""
+def bridge_machine(enterprise: str, site: str, sources: Mapping[str, str], slot: Callable[[str], int]) -> Machine:
+    """The bridge's own tags; `sources` gives each source's type by its name."""
     definitions = [
         _own("Version", DataType.String, "Version of plantbridge"),
         _own("Started", DataType.DateTime, "When this process started"),
@@ -56,7 +64,7 @@ def bridge_machine(enterprise: str, site: str, sources: Iterable[str], slot: Cal
         _own("ConfigurationFaults", DataType.Int64, "Faults of the configuration that was refused last"),
         _own("Machines", DataType.Int64, "How many machines there are"),
         _own("Tags", DataType.Int64, "How many tags there are"),
-        *(definition for name in sources for definition in _source_definitions(name)),
+        *(definition for name, kind in sources.items() for definition in _source_definitions(name, kind)),
     ]
     tags = []
     for definition in definitions:

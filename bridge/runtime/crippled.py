@@ -59,7 +59,7 @@ class CrippledBridge:
     async def wait(self, status: StatusConfig) -> Site:
         """Serve until a changed file is good; the site it describes."""
         slots = Slots()
-        table = Table(Plant(bridge_machine("", "", (), slots.slot), {}), self._clock, _NoEvents())
+        table = Table(Plant(bridge_machine("", "", {}, slots.slot), {}), self._clock, _NoEvents())
         server = StatusServer(status, SecretStr(secrets.token_urlsafe(32)), self._clock)
         async with asyncio.TaskGroup() as group:
             face = group.create_task(server.run(table, closed_desk(), self), name="status")

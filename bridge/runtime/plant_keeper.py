@@ -106,8 +106,8 @@ class PlantKeeper:
         """Begin to fill a table that shows `first_plant`."""
         self.table = table
         self.rebuild()
-        for source in self.site.file.sources:
-            for reading in READINGS:
+        for source, config in self.site.file.sources.items():
+            for reading in READINGS[config.type]:
                 self.say(f"Sources/{source}/{reading}", None)
 
     def rebuild(self) -> None:
@@ -145,7 +145,8 @@ class PlantKeeper:
 
     def _compile(self) -> tuple[Plant, list[_Recipe]]:
         file = self.site.file
-        own = self._bridge_machine(file.bridge.enterprise, file.bridge.site, tuple(file.sources))
+        kinds: dict[str, str] = {name: config.type for name, config in file.sources.items()}
+        own = self._bridge_machine(file.bridge.enterprise, file.bridge.site, kinds)
         self.refused = {}
         recipes = list(self._compiled(self._recipes()))
         self._bound = {recipe.key: self._bound[recipe.key] for recipe in recipes}
@@ -171,7 +172,7 @@ class PlantKeeper:
         source = recipe.parts[0].part.source
         self._tell_once("MachineRefused", f"{recipe.id} is not shown: {why}", source, severity=500)
 
-    def _bridge_machine(self, enterprise: str, site: str, sources: tuple[str, ...]) -> Machine:
+    def _bridge_machine(self, enterprise: str, site: str, sources: Mapping[str, str]) -> Machine:
         table = getattr(self, "table", None)
         wanted = bridge_machine(enterprise, site, sources, self._slots.slot)
         if table is not None:
@@ -225,7 +226,7 @@ class PlantKeeper:
         return _Recipe(known.id, "", place, DEFAULT_PART, [mapped])
 
     def _accepts_writes(self, source: str) -> bool:
-        return self.site.file.sources[source].writes
+        return self.site.file.sources[source].accepts_writes
 
     def _report_unmapped(self, known: KnownMachine) -> None:
         message = f"{known.source} has a machine no mapping matches ({_spoken(known)})"

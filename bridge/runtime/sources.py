@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from bridge.config.site import SourceConfig
-    from bridge.ports import Clock, Executor, Source
+    from bridge.model.calendar import Calendar
+    from bridge.ports import Clock, Executor, Memory, Source
 
 
-def make_source(name: str, config: SourceConfig, clock: Clock, wanted: Collection[str] | None) -> Source:
-    """The source that `config` describes; `wanted` are the machines it reads, None for all. No I/O."""
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the house gives a source. `wanted` are the machines it reads, None for all."""
+
+    clock: Clock
+    wanted: Collection[str] | None
+    memory: Memory
+    calendar: Calendar | None
+    """The site's days and shifts; None where the site does not tell its time zone."""
+
+
+def make_source(name: str, config: SourceConfig, house: Surroundings) -> Source:
+    """The source that `config` describes. No I/O."""
     from bridge.sources.qitech.source import QitechSource  # here: a vendor's libraries are for those who have it
 
-    return QitechSource(name, config, clock, wanted)
+    return QitechSource(name, config, house.clock, house.wanted)
 
 
 def executor_of(source: Source) -> Executor | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from bridge.sources._rules import MachineChoice, SourceRules
 from bridge.sources.qitech.catalogue import VENDOR, number_of, slug_of, slugs
 from bridge.sources.qitech.identity import Identity
 from bridge.transport.duration import Duration
@@ -34,10 +35,8 @@ Hazard = Literal["heat", "motion", "power", "protection", "loses_data", "loses_t
 """`bridge.model.command.HAZARDS`, for the schema and the type checker."""
 
 
-class QitechConfig(BaseModel):
+class QitechConfig(SourceRules):
     """One QiTech panel."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: Literal["qitech"] = Field(description="This is a QiTech panel.")
     url: Annotated[str, AfterValidator(_panel_url)] = Field(
@@ -63,6 +62,16 @@ class QitechConfig(BaseModel):
     writes: bool = Field(False, description="Allow commands to this panel's machines.")
     allow_hazards: tuple[Hazard, ...] = Field((), description="Hazards that commands may carry, by name.")
 
+    @property
+    def accepts_writes(self) -> bool:
+        """Commands may go to this panel."""
+        return self.writes
+
+    @property
+    def hazards(self) -> frozenset[str]:
+        """The hazards that commands may carry."""
+        return frozenset(self.allow_hazards)
+
     def hints(self) -> dict[str, str | int]:
         """What the configuration alone says about the identity of every machine here."""
         return {} if self.profile == "auto" else {"profile": self.profile}
@@ -73,10 +82,8 @@ class QitechConfig(BaseModel):
         return self.url.startswith("https://")
 
 
-class QitechMachine(BaseModel):
+class QitechMachine(MachineChoice):
     """Which machine of a panel: its type by slug or by number, and its serial."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     slug: Annotated[str, AfterValidator(_known_slug)] | None = Field(
         None, description="Machine type by name, as in the panel's list.", examples=["extruder_v1"]

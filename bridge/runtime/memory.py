@@ -1,0 +1,64 @@
+"""What sources keep over a restart: a file of each in the state directory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from bridge.runtime.state_directory import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+MAX_BYTES = 16 * 2**20
+"""A document is small; one that is not is a fault of its source."""
+
+
+class SourceMemory:
+    """One source's file (see `bridge.ports.Memory`). `settle` makes durable what was published before."""
+
+    def __init__(self, path: Path, settle: Callable[[], Awaitable[None]]) -> None:
+        self._path = path
+        self._settle = settle
+        self._failed = False
+
+    async def recall(self) -> Mapping[str, Any]:
+        """What was kept last; a file that cannot be read is told of, and is as good as none."""
+        try:
+            data = await asyncio.to_thread(self._path.read_bytes)
+            document = orjson.loads(data)
+        except FileNotFoundError:
+            return {}
+        except (OSError, orjson.JSONDecodeError) as error:
+            logger.error("%s cannot be read and is left aside: %s", self._path, error)
+            return {}
+        if isinstance(document, dict):
+            return document
+        logger.error("%s is not what was kept there and is left aside", self._path)
+        return {}
+
+    async def keep(self, document: Mapping[str, Any]) -> None:
+        """Keep this instead of what was kept before."""
+        data = orjson.dumps(document)
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"{len(data)} bytes are too much to keep")
+        await self._settle()
+        try:
+            await asyncio.to_thread(self._write, data)
+        except OSError as error:
+            if not self._failed:
+                logger.error("%s cannot be written: %s; after a restart more will be read again", self._path, error)
+            self._failed = True
+        else:
+            self._failed = False
+
+    def _write(self, data: bytes) -> None:
+        self._path.parent.mkdir(mode=0o700, exist_ok=True)
+        write_atomically(self._path, data)

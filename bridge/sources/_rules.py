@@ -1,0 +1,56 @@
+"""What every vendor's part of the configuration has in common: what the house asks of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+
+class RuleFault(NamedTuple):
+    """A fault of a source's configuration that only shows with its machines; `key` is below the source."""
+
+    key: tuple[str | int, ...]
+    problem: str
+    expected: str
+
+
+class SourceRules(BaseModel):
+    """A connection to a vendor; each vendor's own has a literal `type`. Unknown keys are faults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @property
+    def accepts_writes(self) -> bool:
+        """Commands may go to this source."""
+        return False
+
+    @property
+    def hazards(self) -> frozenset[str]:
+        """The hazards that commands may carry."""
+        return frozenset()
+
+    def hints(self) -> dict[str, str | int]:
+        """What the configuration alone says about the identity of every machine here."""
+        return {}
+
+    def faults(self, machines: Collection[str]) -> Iterator[RuleFault]:
+        """What cannot work with these machines (by key), all of those that `machines:` names."""
+        yield from ()
+
+
+class MachineChoice(BaseModel):
+    """Which of a source's machines; each vendor says it in its own words."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def key(self) -> str:
+        """The machine as observations name it."""
+        raise NotImplementedError
+
+    def identity(self) -> dict[str, str | int]:
+        """What `match:` of a mapping is compared with."""
+        raise NotImplementedError
