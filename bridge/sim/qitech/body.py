@@ -13,7 +13,6 @@ from aiohttp import web
 
 from bridge.sim.qitech.catalogue import Identity
 
-MAX_BODY = 2 * 1024 * 1024
 _SHAPE = "Failed to deserialize the JSON body into the target type"
 
 

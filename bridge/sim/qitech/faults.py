@@ -5,26 +5,16 @@ Arguments are what JSON has, so that `/_sim/faults/<name>` can call each of them
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bridge.sim.faults import Fault, faults_of
 from bridge.sim.qitech.machines.base import Machine
 from bridge.sim.qitech.machines.extruder import Extruder
 
 if TYPE_CHECKING:
     from bridge.sim.qitech.panel import Panel
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A fault for --help: its name, what it does, its arguments and whether each is required."""
-
-    name: str
-    description: str
-    arguments: Mapping[str, bool]
 
 
 class Faults:
@@ -138,12 +128,5 @@ class Faults:
             raise ValueError(f"the panel has no {slug}/{serial}") from None
 
 
-def _describe(name: str) -> Fault:
-    method = getattr(Faults, name)
-    parameters = list(inspect.signature(method).parameters.values())[1:]
-    required = {parameter.name: parameter.default is parameter.empty for parameter in parameters}
-    return Fault(name, inspect.getdoc(method) or "", required)
-
-
-FAULTS: Mapping[str, Fault] = {name: _describe(name) for name in vars(Faults) if not name.startswith("_")}
+FAULTS: Mapping[str, Fault] = faults_of(Faults)
 """Every fault by name."""

@@ -15,35 +15,35 @@ import logging
 import secrets
 import ssl
 import tempfile
-from collections import deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from random import Random
 from types import TracebackType
+from typing import Any
 
 from aiohttp import web
 
 from bridge.ports import Clock
+from bridge.sim.control import Control
+from bridge.sim.front import Front
 from bridge.sim.qitech import certificate
 from bridge.sim.qitech.backend import Backend, Settings
 from bridge.sim.qitech.body import read_body
+from bridge.sim.qitech.caddy import Gatekeeper, bad_gateway, own_headers
 from bridge.sim.qitech.catalogue import MACHINE_IDS, Identity, Release
-from bridge.sim.qitech.control import Control
 from bridge.sim.qitech.engine import SocketServer
 from bridge.sim.qitech.faults import Faults
-from bridge.sim.qitech.front import Front, Gatekeeper, bad_gateway
 from bridge.sim.qitech.machines import build
 from bridge.sim.qitech.machines.base import Machine
 from bridge.sim.qitech.mailbox import Died
 from bridge.sim.qitech.rest import Rest
 from bridge.sim.qitech.sessions import EngineTimes
+from bridge.sim.request_journal import Request, RequestJournal
 from bridge.transport.clock import SystemClock
 
 _LOG = logging.getLogger(__name__)
 
-JOURNAL_LENGTH = 2000
 MAX_CRASHES = 100
 RESTART_DELAY_S = 10.0
 """systemd's RestartSec on the panel."""
@@ -65,16 +65,6 @@ DEFAULT_MACHINES = (
     SimulatedMachine("aquapath_v1", 57924),
 )
 """A believable line: extruder, water cooling, diameter gauge, winder."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request as it came in."""
-
-    method: str
-    path: str
-    body: bytes
-    when: datetime
 
 
 def new_password() -> str:
@@ -129,14 +119,14 @@ class Panel:
         self.engine = EngineTimes()
         self.restart_delay_s = RESTART_DELAY_S
         self.gatekeeper = Gatekeeper(username, (password or new_password()) if username is not None else None)
-        self.journal: deque[Request] = deque(maxlen=JOURNAL_LENGTH)
+        self.journal = RequestJournal()
         self.forbidden_requests = 0
         """Requests no client may ever send: per-machine routes of 3.x, writing device identifications."""
         self.crashes: list[str] = []
         """Why the process died, by itself or by the `crash` fault; a restart asked for is none."""
         self.faults = Faults(self)
         self.ca_file: Path | None = None
-        self.control: Control | None = None if control_port is None else Control(self, control_port)
+        self.control: Control | None = self._control(control_port)
         self.known = {machine.identity: machine for machine in self._build(machines, seed)}
         """Every machine, plugged in or not."""
         self.plugged = set(self.known)
@@ -153,6 +143,10 @@ class Panel:
         self._process: asyncio.Task[None] | None = None
         self._restart: asyncio.Task[None] | None = None
         self._refusing: asyncio.Task[None] | None = None
+
+    def _control(self, port: int | None) -> Control | None:
+        views = {"status": self._status, "journal": self.journal.as_json}
+        return None if port is None else Control("QiTech simulator's control port", self.faults, views, port)
 
     def _build(self, machines: Sequence[SimulatedMachine], seed: int) -> list[Machine]:
         built = [build(machine.slug, machine.serial, self.release, seed) for machine in machines]
@@ -199,6 +193,19 @@ class Panel:
         """The machine itself, plugged in or not; it survives restarts. Raises KeyError."""
         return self.known[Identity(MACHINE_IDS[slug], serial)]
 
+    def _status(self) -> dict[str, Any]:
+        return {
+            "url": self.url,
+            "release": str(self.release),
+            "running": self.running,
+            "crashes": list(self.crashes),
+            "forbidden_requests": self.forbidden_requests,
+            "machines": [
+                {"slug": machine.slug, "serial": identity.serial, "plugged": identity in self.plugged}
+                for identity, machine in self.known.items()
+            ],
+        }
+
     # -- what faults do
 
     def rotate_password(self, password: str | None) -> str | None:
@@ -235,7 +242,7 @@ class Panel:
 
     async def __aenter__(self) -> Panel:
         context = self._certify() if self._tls else None
-        front = Front(self._host, self._port, self._serve, context)
+        front = Front("QiTech simulator", self._host, self._port, self._serve, context, own_headers)
         try:
             await front.start()
             self._front = front
@@ -364,7 +371,7 @@ class Panel:
         return response
 
     def _record(self, request: web.Request, body: bytes) -> None:
-        self.journal.append(Request(request.method, request.path_qs, body, self.clock.now()))
+        self.journal.record(Request(request.method, request.path_qs, body, self.clock.now()))
 
     def _count_forbidden(self, what: str) -> None:
         self.forbidden_requests += 1

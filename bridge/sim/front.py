@@ -1,13 +1,8 @@
-"""The panel's door: the port, and Caddy in front of the backend (TLS, Basic auth, 401, 502).
-
-Without user name and TLS there is no Caddy: the backend's own port, which refuses connections while it is down.
-"""
+"""A vendor's door: one listening port that can refuse connections, and come back on the same number."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import hmac
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -15,15 +10,44 @@ from collections.abc import Awaitable, Callable
 from aiohttp import hdrs, web
 
 from bridge.errors import AddressTaken
-from bridge.sim.qitech.body import MAX_BODY
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Headers = Callable[[web.StreamResponse], None]
+
+MAX_BODY = 2 * 1024 * 1024
+
+
+def anonymous(response: web.StreamResponse) -> None:
+    """No vendor tells that aiohttp answers."""
+    response.headers.pop(hdrs.SERVER, None)
 
 
 class Front:
-    """One listening port."""
+    """One listening port.
 
-    def __init__(self, host: str, port: int, handler: Handler, context: ssl.SSLContext | None) -> None:
+    Args:
+        name: Whose it is, for AddressTaken.
+        host: Address to listen on.
+        port: 0 takes a free one, which is kept until `stop`.
+        handler: Answers every request.
+        context: TLS, or None.
+        headers: Has the last word on each answer's headers.
+        forgets: A request ends where its client hangs up; else it runs to its end, as in most web servers.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        host: str,
+        port: int,
+        handler: Handler,
+        context: ssl.SSLContext | None = None,
+        headers: Headers = anonymous,
+        forgets: bool = True,
+    ) -> None:
+        self._name = name
+        self._headers = headers
+        self._forgets = forgets
         self._host = host
         self._port = port
         self._handler = handler
@@ -48,8 +72,8 @@ class Front:
         """Bind and listen. Raises AddressTaken."""
         app = web.Application(client_max_size=MAX_BODY)
         app.router.add_route("*", "/{path:.*}", self._handler)
-        app.on_response_prepare.append(_own_headers)
-        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
+        app.on_response_prepare.append(self._prepare)
+        self._runner = web.AppRunner(app, handler_cancellation=self._forgets, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         try:
             if self._port == 0:
@@ -57,9 +81,7 @@ class Front:
             await self.listen()
         except OSError as error:
             await self.stop()
-            raise AddressTaken(
-                "QiTech simulator", f"{self._host}:{self._port}", error.strerror or str(error)
-            ) from error
+            raise AddressTaken(self._name, f"{self._host}:{self._port}", error.strerror or str(error)) from error
 
     async def listen(self) -> None:
         """Accept connections (again). Cancelled half-way it ends all the same, or its socket would be lost."""
@@ -67,7 +89,7 @@ class Front:
             return
         self._listener = self._bind()
         self._site = web.SockSite(self._runner, self._listener, ssl_context=self._context)
-        self._starting = asyncio.get_running_loop().create_task(self._site.start(), name="qitech-panel-listen")
+        self._starting = asyncio.get_running_loop().create_task(self._site.start(), name=f"{self._name} listen")
         await asyncio.shield(self._starting)
 
     async def refuse(self) -> None:
@@ -102,8 +124,11 @@ class Front:
             self._reserved.close()
             self._reserved = None
 
+    async def _prepare(self, _: web.Request, response: web.StreamResponse) -> None:
+        self._headers(response)
+
     def _reserve(self) -> None:
-        # A bound socket that never listens keeps an ephemeral port ours while the panel is down.
+        # A bound socket that never listens keeps an ephemeral port ours while connections are refused.
         self._reserved = self._socket(shared=True)
         self._reserved.bind((self._host, 0))
         self._port = self._reserved.getsockname()[1]
@@ -125,35 +150,3 @@ class Front:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.setblocking(False)
         return sock
-
-
-class Gatekeeper:
-    """Caddy's basic_auth: who may pass. Each wrong password costs a bcrypt on the real one."""
-
-    def __init__(self, username: str | None, password: str | None) -> None:
-        self.username = username
-        self.password = password
-        self.refused = 0
-
-    def refuses(self, request: web.Request) -> web.Response | None:
-        """401, or None for a guest who may pass."""
-        if self.username is None:
-            return None
-        token = base64.b64encode(f"{self.username}:{self.password or ''}".encode()).decode()
-        given = request.headers.get(hdrs.AUTHORIZATION, "")
-        if hmac.compare_digest(given.encode(), f"Basic {token}".encode()):
-            return None
-        self.refused += 1
-        return web.Response(
-            status=401, headers={hdrs.WWW_AUTHENTICATE: 'Basic realm="restricted"', hdrs.SERVER: "Caddy"}
-        )
-
-
-def bad_gateway() -> web.Response:
-    """Caddy's answer while the backend is down: no body, no JSON."""
-    return web.Response(status=502, headers={hdrs.SERVER: "Caddy"})
-
-
-async def _own_headers(_: web.Request, response: web.StreamResponse) -> None:
-    if response.headers.get(hdrs.SERVER) != "Caddy":
-        response.headers.pop(hdrs.SERVER, None)
