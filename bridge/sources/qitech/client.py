@@ -20,9 +20,9 @@ import httpx
 import orjson
 
 from bridge.errors import NotConnected, ProtocolError, SourceError
+from bridge.sources._waiting import within
 from bridge.sources.qitech.payloads import ListedMachine, Snapshot, parse_json, parse_list, parse_snapshot, vendor_words
 from bridge.sources.qitech.profile import Metrics, Profile, Verdict, decide
-from bridge.sources.qitech.waiting import within
 from bridge.transport.http import CONNECTING, SENDING, Answer, fetch
 
 if TYPE_CHECKING:

@@ -22,13 +22,13 @@ from bridge.errors import AuthFailed, SourceError
 from bridge.model.command import Outcome, Result
 from bridge.model.observation import Observation
 from bridge.model.status import StatusCode
+from bridge.sources._waiting import within
 from bridge.sources.qitech.catalogue import MACHINE_TYPES, VENDOR
 from bridge.sources.qitech.client import MUTATE_TIMEOUT, NotSent
 from bridge.sources.qitech.denied import denial, encoded
 from bridge.sources.qitech.identity import Identity
 from bridge.sources.qitech.outcomes import outcome_of, rejected, unknown, unreached
 from bridge.sources.qitech.readback import Readback
-from bridge.sources.qitech.waiting import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from bridge.errors import NotConnected, ProtocolError
 from bridge.model.status import StatusCode
 from bridge.sources._poll import Backoff, Pace
+from bridge.sources._waiting import within
 from bridge.sources.qitech.client import MachineRefused
-from bridge.sources.qitech.waiting import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from bridge.errors import AuthFailed, NotConnected, ProtocolError, RateLimited, SourceError
 from bridge.model.status import StatusCode
+from bridge.sources._crew import Crew, Work
 from bridge.sources.qitech.catalogue import is_joined, is_polled
-from bridge.sources.qitech.crew import Crew, Work
 from bridge.sources.qitech.panelclock import PanelClock
 from bridge.sources.qitech.payloads import parse_machines_event
 from bridge.sources.qitech.polling import Bell, poll
@@ -124,7 +124,7 @@ class Session:
         """
         try:
             async with asyncio.TaskGroup() as group:
-                self._crew = Crew(group)
+                self._crew = Crew(group, "qitech")
                 self._learn_slugs(listed or ())
                 if self._verdict.profile is Profile.V2:
                     group.create_task(self._keep_list(listed), name="qitech list")

@@ -11,10 +11,11 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Crew:
-    """The tasks of the machines that are there now; all of them children of one group."""
+    """The tasks of the machines that are there now; all of them children of one group, named for what they do."""
 
-    def __init__(self, group: asyncio.TaskGroup) -> None:
+    def __init__(self, group: asyncio.TaskGroup, name: str) -> None:
         self._group = group
+        self._name = name
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
 
@@ -27,7 +28,7 @@ class Crew:
             self.dismiss(key)
         for key in work.keys() - self._tasks.keys():
             work_after = self._after(self._leaving.pop(key, None), work[key])
-            self._tasks[key] = self._group.create_task(work_after, name=f"qitech {key}")
+            self._tasks[key] = self._group.create_task(work_after, name=f"{self._name} {key}")
 
     def dismiss(self, key: str) -> None:
         """Stop working on a machine."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bridge.sources.qitech.crew import Crew, Work
+from bridge.sources._crew import Crew, Work
 
 
 class Floor:
@@ -41,7 +41,7 @@ async def turns() -> None:
 async def test_machines_come_and_go_and_the_others_are_not_disturbed() -> None:
     floor = Floor()
     async with asyncio.TaskGroup() as group:
-        crew = Crew(group)
+        crew = Crew(group, "qitech")
         for keys in ("ab", "bc", ""):
             crew.muster(floor.works(keys))
             await turns()
@@ -53,7 +53,7 @@ async def test_machines_come_and_go_and_the_others_are_not_disturbed() -> None:
 async def test_machine_that_returns_waits_until_its_earlier_task_has_left() -> None:
     floor = Floor()
     async with asyncio.TaskGroup() as group:
-        crew = Crew(group)
+        crew = Crew(group, "qitech")
         crew.muster(floor.works("a"))
         await turns()
         floor.leave.clear()
