@@ -34,10 +34,11 @@ def checked(arguments: Sequence[Argument], given: Mapping[str, Value]) -> dict[s
             hint = did_you_mean(name, known)
             sentence = f"There is no argument {name!r}; it takes {', '.join(sorted(known)) or 'none'}. {hint}".strip()
             raise NotAccepted(StatusCode.BadInvalidArgument, sentence)
-    missing = [argument.name for argument in arguments if given.get(argument.name) is None]
+    raw = {one.name: one.initial if given.get(one.name) is None else given[one.name] for one in arguments}
+    missing = [name for name, value in raw.items() if value is None]
     if missing:
         raise NotAccepted(StatusCode.BadInvalidArgument, f"{', '.join(missing)} is not given")
-    return {argument.name: _converted(argument, given[argument.name]) for argument in arguments}
+    return {argument.name: _converted(argument, raw[argument.name]) for argument in arguments}
 
 
 def _converted(argument: Argument, raw: Value) -> Value:

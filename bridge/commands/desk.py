@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 from bridge.commands.check import NotAccepted, checked
 from bridge.commands.confirm import Confirmation, Reading, same
 from bridge.commands.journal import State, without_secrets
+from bridge.commands.masking import impersonal
+from bridge.commands.people import People
 from bridge.errors import NotRecorded
 from bridge.model.action import Action, Expectation
 from bridge.model.command import ENGINEERS_HAZARDS, Command, Outcome, Result, Role
@@ -57,6 +59,8 @@ class DeskRules:
     """How long, after a crash, a machine is asked what became of a command."""
     repeat_failed_after_s: float = 5.0
     """A cyclic writer whose write failed is answered from the last result for so long."""
+    people: People = field(default_factory=People)
+    """Whose e-mail address a vendor is told for a badge number or a user name."""
 
 
 class CommandTicket:
@@ -182,7 +186,7 @@ class Desk:
             return
         target = self._target(command)
         arguments = checked(target.arguments, command.arguments)
-        action = target.action(arguments)
+        action = target.action(self.rules.people.resolved(target.arguments, arguments, command.user))
         if self._is_repeated(command, target, arguments, ticket):
             return
         self._check(command, target, action)
@@ -317,7 +321,8 @@ class Desk:
         return self._executors(source)
 
     async def finish(self, job: Job, outcome: Outcome) -> None:
-        """Journal the outcome, then answer."""
+        """Journal the outcome, then answer: a vendor may repeat in its words whom it was told."""
+        outcome = impersonal(outcome)
         try:
             await self.journal.finish(job.command.id, outcome, dead=_needs_a_person(job.action, outcome))
         except NotRecorded as error:  # the journal writes it later by itself; the caller must not wait for a disk
@@ -364,7 +369,7 @@ class Desk:
         action = action_of(entry)
         outcome = Outcome(Result.UNKNOWN, StatusCode.BadTimeout, "The bridge stopped while it was being sent")
         deadline = self.clock.monotonic() + self.rules.reconcile_within_s
-        readable = action is not None and bool(action.confirm) and not entry.is_masked
+        readable = action is not None and bool(action.confirm) and entry.is_action_whole
         while readable and action is not None and outcome.result is Result.UNKNOWN:
             outcome = await self._read_back(entry, action) or outcome
             if outcome.result is not Result.UNKNOWN or self.clock.monotonic() >= deadline:

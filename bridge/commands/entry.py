@@ -14,7 +14,7 @@ from enum import Enum
 from math import isfinite
 from typing import Any
 
-from bridge.commands.masking import is_masked
+from bridge.commands.masking import is_impersonal, is_masked
 from bridge.model.command import Command, Door, Outcome, Result, Role
 from bridge.model.status import StatusCode
 from bridge.model.value import Value
@@ -73,8 +73,14 @@ class Entry:
 
     @property
     def is_masked(self) -> bool:
-        """Secrets are missing from it, so that it must not be sent from here."""
-        return is_masked(self.command.arguments) or is_masked(self.action)
+        """Secrets, or whom it was for, are missing from what was asked: it must not be sent from here."""
+        given = self.command.arguments
+        return is_masked(given) or is_impersonal(given) or not self.is_action_whole
+
+    @property
+    def is_action_whole(self) -> bool:
+        """No secret is missing from what was sent. A person may be: nothing is confirmed by one."""
+        return not is_masked(self.action)
 
     def then(self, state: State, at: datetime, detail: str, outcome: Outcome | None = None) -> Entry:
         """The entry one step further."""
@@ -98,6 +104,7 @@ def encode_request(entry: Entry) -> str:
             "expires": command.expires.isoformat(),
             "role": command.role.value,
             "retained": command.retained,
+            "user": command.user,
             "machine": entry.machine,
             "lane": entry.lane,
             "old": pack(entry.old),
@@ -155,6 +162,7 @@ def _command(told: Mapping[str, Any]) -> Command:
         expires=datetime.fromisoformat(told["expires"]),
         role=Role(told["role"]),
         retained=told["retained"],
+        user=told.get("user", ""),
     )
 
 

@@ -30,8 +30,9 @@ from typing import TYPE_CHECKING, TypeVar
 from bridge.commands.entry import Entry, State, encode_progress, encode_request
 from bridge.commands.journal_file import JournalFile, Row, key
 from bridge.commands.known import Known
-from bridge.commands.masking import Secrets, without_secrets
+from bridge.commands.masking import Secrets, impersonal, without_secrets
 from bridge.errors import NotRecorded
+from bridge.model.email import without_emails
 from bridge.model.value import to_milliseconds
 
 if TYPE_CHECKING:
@@ -259,11 +260,11 @@ class Journal:
 
     def _words(self, command_id: str, text: str) -> str:
         secrets = self._secrets.get(command_id)
-        return _cut(secrets.text(text) if secrets else text)
+        return _cut(secrets.text(text) if secrets else without_emails(text))
 
     def _told(self, command_id: str, outcome: Outcome) -> Outcome:
         secrets = self._secrets.get(command_id)
-        return _shortened(secrets.outcome(outcome) if secrets else outcome)
+        return _shortened(secrets.outcome(outcome) if secrets else impersonal(outcome))
 
     # -- reading ------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Masking: what is secret in a command, before anybody writes the command down."""
+"""Masking: what is secret or personal in a command, before anybody writes the command down."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from bridge.model.email import HIDDEN, without_emails
 
 if TYPE_CHECKING:
     from bridge.model.command import Command, Outcome
@@ -38,7 +40,7 @@ def is_secret(name: str) -> bool:
 
 
 def is_masked(tree: Any) -> bool:
-    """Whether something was masked anywhere in it."""
+    """Whether a secret was masked anywhere in it."""
     if isinstance(tree, Mapping):
         return any(is_masked(item) for item in tree.values())
     if isinstance(tree, list | tuple):
@@ -46,13 +48,26 @@ def is_masked(tree: Any) -> bool:
     return isinstance(tree, str) and tree == MASK
 
 
+def is_impersonal(arguments: Mapping[str, Value]) -> bool:
+    """Whether an e-mail address was taken out of it."""
+    return any(isinstance(value, str) and HIDDEN in value for value in arguments.values())
+
+
+def impersonal(outcome: Outcome) -> Outcome:
+    """The outcome without the e-mail addresses in what anybody said."""
+    return replace(outcome, sentence=without_emails(outcome.sentence), vendor_text=without_emails(outcome.vendor_text))
+
+
 def without_secrets(command: Command) -> Command:
-    """The command as the journal keeps it: compare with this, not with the command that came."""
+    """The command as the journal keeps it and all may see it: compare with this, not with the command that came."""
     return Secrets(command).command(command)
 
 
 class Secrets:
-    """The secrets of one command; kept in memory only, and only while the command is under way."""
+    """The secrets of one command; kept in memory only, and only while the command is under way.
+
+    E-mail addresses are no secrets, but personal: they are hidden wherever they stand.
+    """
 
     def __init__(self, command: Command) -> None:
         self._target = is_secret(command.target.rpartition(".")[2])
@@ -67,7 +82,7 @@ class Secrets:
 
     def command(self, command: Command) -> Command:
         """The command with its secret arguments masked."""
-        arguments = {name: MASK if name in self._names else value for name, value in command.arguments.items()}
+        arguments = {name: MASK if name in self._names else _hidden(value) for name, value in command.arguments.items()}
         return replace(command, arguments=arguments)
 
     def value(self, value: Value) -> Value:
@@ -88,7 +103,7 @@ class Secrets:
         """A text without the command's secrets in it."""
         for secret in self._texts:
             text = text.replace(secret, MASK)
-        return MASK if text in self._values else text
+        return MASK if text in self._values else without_emails(text)
 
     def outcome(self, outcome: Outcome) -> Outcome:
         """The outcome without the command's secrets in what anybody said."""
@@ -98,3 +113,7 @@ class Secrets:
             actual=self.value(outcome.actual),
             vendor_text=self.text(outcome.vendor_text),
         )
+
+
+def _hidden(value: Value) -> Value:
+    return without_emails(value) if isinstance(value, str) else value

@@ -206,6 +206,12 @@ class Site:
         """Absolute path of the state directory."""
         return (self.folder / self.file.bridge.state_directory).resolve()
 
+    @property
+    def people(self) -> dict[str, str]:
+        """E-mail addresses by badge number and user name: those of `commands: people`, and of logins that have one."""
+        logins = {user.name: user.email for user in self.file.northbound.opcua.users if user.email}
+        return {**logins, **self.file.commands.people}
+
     def mapping(self, machine: ConfiguredMachine | None, part: ConfiguredPart) -> CompiledMapping | None:
         """The compiled mapping of a part, with the machine's overrides; None while it cannot be known."""
         chosen = self.library.compiled(part.mapping) if part.mapping else self.library.choose(part.identity)
@@ -259,6 +265,7 @@ def load_sheaf(sheaf: Sheaf, folder: Path, files: tuple[Path, ...]) -> Site:
         checker = _Checker(file, sheaf, library)
         machines = tuple(checker.machines())
         faults.extend(checker.faults)
+        faults.extend(_people_faults(file, sheaf))
     if faults or file is None:
         raise ConfigError(faults)
     site = Site(file, library, machines, folder, (*files, *library.files))
@@ -296,6 +303,16 @@ def _mapping_folders(sheaf: Sheaf, folder: Path, faults: list[Fault]) -> list[Pa
         else:
             faults.append(sheaf.fault(("mappings", index), f"{path} does not exist", "a folder with mapping files"))
     return found
+
+
+def _people_faults(file: SiteFile, sheaf: Sheaf) -> Iterator[Fault]:
+    """One name, one person: also in another case, and for a login that has an address of its own."""
+    seen = {user.name.casefold(): (user.name, user.email) for user in file.northbound.opcua.users if user.email}
+    for name, email in file.commands.people.items():
+        other, known = seen.setdefault(name.casefold(), (name, email))
+        if known != email:
+            problem = f"{other} has another e-mail address"
+            yield sheaf.fault(("commands", "people", name), problem, "one for each name, in whatever case", at_key=True)
 
 
 def _override_faults(site: Site, sheaf: Sheaf) -> Iterator[Fault] | list[Fault]:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from bridge.errors import did_you_mean
 from bridge.mapping.actions import placeholders
 from bridge.mapping.conditions import paths
+from bridge.mapping.convert import converter
 from bridge.mapping.expand import Binding, bindings, fill, fill_text
 from bridge.mapping.expression import compile_expression
 from bridge.mapping.schema import (
@@ -36,7 +37,7 @@ from bridge.model.path import SEGMENT
 from bridge.model.plant import ALIVE, ITEM_STATE
 from bridge.model.tag import GROUPS, Limits, Owner, Range, TagDefinition
 from bridge.model.units import UNITS
-from bridge.model.value import DataType
+from bridge.model.value import DataType, Value
 
 KeyPath = tuple[str | int, ...]
 Report = Callable[[KeyPath, str, str, str], None]
@@ -489,8 +490,26 @@ class _Compiler:
             )
         for unused in sorted(set(rule.args) - asked):
             self.report((*key_path, "args", unused), "is never sent", f"${unused} in send", "")
+        for word, argument in rule.args.items():
+            if isinstance(argument, ArgumentRule):
+                self._check_argument(argument, (*key_path, "args", word))
         arguments = tuple(_argument(word, argument) for word, argument in rule.args.items())
         return CommandSpec(name, rule, arguments, key_path)
+
+    def _check_argument(self, rule: ArgumentRule, key_path: KeyPath) -> None:
+        if rule.person and (rule.type is not DataType.String or rule.enum or rule.range):
+            self.report((*key_path, "person"), "a person is a text", "type: String, without enum and range", "")
+        if rule.default is None:
+            return
+        here = (*key_path, "default")
+        if rule.enum is not None:
+            if rule.default not in rule.enum:
+                hint = did_you_mean(str(rule.default), rule.enum)
+                self.report(here, f"{rule.default!r} is not accepted", ", ".join(rule.enum), hint)
+        elif (default := _default(rule)) is None:
+            self.report(here, f"{rule.default!r} is none of the type {rule.type.value}", _default_wanted(rule), "")
+        elif rule.range is not None and not rule.range[0] <= float(default) <= rule.range[1]:  # type: ignore[arg-type]
+            self.report(here, "is out of range", f"{rule.range[0]:g} to {rule.range[1]:g}", "")
 
     # -- the file as a whole ------------------------------------------------------------------------------------------
 
@@ -549,7 +568,8 @@ class _Compiler:
                 self._check_confirm(spec.rule.write.confirm, {"value"}, (*here, "confirm"))
                 self._check_tags(spec.rule.write.requires, (*here, "requires"))
         for command in commands:
-            self._check_confirm(command.rule.confirm, set(command.rule.args), (*command.key_path, "confirm"))
+            comparable = {argument.name for argument in command.arguments if not argument.person}
+            self._check_confirm(command.rule.confirm, comparable, (*command.key_path, "confirm"))
             self._check_tags(command.rule.requires, (*command.key_path, "requires"))
 
     def _check_confirm(self, confirm: Any, given: set[str], key_path: KeyPath) -> None:
@@ -685,7 +705,23 @@ def _argument(name: str, rule: tuple[float, float] | ArgumentRule) -> Argument:
         tuple(rule.enum or ()),
         UNITS[rule.unit] if rule.unit else None,
         rule.description,
+        default=_default(rule),
+        person=rule.person,
     )
+
+
+def _default(rule: ArgumentRule) -> Value:
+    """In the argument's type; None where there is none, or it does not fit. A time that never changes is no default."""
+    if rule.default is None or rule.type is DataType.DateTime:
+        return None
+    try:
+        return converter(DataType.String if rule.enum else rule.type)(rule.default)
+    except ValueError:
+        return None
+
+
+def _default_wanted(rule: ArgumentRule) -> str:
+    return "no default: a time is given each time" if rule.type is DataType.DateTime else rule.type.value
 
 
 def command_definition(spec: CommandSpec, part: str) -> CommandDefinition:

@@ -116,8 +116,9 @@ def _run_call(mapping: CompiledMapping, call: dict[str, Any], sent: Any, path: K
         for unknown in sorted(set(arguments) - set(spec.rule.args)):
             hint = did_you_mean(unknown, spec.rule.args)
             report((*path, "call", name, unknown), "is no argument", ", ".join(spec.rule.args), hint)
+        defaults = {one.name: one.default for one in spec.arguments if one.default is not None}
         try:
-            payload = render(spec.rule.send, arguments)
+            payload = render(spec.rule.send, {**defaults, **arguments})
         except KeyError as error:
             report((*path, "call", name), f"the argument {error.args[0]} is missing", ", ".join(spec.rule.args), "")
             continue

@@ -166,6 +166,12 @@ class ArgumentRule(Rules):
     enum: list[str] | None = Field(None, description="The texts it accepts.")
     unit: Unit | None = None
     description: str = ""
+    default: Scalar | None = Field(None, description="Sent where it is not given; without it, it must be given.")
+    person: bool = Field(
+        False,
+        description="A badge number, user name or e-mail address (type String); the vendor is sent the e-mail address "
+        "that the site's commands: people has for it. Empty: who is logged in, else the default.",
+    )
 
 
 class CommandRule(Rules):

@@ -35,6 +35,15 @@ class Argument:
     description: str = ""
     numbers: Mapping[str, int] = field(default_factory=dict)
     """The numbers of the texts, where the enumeration has any."""
+    default: Value = None
+    """What is sent where nothing is given; of a `person`, who it is where nobody is named. None: there is none."""
+    person: bool = False
+    """A badge number, a user name or an e-mail address; the vendor is sent the e-mail address."""
+
+    @property
+    def initial(self) -> Value:
+        """What it is while nobody has given it; None where it must be given. No text names no person."""
+        return "" if self.person else self.default
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +103,8 @@ class Command:
     expires: datetime
     role: Role = Role.OPERATOR
     retained: bool = False
+    user: str = ""
+    """The login the door itself has checked; "" where it knows nobody. Never what a client only claims."""
 
 
 class Result(Enum):

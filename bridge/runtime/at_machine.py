@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bridge.commands.masking import Secrets
 from bridge.mapping.machine import LAST_COMMAND
 from bridge.model.command import Door
 from bridge.model.connection import ConnectionState
@@ -95,8 +96,9 @@ class SetPointWatch:
 def last_command_pairs(
     machine: Machine, command: Command, target: Target | None, outcome: Outcome, clock: Clock
 ) -> list[tuple[int, DataValue]]:
-    """Commands/Last/* after a command ended."""
-    now = clock.now()
+    """Commands/Last/* after a command ended: what the journal would show of it."""
+    secrets = Secrets(command)
+    command, outcome, now = secrets.command(command), secrets.outcome(outcome), clock.now()
     by = f"claimed {command.requester}" if command.door in CLAIMED else command.requester
     asked = ", ".join(f"{name}={value}" for name, value in command.arguments.items())
     values: dict[str, Value] = {

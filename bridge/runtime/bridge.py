@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from bridge import __version__
 from bridge.commands.desk import Desk, DeskRules
 from bridge.commands.journal import Journal
+from bridge.commands.people import People
 from bridge.errors import BridgeError, ConfigError, Fault, NotRecorded, StateDirectoryUnusable
 from bridge.hub.log import EventLogStore
 from bridge.hub.slots import Slots
@@ -163,6 +164,7 @@ class Bridge:
             file.commands.repeat == "reassert",
             file.commands.waiting,
             file.commands.confirm_within,
+            people=People(self.site.people, only=file.commands.people_only),
         )
 
     def _executor(self, source: str) -> Executor | None:

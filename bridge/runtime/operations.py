@@ -91,7 +91,7 @@ class BridgeOperations:
         """Send a dead letter again, as a new command."""
         entry = await self._dead(identifier)
         if entry.is_masked:
-            sentence = "The journal keeps no secrets: send it anew by its own door"
+            sentence = "The journal keeps no secrets and no e-mail addresses: send it anew by its own door"
             return Outcome(Result.REJECTED, StatusCode.BadInvalidState, sentence)
         now = self._bridge.clock.now()
         again = replace(

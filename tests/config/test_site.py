@@ -94,3 +94,61 @@ def test_changes_of_a_machine_whose_mapping_is_not_known_yet_are_checked_too(
     write(tmp_path, bridge=text)
     with pytest.raises(ConfigError, match=words):
         load_site([tmp_path], {})
+
+
+# -- people -----------------------------------------------------------------------------------------------------------
+
+
+def users(*names: str) -> str:
+    """Logins; each e-mail address after a colon."""
+    lines = ["northbound:", "  opcua:", "    users:"]
+    for name, _, email in (name.partition(":") for name in names):
+        more = f", email: {email}" if email else ""
+        lines.append(f"      - {{name: {name}, password_hash: 'scrypt$1$1$1$AA==$AA=='{more}}}")
+    return "\n".join(lines) + "\n"
+
+
+def test_people_are_those_listed_and_the_logins_that_have_an_address(tmp_path: Path) -> None:
+    listed = 'commands: {people: {"0451": anna@acme.example, anna: anna@acme.example}}\n'
+    write(tmp_path, bridge=BASE + users("anna", "otto:otto@acme.example", "berta") + listed)
+    site = load_site([tmp_path], {})
+    assert site.people == {
+        "0451": "anna@acme.example",
+        "anna": "anna@acme.example",
+        "otto": "otto@acme.example",
+    }
+    assert "acme.example" not in repr(site.file.commands) + repr(site.file.northbound)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("commands: {people: {a: anna@acme}}", "23:24: commands.people.a: this is no e-mail address"),
+        ("commands: {people: {0451: a@acme.example}}", "23:21: commands.people: a key must be a word"),
+        ("commands: {people: {' a': a@acme.example}}", '23:21: commands.people." a": a blank at its end'),
+        ("commands: {people: {'': a@acme.example}}", '23:21: commands.people.""'),
+        ("commands: {people: {a: a@b.de, a: a@b.de}}", "23:32: commands.people.a: this key is already there in line"),
+        ("commands: {people: {a: a@b.de, A: b@b.de}}", "23:32: commands.people.A: a has another e-mail address"),
+        ("commands: {people: {Otto: b@b.de}}", "23:21: commands.people.Otto: otto has another e-mail address"),
+    ],
+)
+def test_a_person_who_cannot_be_is_refused_where_written(tmp_path: Path, text: str, told: str) -> None:
+    head = BASE + users("otto:otto@acme.example")
+    padding = "\n" * (22 - head.count("\n"))
+    write(tmp_path, bridge=head + padding + text)
+    with pytest.raises(ConfigError) as caught:
+        load_site([tmp_path], {})
+    (fault,) = caught.value.faults
+    assert str(fault).startswith(f"{tmp_path / 'bridge.yaml'}:{told}")
+
+
+def test_ten_thousand_people_fit_and_no_more(tmp_path: Path) -> None:
+    def people(count: int) -> str:
+        lines = (f'    "{number:05}": person-{number}@acme.example' for number in range(count))
+        return "\n".join([BASE + "commands:\n  people:", *lines])
+
+    write(tmp_path, bridge=people(10_000))
+    assert len(load_site([tmp_path], {}).people) == 10_000
+    write(tmp_path, bridge=people(10_001))
+    with pytest.raises(ConfigError, match="at most 10000 entries"):
+        load_site([tmp_path], {})

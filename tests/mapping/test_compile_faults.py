@@ -15,6 +15,13 @@ def tag(rule: str, name: str = A) -> str:
     return f"tags:\n  {name}: {{{rule}}}\n"
 
 
+ARG = ("commands", "X", "args", "Y")
+
+
+def arg(rule: str) -> str:
+    return f"commands: {{X: {{send: $Y, args: {{Y: {{{rule}}}}}}}}}"
+
+
 FAULTS = [
     # names
     (
@@ -273,6 +280,24 @@ FAULTS = [
         "",
     ),
     ("commands: {X: {send: x, requires: {Status/H: true}}}", ("commands", "X", "requires"), "no tag Status/H", "", ""),
+    (arg("type: Double, person: true"), (*ARG, "person"), "a person is a text", "type: String", ""),
+    (arg("person: true, enum: [anna]"), (*ARG, "person"), "a person is a text", "without enum", ""),
+    (arg("type: Int32, default: 1.5"), (*ARG, "default"), "1.5 is none of the type Int32", "Int32", ""),
+    (arg("type: Boolean, default: 1"), (*ARG, "default"), "1 is none of the type Boolean", "", ""),
+    (arg("type: String, default: 5"), (*ARG, "default"), "5 is none of the type String", "", ""),
+    (arg("type: Double, range: [0, 9], default: 10"), (*ARG, "default"), "out of range", "0 to 9", ""),
+    (arg("enum: [front, back], default: frnt"), (*ARG, "default"), "not accepted", "front, back", "front"),
+    (arg("type: DateTime, default: '2026-01-01T00:00:00Z'"), (*ARG, "default"), "none of", "a time is given", ""),
+    (
+        (
+            "tags: {Status/H: {from: state.h, type: String}}\n"
+            "commands: {X: {send: $Who, args: {Who: {type: String, person: true}}, confirm: {Status/H: $Who}}}"
+        ),
+        ("commands", "X", "confirm"),
+        "$Who stands for nothing",
+        "",
+        "",
+    ),
     # the file
     ("item_state: {from: Setpoints/M, map: {}}", ("item_state", "from"), "no tag Setpoints/M", "tag", ""),
     (

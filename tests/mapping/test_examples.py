@@ -15,6 +15,7 @@ tags:
   Setpoints/M: {from: state.m, enum: {Standby: 0, Heat: 1}, write: {send: {M: $value}}}
 commands:
   Pid: {args: {Kp: [0, 100], Zone: {enum: [front, back]}}, send: {pid: {kp: $Kp, zone: $Zone}}}
+  Book: {args: {Who: {type: String, person: true}, N: {type: Double, default: 1}}, send: {who: $Who, n: $N}}
 examples:
 """
 
@@ -43,6 +44,7 @@ def told(example: str) -> list[Found]:
         "{write: {Setpoints/S: 44}, expect_send: {S: 44}}",
         "{write: {Setpoints/M: Heat}, expect_send: {M: Heat}}",
         "{call: {Pid: {Kp: 1, Zone: front}}, expect_send: {pid: {kp: 1, zone: front}}}",
+        "{call: {Book: {Who: anna@acme.example}}, expect_send: {who: anna@acme.example, n: 1.0}}",
     ],
 )
 def test_true_example_tells_nothing(example: str) -> None:

@@ -39,6 +39,10 @@ def described(argument: Argument) -> str:
         parts.append(f"in{unit}")
     if argument.enumeration:
         parts.append(f"one of {', '.join(argument.enumeration)}")
+    if argument.person:
+        parts.append("a badge number, a user name or an e-mail address; empty: who is logged in")
+    elif argument.default is not None:
+        parts.append(f"{argument.default} by default")
     return "; ".join(parts)
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from bridge.model.command import Role
+from bridge.model.email import is_email
 
 
 class Trust(StrEnum):
@@ -30,12 +31,22 @@ class OpcuaUser(BaseModel):
         description='Salted hash of the password, "scrypt$…"; `plantbridge users add NAME` makes one.'
     )
     role: Role = Field(Role.OBSERVER, description="Observer (reads), Operator (also writes and calls) or Engineer.")
+    email: str | None = Field(
+        None, repr=False, description="E-mail address that a vendor is told when this user starts something."
+    )
 
     @field_validator("password_hash")
     @classmethod
     def _must_be_a_hash(cls, value: SecretStr) -> SecretStr:
         if not value.get_secret_value().startswith("scrypt$"):
             raise ValueError("this is not a salted hash; it must begin with scrypt$")
+        return value
+
+    @field_validator("email")
+    @classmethod
+    def _must_be_an_email(cls, value: str | None) -> str | None:
+        if value is not None and not is_email(value):
+            raise ValueError("this is no e-mail address")
         return value
 
 

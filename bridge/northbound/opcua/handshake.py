@@ -32,7 +32,7 @@ from bridge.model.command import Outcome, Result
 from bridge.model.status import StatusCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
 
     from bridge.model.value import Value
@@ -86,9 +86,12 @@ _NOTHING = Outcome(Result.CONFIRMED, StatusCode.Good, "")
 
 
 class Handshake:
-    """One command object. Inputs are "RequestId" and "Args/<name>"; `write` is given values of their own types."""
+    """One command object. Inputs are "RequestId" and "Args/<name>"; `write` is given values of their own types.
 
-    def __init__(self, arguments: Iterable[str], clock: Clock) -> None:
+    `arguments` gives what each is before anybody writes it; None for what must be written first.
+    """
+
+    def __init__(self, arguments: Mapping[str, Value], clock: Clock) -> None:
         self._clock = clock
         self._state = State.Idle
         self._execute = False
@@ -96,7 +99,7 @@ class Handshake:
         self._holding: OrderedDict[str, None] = OrderedDict()
         self._inputs: dict[str, Value] = {
             REQUEST_ID: 0,
-            **{f"{ARGS}{argument}": None for argument in arguments},
+            **{f"{ARGS}{argument}": value for argument, value in arguments.items()},
         }
         self._writers: set[str] = set()
         self._run: Run | None = None

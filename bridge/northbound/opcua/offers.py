@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from asyncua import ua
 
 from bridge.model.command import ENGINEERS_HAZARDS, Role
+from bridge.model.email import without_emails
 from bridge.model.status import StatusCode
 from bridge.model.value import DataValue, bad
 from bridge.northbound.opcua.arguments import EXECUTE, REQUEST_ID
@@ -40,7 +41,7 @@ class CommandObject:
         self.command = command
         self.is_resting = False
         """Somebody waits for the moment at which it may become Idle."""
-        self.handshake = Handshake((argument.name for argument in command.arguments), clock)
+        self.handshake = Handshake({one.name: one.initial for one in command.arguments}, clock)
         self._values = values
         self._clock = clock
         self._seen: dict[str, object] = {}
@@ -59,6 +60,7 @@ class CommandObject:
         self._seen[name] = value
         now = self._clock.now()
         absent = StatusCode.BadWaitingForInitialData if name.startswith(ARGS) else StatusCode.BadNoData
+        value = without_emails(value) if isinstance(value, str) else value  # everybody may read it
         shown = bad(absent, "No value", now) if value is None else DataValue(value, StatusCode.Good, now, now)
         self._values[name].set(shown)
 

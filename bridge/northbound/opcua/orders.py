@@ -49,6 +49,7 @@ class Orders:
                 issued=now,
                 expires=now + timedelta(seconds=expires_s),
                 role=visitor.rights,
+                user=visitor.name or "",
             )
         )
 

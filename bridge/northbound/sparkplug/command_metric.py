@@ -179,7 +179,9 @@ def signature(machine: Machine) -> tuple[object, ...]:
 
 def _of_argument(argument: Argument) -> bytes:
     texts = ", ".join(argument.enumeration)
-    told = "; ".join(text for text in (argument.description, texts) if text)
+    default = "" if argument.person or argument.default is None else f"{argument.default} by default"
+    person = "a badge number, a user name or an e-mail address" if argument.person else ""
+    told = "; ".join(text for text in (argument.description, texts, default, person) if text)
     unit = argument.unit.symbol if argument.unit is not None else ""
     bounds = argument.eu_range if argument.data_type is not DataType.String else None
     return _properties(told, unit, bounds)

@@ -88,8 +88,8 @@ def command_faults(machine: Machine, root: str) -> Iterator[str]:
 def described(branch: str, offered: Mapping[str, Commandable]) -> dict[str, Any]:
     """The commands of a machine for its _meta.
 
-    Shape: {"<name>": {"topic", "arguments": {"<argument>": {"type", "range"?, "enum"?, "unit"?, "description"?}},
-    "example", "label"?, "description"?, "hazards"?, "safe"?}}
+    Shape: {"<name>": {"topic", "arguments": {"<argument>": {"type", "range"?, "enum"?, "unit"?, "description"?,
+    "optional"?, "person"?, "default"?}}, "example", "label"?, "description"?, "hazards"?, "safe"?}}
     """
     return {name: _described(f"{branch}/{CMD}/{name}", one) for name, one in offered.items()}
 
@@ -118,8 +118,11 @@ def _described_argument(argument: Argument) -> dict[str, Any]:
         "enum": list(argument.enumeration),
         "unit": argument.unit and argument.unit.symbol,
         "description": argument.description,
+        "person": argument.person,
+        "optional": argument.initial is not None,
     }
-    return {key: content for key, content in document.items() if content}
+    described = {key: content for key, content in document.items() if content}
+    return described if argument.person or argument.default is None else {**described, "default": argument.default}
 
 
 def _of_set_point(tag: Tag) -> Commandable:
@@ -130,6 +133,13 @@ def _of_set_point(tag: Tag) -> Commandable:
 
 
 def _in_words(argument: Argument) -> str:
+    words = _accepted(argument)
+    if argument.person:
+        return f"{words}: badge number, user name or e-mail address; may be left out"
+    return words if argument.default is None else f"{words}; {argument.default} when left out"
+
+
+def _accepted(argument: Argument) -> str:
     if argument.enumeration:
         return "one of " + ", ".join(argument.enumeration[:20])
     if argument.eu_range is not None:
@@ -146,7 +156,7 @@ def _sample(argument: Argument) -> bool | int | float | str:
     if argument.data_type is DataType.DateTime:
         return "2026-01-31T12:00:00Z"
     if argument.data_type is DataType.String:
-        return "text"
+        return "0451" if argument.person else "text"
     low, high = argument.eu_range or (0, 1)
     middle = (low + high) / 2
     return middle if argument.data_type is DataType.Double else int(middle)

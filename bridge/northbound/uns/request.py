@@ -142,7 +142,7 @@ def _arguments(document: dict[str, Any], asked: Commandable) -> dict[str, Value]
     values = _by_name(document[given[0]], given[0], asked) if given else {}
     known = {argument.name: argument for argument in asked.arguments}
     _expect_known(values, tuple(known), "argument")
-    missing = [name for name in known if name not in values]
+    missing = [name for name, argument in known.items() if name not in values and argument.initial is None]
     if missing:
         raise _Malformed(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     return {name: _value(value, known[name]) for name, value in values.items()}
@@ -155,7 +155,7 @@ def _by_name(content: Any, key: str, asked: Commandable) -> Mapping[str, Any]:
         return content
     if len(asked.arguments) == 1:
         return {asked.arguments[0].name: content}
-    if not asked.arguments and content is True:
+    if content is True and all(argument.initial is not None for argument in asked.arguments):
         return {}
     raise _Malformed("One value is not what this command takes")
 

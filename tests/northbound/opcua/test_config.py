@@ -51,3 +51,11 @@ def test_unknown_and_malformed_keys_are_refused(settings: dict[str, object]) -> 
 @pytest.mark.parametrize("model", [OpcuaConfig, OpcuaLimits, OpcuaUser])
 def test_every_field_is_described(model: type[BaseModel]) -> None:
     assert all(field.description for field in model.model_fields.values())
+
+
+def test_an_email_address_is_checked_and_not_shown() -> None:
+    user = OpcuaUser(name="a", password_hash=hash_password("x"), email="anna@acme.example")
+    assert "acme" not in repr(user)
+    with pytest.raises(ValidationError, match="no e-mail address") as caught:
+        OpcuaUser(name="a", password_hash=hash_password("x"), email="anna@acme")
+    assert "acme" not in str(caught.value)

@@ -20,7 +20,7 @@ class Plc:
 
     def __init__(self, *arguments: str, armed: bool = True) -> None:
         self.clock = VirtualClock()
-        self.handshake = Handshake(arguments, self.clock)
+        self.handshake = Handshake(dict.fromkeys(arguments), self.clock)
         if armed:
             self.execute(False)
 

@@ -355,6 +355,29 @@ async def test_command_with_other_arguments_begins_anew() -> None:
             assert await write(client, PID, Execute=True) == ["BadInvalidState"]
 
 
+async def test_arguments_that_may_be_left_out_have_a_value_from_the_start() -> None:
+    arguments = (
+        Argument("Part", DataType.String),
+        Argument("Who", DataType.String, default="shift@acme.example", person=True),
+        Argument("Count", DataType.Int32, default=1),
+    )
+    async with house() as home:
+        home.trust(identity("plc"))
+        async with await secure_client(home, identity("plc"), "engineer") as client:
+            start = CommandDefinition("Start", "values", arguments)
+            show(home, replace(machine(home.slots), commands=(*COMMANDS, start), _by_name={}))
+            base = "extruder-1.Commands.Start"
+            await until_status(client, f"{base}.Args.Part", "BadWaitingForInitialData")
+            assert await read(client, base, "Args.Who", "Args.Count") == ["", 1]
+            assert await edge(client, base, Part="P1") == ["Good", "Good"]
+            await until(client, base, State=2)
+            assert await edge(client, base, Who="anna@acme.example") == ["Good", "Good"]
+            assert await read(client, base, "Args.Who") == ["(e-mail)"]
+            first, second = home.desk.commands
+            assert (first.arguments, first.user) == ({"Part": "P1", "Who": "", "Count": 1}, "engineer")
+            assert second.arguments["Who"] == "anna@acme.example"
+
+
 async def test_machine_without_commands_shows_none() -> None:
     async with house() as home:
         home.trust(identity("plc"))

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from bridge.hub.slots import Slots
-from bridge.model.command import CommandDefinition
-from bridge.northbound.uns.commandable import command_faults, commandables, described
+from bridge.model.command import Argument, CommandDefinition
+from bridge.model.value import DataType
+from bridge.northbound.uns.commandable import Commandable, command_faults, commandables, described
 from bridge.northbound.uns.topic import command_name, is_answer_topic
 from tests.one_of_everything import DEFINITIONS, machine
 
@@ -131,3 +132,21 @@ def test_name_of_a_command_is_what_hangs_below_cmd(topic: str, found: object) ->
 )
 def test_answer_goes_only_where_it_can_do_no_harm(topic: str, usable: bool) -> None:
     assert is_answer_topic(topic, ROOTS) is usable
+
+
+def test_what_may_be_left_out_says_so() -> None:
+    arguments = (
+        Argument("Part", DataType.String),
+        Argument("Who", DataType.String, default="shift@acme.example", person=True),
+        Argument("Count", DataType.Int32, default=0),
+    )
+    one = Commandable("StartStep", "m.Commands.StartStep", arguments)
+    assert one.expected == (
+        "args with Part (String), Who (String: badge number, user name or e-mail address; may be left out), "
+        "Count (Int32; 0 when left out)"
+    )
+    assert described(ROOT, {"StartStep": one})["StartStep"]["arguments"] == {
+        "Part": {"type": "String"},
+        "Who": {"type": "String", "person": True, "optional": True},
+        "Count": {"type": "Int32", "optional": True, "default": 0},
+    }

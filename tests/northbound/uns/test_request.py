@@ -19,6 +19,16 @@ from tests.one_of_everything import NOW, machine
 OFFERED = commandables(machine(Slots()))
 SPEED, MODE, ENABLED = (OFFERED[f"Setpoints/{name}"] for name in ("ScrewSpeed", "Mode", "Enabled"))
 STANDBY, PID = OFFERED["Standby"], OFFERED["SetPid/Front"]
+STEP = Commandable(
+    "StartStep",
+    "m.Commands.StartStep",
+    (
+        Argument("Part", DataType.String),
+        Argument("Who", DataType.String, person=True),
+        Argument("Count", DataType.Int32, default=1),
+    ),
+)
+FREE = Commandable("Free", "m.Commands.Free", STEP.arguments[1:])
 TEXT = Commandable("Say", "m.Commands.Say", (Argument("Text", DataType.String),))
 WHEN = Commandable("Wait", "m.Commands.Wait", (Argument("Until", DataType.DateTime),))
 ARRIVAL = Arrival(Role.OPERATOR, NOW, "unique")
@@ -57,6 +67,10 @@ def refused(payload: bytes | dict[str, Any], of: Commandable = SPEED) -> Outcome
         (b'{"value": true}', STANDBY, {}),
         (b'{"args": {"Kp": 2, "Zone": "back"}}', PID, {"Kp": 2, "Zone": "back"}),
         (b'{"params": {"Kp": 2, "Zone": "back"}}', PID, {"Kp": 2, "Zone": "back"}),
+        (b'{"args": {"Part": "P1"}}', STEP, {"Part": "P1"}),
+        (b'{"args": {"Part": "P1", "Who": "0451", "Count": 2}}', STEP, {"Part": "P1", "Who": "0451", "Count": 2}),
+        (b"true", FREE, {}),
+        (b"{}", FREE, {}),
         (b"30", TEXT, {"Text": "30"}),
         (b"true", TEXT, {"Text": "true"}),
         (b'"30"', TEXT, {"Text": "30"}),
@@ -93,6 +107,8 @@ def test_payload_is_a_command_with_these_arguments(payload: bytes, of: Commandab
         (b'{"args": 30}', SPEED, '"args" is not a JSON object'),
         (b'{"args": {"Kp": 2}}', PID, "Zone is missing"),
         (b"{}", PID, "Kp, Zone are missing"),
+        (b'{"args": {"Who": "0451"}}', STEP, "Part is missing"),
+        (b'{"args": {"Part": "P1", "Count": null}}', STEP, "Count is null"),
         (b'{"args": {"Kp": 2, "Zone": "back", "Ki": 1}}', PID, "Unknown argument 'Ki'"),
         (b"2", PID, "One value is not what this command takes"),
         (b"false", STANDBY, "One value is not what this command takes"),
