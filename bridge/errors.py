@@ -5,6 +5,7 @@
       x AddressTaken          name the port and who wanted it, exit 1
       x StateDirectoryBusy    another bridge of this name runs: stay passive
       x NotRecorded           the journal could not take a command's step: refuse the command, send nothing
+      x NotDeclared           say what there is, exit 1
       x StateDirectoryUnusable  say where and why, exit 1
       + SourceError           a vendor's room failed; the supervisor decides
         x NotConnected        connect again, with back-off
@@ -89,6 +90,10 @@ class StateDirectoryBusy(BridgeError):
 
 class NotRecorded(BridgeError):
     """The journal could not write what a command does next; the message says why, for a person."""
+
+
+class NotDeclared(BridgeError):
+    """Declarations were asked for what is not there: a machine, a command, a dialect, an OPC UA server."""
 
 
 class StateDirectoryUnusable(BridgeError):

@@ -252,6 +252,9 @@ class Operations(Protocol):
     async def discard(self, identifier: str, requester: str, reason: str) -> None:
         """Put a dead letter aside. Raises KeyError."""
 
+    def plc_source(self, machine: str, dialect: str, commands: Sequence[str]) -> str:
+        """What a PLC's programmer declares for a machine, for these commands or all. Raises NotDeclared."""
+
     def explain(self, tag: Tag) -> Mapping[str, Any]:
         """Where a value comes from and why it is as it is."""
 

@@ -96,6 +96,11 @@ class AdminClient:
             body: dict[str, Any] = json.loads(await response.aread())
             return body
 
+    async def text(self, path: str, query: Mapping[str, str | Sequence[str]]) -> str:
+        """What a route answers, as text."""
+        async with self._answer(path, (), TIMEOUT_S, query=query) as response:
+            return (await response.aread()).decode()
+
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """What a route answers to `body`; a command may take as long as the machine does."""
         async with self._answer(path, (), COMMAND_TIMEOUT_S, body=body) as response:
@@ -109,7 +114,7 @@ class AdminClient:
         globs: Sequence[str],
         timeout_s: float,
         *,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> AsyncIterator[httpx.Response]:
         url = self._access.url

@@ -25,6 +25,7 @@ VERBS = {
     "write": "Set a set point of a machine, and say what really happened.",
     "call": "Call a command of a machine, and say what really happened.",
     "commands": "Show commands and how they ended; decide about dead letters.",
+    "docs": "Print what the programmer of a PLC declares for a machine.",
     "simulate": "Run a vendor's simulator alone, with faults to switch on.",
     "users": "Make a login for the OPC UA server.",
     "schema": "Print the JSON Schema of the files, for editors.",

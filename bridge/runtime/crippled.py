@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr, ValidationError
 
 from bridge import __version__
-from bridge.errors import ConfigError
+from bridge.errors import ConfigError, NotDeclared
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
 from bridge.model.plant import Plant
@@ -130,6 +130,10 @@ class CrippledBridge:
         if not self._mended.done():
             self._mended.set_result(site)
         return ()
+
+    def plc_source(self, machine: str, dialect: str, commands: Sequence[str]) -> str:
+        """There is nothing to declare."""
+        raise NotDeclared(f"there is no {machine} while the configuration has faults")
 
     def explain(self, tag: Tag) -> Mapping[str, Any]:
         """There is nothing to explain."""

@@ -13,6 +13,7 @@ from bridge.model.command import Door, Outcome, Result, Role
 from bridge.model.connection import ConnectionState
 from bridge.model.status import StatusCode
 from bridge.ports import FaceHealth, Health, SourceHealth
+from bridge.runtime.declarations import plc_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,6 +117,10 @@ class BridgeOperations:
         if entry is None or entry.state is not State.DEAD:
             raise KeyError(identifier)
         return entry
+
+    def plc_source(self, machine: str, dialect: str, commands: Sequence[str]) -> str:
+        """What a PLC's programmer declares for a machine of the plant as it is now."""
+        return plc_source(self._bridge.table.plant, self._bridge.faces, machine, dialect, commands)
 
     def explain(self, tag: Tag) -> Mapping[str, Any]:
         """Where a value comes from and why it is as it is."""

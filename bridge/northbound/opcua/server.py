@@ -29,6 +29,7 @@ from bridge.northbound.opcua.nodes import Namespaces, Nodes
 from bridge.northbound.opcua.offers import Offers
 from bridge.northbound.opcua.orders import Orders
 from bridge.northbound.opcua.passwords import Passwords
+from bridge.northbound.opcua.plc.sheet import Server
 from bridge.northbound.opcua.stack.engine import Engine, Guards, ServiceError
 from bridge.northbound.opcua.stack.quiet import few_words
 from bridge.northbound.opcua.stack.space import Space
@@ -90,6 +91,15 @@ class OpcuaServer:
     def address(self, tag: Tag) -> str:
         """The tag's NodeId."""
         return f"ns={nodes.OWN};s={tag.id}"
+
+    def server(self) -> Server:
+        """Where it is and what it is called, as a PLC's programmer must know it."""
+        endpoint = self.endpoint or f"opc.tcp://{_in_url(self._config.names[0])}:{self._config.port}/"
+        return Server(self._bridge_name, endpoint, self._instances_uri, nodes.OWN, bridge.__version__)
+
+    @property
+    def _instances_uri(self) -> str:
+        return f"{self._application_uri}:instances"
 
     def faults(self, plant: Plant) -> Sequence[str]:
         """What of this plant cannot be shown."""
@@ -165,7 +175,7 @@ class OpcuaServer:
 
     async def _space(self, engine: Engine, values: TagValues, offers: Offers) -> Nodes:
         """Namespaces in their fixed order, the companion specifications, and our folders."""
-        own = await engine.register_namespace(f"{self._application_uri}:instances")
+        own = await engine.register_namespace(self._instances_uri)
         types = await engine.register_namespace(TYPES_URI)
         if (own, types) != (nodes.OWN, nodes.TYPES):
             raise RuntimeError(f"The namespaces of instances and types came out as {own} and {types}")

@@ -6,6 +6,7 @@ GET  /metrics               no token    Prometheus text
 GET  /api/v1/health         token       health, sources, faces, refused configuration
 GET  /api/v1/tags?q=GLOB…   token       tags with value, status, age, addresses
 GET  /api/v1/tags/{id}      token       one tag, and where its value comes from
+GET  /api/v1/machines/{id}/plc?dialect=scl|st&command=NAME…   token       declarations for a PLC, as text
 GET  /api/v1/stream?q=GLOB… token       server-sent events (see stream.py)
 GET  /api/v1/events?limit=N token       the newest events first
 POST /api/v1/reload         token       read the configuration again
@@ -26,6 +27,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from bridge.errors import NotDeclared
 from bridge.northbound.status.commands import CommandRoutes
 from bridge.northbound.status.exposition import CONTENT_TYPE, exposition
 from bridge.northbound.status.filter import TagFilter
@@ -89,6 +91,7 @@ class AdminApi:
                 Route("/api/v1/health", self._for_admins(self._health)),
                 Route("/api/v1/tags", self._for_admins(self._tags)),
                 Route("/api/v1/tags/{id}", self._for_admins(self._tag)),
+                Route("/api/v1/machines/{id}/plc", self._for_admins(self._plc)),
                 Route("/api/v1/stream", self._for_admins(self._stream)),
                 Route("/api/v1/events", self._for_admins(self._events)),
                 Route("/api/v1/reload", self._for_admins(self._reload), methods=["POST"]),
@@ -157,6 +160,15 @@ class AdminApi:
             raise HTTPException(404, "there is no tag with this id; /api/v1/tags?q=… finds it")
         payload = self._addressed(tag, tag_payload(tag, self._view.read(tag), self._clock.now()))
         return _json({**payload, "explain": plain(self._operations.explain(tag))})
+
+    async def _plc(self, request: Request) -> Response:
+        asked = request.query_params
+        machine, dialect, commands = request.path_params["id"], asked.get("dialect", ""), asked.getlist("command")
+        try:
+            text = self._operations.plc_source(machine, dialect, commands)
+        except NotDeclared as error:
+            raise HTTPException(404, str(error)) from None
+        return Response(text, media_type="text/plain", headers=_HEADERS)
 
     async def _stream(self, request: Request) -> Response:
         wanted = _filter(request)

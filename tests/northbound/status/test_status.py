@@ -15,7 +15,7 @@ import httpx
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from bridge.errors import AddressTaken
+from bridge.errors import AddressTaken, NotDeclared
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
 from bridge.model.event import Event
@@ -65,6 +65,11 @@ class FakeOperations:
 
     async def reload(self) -> Sequence[str]:
         return self.reload_faults
+
+    def plc_source(self, machine: str, dialect: str, commands: Sequence[str]) -> str:
+        if machine != "extruder-1":
+            raise NotDeclared(f'there is no machine "{machine}"')
+        return f"// {machine} {dialect} {', '.join(commands)}"
 
     def explain(self, tag: Tag) -> dict[str, Any]:
         return {"rule": ("a", 1), "at": NOW, "status": StatusCode.Good, "odd": object}
@@ -226,6 +231,17 @@ async def test_one_tag_is_explained(ask: Asker) -> None:
     body = (await ask("/api/v1/tags/extruder-1.Status.Homed")).json()
     assert body["value"] is False
     assert body["explain"] == {"rule": ["a", 1], "at": "2026-03-04T05:06:07.089Z", "status": 0, "odd": str(object)}
+
+
+async def test_declarations_for_a_plc_are_text(ask: Asker) -> None:
+    answer = await ask("/api/v1/machines/extruder-1/plc?dialect=st&command=Standby&command=SetPid/Front")
+    assert (answer.status_code, answer.text) == (200, "// extruder-1 st Standby, SetPid/Front")
+    assert answer.headers["Content-Type"].startswith("text/plain")
+
+
+async def test_declarations_of_what_is_not_there_are_refused_with_words(ask: Asker) -> None:
+    answer = await ask("/api/v1/machines/press/plc?dialect=st")
+    assert (answer.status_code, answer.json()["detail"]) == (404, 'there is no machine "press"')
 
 
 @pytest.mark.parametrize(
