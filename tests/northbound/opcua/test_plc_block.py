@@ -38,7 +38,7 @@ class Rig:
         self.restart_bridge()
 
     def restart_bridge(self) -> None:
-        self.handshake = Handshake(["Speed"], self.clock)
+        self.handshake = Handshake({"Speed": None}, self.clock)
 
     def restart_plc(self) -> None:
         self.block = Block(self.source, self.clock)

@@ -63,7 +63,7 @@ def without_remarks(source: str) -> str:
 def structures(source: str) -> dict[str, list[tuple[str, str]]]:
     """Members of every structure: name and type."""
     found = re.finditer(r'^TYPE "?(\w+)"?.*?^ *STRUCT$(.*?)^ *END_STRUCT', source, re.MULTILINE | re.DOTALL)
-    return {one[1]: re.findall(r"^ *(\w+) : ([^;]+);", one[2], re.MULTILINE) for one in found}
+    return {one[1]: re.findall(r"^ *(\w+) : ([^;:]+)(?: :=[^;]*)?;", one[2], re.MULTILINE) for one in found}
 
 
 def lists(source: str, dialect: Dialect) -> dict[str, list[str]]:
@@ -144,6 +144,27 @@ def test_arguments_come_before_the_request_id_and_execute_is_last() -> None:
     assert [node.name for node in order.written] == ["Args_Kp", "Args_Zone", "RequestId", "Execute"]
     assert "0 to 100" in order.written[0].remark
     assert "one of front, back" in order.written[1].remark
+
+
+def test_an_argument_begins_with_its_default_so_that_a_cyclic_write_keeps_it(dialect: Dialect) -> None:
+    defaults = {"Cycle": 1.5, "Count": -3, "Text": "Gr\u00fc\u00dfe, $5 'a'", "On": True, "Off": False, "None": None}
+    kinds = (DataType.Double, DataType.Int32, DataType.String, DataType.Boolean, DataType.Boolean, DataType.DateTime)
+    arguments = [
+        Argument(name, kind, default=default) for (name, default), kind in zip(defaults.items(), kinds, strict=True)
+    ]
+    command = CommandDefinition("Book", "values", tuple(arguments))
+    source = without_remarks(declarations(replace(extruder(), commands=(command,)), SERVER, dialect).replace("'", "`"))
+    words = TYPES[dialect]
+    text = "`Gr$FC$DFe, $$5 $`a$``" if dialect is Dialect.ST else "WSTRING#`Gr$00FC$00DFe, $$5 $`a$``"
+    for line in (
+        f"Args_Cycle : {words[DataType.Double]} := 1.5;",
+        f"Args_Count : {words[DataType.Int32]} := -3;",
+        f"Args_Text : {words[DataType.String]} := {text};",
+        f"Args_On : {words[DataType.Boolean]} := TRUE;",
+        f"Args_Off : {words[DataType.Boolean]};",
+        f"Args_None : {words[DataType.DateTime]};",
+    ):
+        assert line in source
 
 
 def test_numbers_of_texts_are_declared(dialect: Dialect) -> None:

@@ -23,6 +23,7 @@ from bridge.northbound.opcua.plc.handshake_block import (
     TIMEOUT_S,
     Variable,
 )
+from bridge.northbound.opcua.plc.literals import DOUBLE_BYTE, assignment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -74,7 +75,8 @@ def _type(name: str, nodes: Sequence[Node], title: str, *, with_ids: bool = Fals
     yield "   STRUCT"
     for node in nodes:
         said = " | ".join(filter(None, (node.id if with_ids else "", node.remark)))
-        yield f"      {node.name} : {TYPES[node.data_type]};{f'   // {said}' if said else ''}"
+        initial = assignment(node.initial, prefix="WSTRING#", digits=DOUBLE_BYTE)
+        yield f"      {node.name} : {TYPES[node.data_type]}{initial};{f'   // {said}' if said else ''}"
     yield "   END_STRUCT;"
     yield "END_TYPE"
     yield ""

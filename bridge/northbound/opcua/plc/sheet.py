@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bridge.model.command import Argument, CommandDefinition
     from bridge.model.plant import Machine
     from bridge.model.tag import Tag
+    from bridge.model.value import Value
 
 PREFIX = "PB"
 """Every global name begins with it, so that it can be found, and meets nobody else's."""
@@ -54,6 +55,8 @@ class Node:
     id: str
     data_type: DataType
     remark: str
+    initial: Value = None
+    """What is written where the program sets nothing; None: the zero of its type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +177,8 @@ def _hazards(command: CommandDefinition) -> str:
 
 def _argument(base: str, argument: Argument, names: Names) -> Node:
     name = names.take("Args", argument.name)
-    return Node(name, f"{base}.Args.{argument.name}", argument.data_type, remark(described(argument)))
+    said = remark(described(argument))
+    return Node(name, f"{base}.Args.{argument.name}", argument.data_type, said, argument.initial)
 
 
 def _field(base: str, name: str) -> Node:

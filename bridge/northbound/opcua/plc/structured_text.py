@@ -19,6 +19,7 @@ from bridge.northbound.opcua.plc.handshake_block import (
     TIMEOUT_S,
     Variable,
 )
+from bridge.northbound.opcua.plc.literals import assignment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,7 +62,8 @@ def _type(name: str, nodes: Sequence[Node], title: str) -> Iterator[str]:
     yield f"TYPE {name} :"
     yield "STRUCT"
     for node in nodes:
-        yield f"    {node.name} : {TYPES[node.data_type]};{f'   // {node.remark}' if node.remark else ''}"
+        kind = f"{TYPES[node.data_type]}{assignment(node.initial)}"
+        yield f"    {node.name} : {kind};{f'   // {node.remark}' if node.remark else ''}"
     yield "END_STRUCT"
     yield "END_TYPE"
     yield ""
