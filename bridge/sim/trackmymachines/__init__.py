@@ -1,0 +1,11 @@
+"""TrackMyMachines on two sockets, as unkind as its two published pages allow."""
+
+from bridge.sim.clock import VirtualClock
+from bridge.sim.trackmymachines.behaviour import CHOICES, Behaviour
+from bridge.sim.trackmymachines.faults import FAULTS, Faults
+from bridge.sim.trackmymachines.organisation import Event, Machine, Organisation
+from bridge.sim.trackmymachines.server import TrackMyMachines
+
+__all__ = [
+    "CHOICES", "FAULTS", "Behaviour", "Event", "Faults", "Machine", "Organisation", "TrackMyMachines", "VirtualClock",
+]  # fmt: skip
