@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bridge.cli.examples import examples
+from bridge.cli.simulate_trackmymachines import trackmymachines
+from bridge.cli.simulators import faults_option, json_option, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from bridge.sim.faults import Fault
     from bridge.sim.qitech import Panel, SimulatedMachine
 
 RELEASES = ("2.14", "2.15", "2.16", "2.17", "3.0")
@@ -27,21 +28,20 @@ RELEASES = ("2.14", "2.15", "2.16", "2.17", "3.0")
         "plantbridge simulate qitech",
         "plantbridge simulate qitech --release 3.0 --machine extruder_v1:57922 --control-port 3002",
         "plantbridge simulate qitech --faults",
+        "plantbridge simulate trackmymachines --speed 60",
     ),
 )
 def command() -> None:
     """Run a vendor's simulator alone, with faults to switch on."""
 
 
-def _show_faults(context: click.Context, _: click.Parameter, wanted: bool) -> None:
-    if not wanted or context.resilient_parsing:
-        return
+command.add_command(trackmymachines)
+
+
+def _faults() -> Mapping[str, Fault]:
     from bridge.sim.qitech import FAULTS
 
-    for fault in FAULTS.values():
-        arguments = ", ".join(name if required else f"[{name}]" for name, required in fault.arguments.items())
-        click.echo(f"{fault.name}({arguments})\n    {' '.join(fault.description.split())}")
-    context.exit()
+    return FAULTS
 
 
 @command.command(
@@ -67,17 +67,16 @@ def _show_faults(context: click.Context, _: click.Parameter, wanted: bool) -> No
 @click.option(
     "--rate", type=click.FloatRange(0.1, 1000), default=30.0, show_default=True, help="Live values per second."
 )
-@click.option("--json", "as_json", is_flag=True, help="Say where it listens as one JSON object.")
-@click.option(
-    "--faults", is_flag=True, is_eager=True, expose_value=False, callback=_show_faults, help="List the faults."
-)
+@json_option
+@faults_option(_faults)
 def qitech(as_json: bool, machines: tuple[str, ...], **options: Any) -> None:
     """Simulate a QiTech panel until interrupted.
 
     Faults are switched on at the control port: POST /_sim/faults/<name> with a JSON object of arguments.
     """
     with suppress(asyncio.CancelledError):
-        asyncio.run(_serve(_panel(machines, options), as_json))
+        panel = _panel(machines, options)
+        asyncio.run(serve(panel, lambda: _described(panel), lambda: _told(panel), as_json))
 
 
 def _panel(machines: Sequence[str], options: dict[str, Any]) -> Panel:
@@ -97,14 +96,6 @@ def _machine(text: str) -> SimulatedMachine:
     if not slug or not (serial.isascii() and serial.isdigit() and int(serial[:6]) <= 65535):
         raise click.BadParameter(f"{text!r}: expected SLUG:SERIAL such as extruder_v1:57922", param_hint="--machine")
     return SimulatedMachine(slug, int(serial))
-
-
-async def _serve(panel: Panel, as_json: bool) -> None:
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with panel:
-        click.echo(json.dumps(_described(panel)) if as_json else "\n".join(_told(panel)))
-        await stop.wait()
 
 
 def _described(panel: Panel) -> dict[str, Any]:
@@ -129,4 +120,4 @@ def _told(panel: Panel) -> list[str]:
         lines.append(f"  authority     {panel.ca_file}")
     if panel.control is not None:
         lines.append(f"  faults        curl -d '{{\"delay\": 5}}' {panel.control.url}/faults/restart")
-    return [*lines, "Ctrl-C ends it."]
+    return lines

@@ -10,13 +10,14 @@ import pytest
 
 from bridge.cli.main import main
 from bridge.cli.simulate import RELEASES
+from bridge.sim import trackmymachines
 from bridge.sim.qitech import FAULTS
 from bridge.sim.qitech import RELEASES as KNOWN
 
 
-def outcome(*arguments: str) -> int | str | None:
+def outcome(*arguments: str, vendor: str = "qitech") -> int | str | None:
     with pytest.raises(SystemExit) as caught:
-        main(["simulate", "qitech", *arguments])
+        main(["simulate", vendor, *arguments])
     return caught.value.code
 
 
@@ -28,6 +29,22 @@ def test_every_fault_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert outcome("--faults") == 0
     out = capsys.readouterr().out
     assert all(f"{name}(" in out for name in FAULTS)
+
+
+def test_every_fault_of_trackmymachines_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome("--faults", vendor="trackmymachines") == 0
+    out = capsys.readouterr().out
+    assert all(f"{name}(" in out for name in trackmymachines.FAULTS)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--set", "edition=2024"), ("--set", "nope=1"), ("--set", "edition"), ("--start", "noon")]
+)
+def test_trackmymachines_says_what_it_expects(arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome(*arguments, vendor="trackmymachines") == 2
+    err = capsys.readouterr().err
+    assert "expected" in err
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(
@@ -53,3 +70,24 @@ async def test_panel_serves_until_told_to_stop(stop: signal.Signals, code: int) 
     process.send_signal(stop)
     _, err = await process.communicate()
     assert (process.returncode, err.strip()) == (code, b"")
+
+
+async def test_trackmymachines_serves_a_running_floor_on_two_ports() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bridge", "simulate", "trackmymachines", "--app-port", "0", "--com-port", "0",
+        "--control-port", "0", "--speed", "0", "--start", "2025-05-27T12:00:00Z", "--set", "edition=2025-07", "--json",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    facts = json.loads(await process.stdout.readline())
+    bearer = {"Authorization": f"Bearer {facts['keys']['ro']}"}
+    window = {"from": "2025-05-27T11:00:00Z", "to": "2025-05-27T12:00:00Z"}
+    async with httpx.AsyncClient(headers=bearer, timeout=30) as client:
+        events = await client.get(f"{facts['events']}/api/v1/events", params=window)
+        assert {"cycle", "step", "part_count"} <= {row["type"] for row in events.json()}
+        assert isinstance((await client.get(f"{facts['step_events']}/api/v1/step_events")).json(), list)
+        assert (await client.post(f"{facts['control']}/faults/throttle", json={})).status_code == 200
+        assert (await client.get(f"{facts['events']}/api/v1/events", params=window)).status_code == 429
+    process.send_signal(signal.SIGTERM)
+    _, err = await process.communicate()
+    assert (process.returncode, err.strip()) == (0, b"")

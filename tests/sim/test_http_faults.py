@@ -127,9 +127,9 @@ async def test_gzip_comes_unasked() -> None:
 
 async def test_client_that_gives_up_does_not_undo_its_request() -> None:
     async with counting() as (vendor, client):
-        vendor.faults.latency(0.1, count=1)
+        vendor.faults.latency(0.3, count=1)
         with pytest.raises(httpx.ReadTimeout):
-            await client.post("/x", timeout=0.02)
+            await client.post("/x", timeout=httpx.Timeout(5, read=0.02))
         await asyncio.wait_for(vendor.committed.wait(), 5)
         assert vendor.commits == 1
 

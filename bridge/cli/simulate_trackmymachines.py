@@ -1,0 +1,109 @@
+"""`plantbridge simulate trackmymachines`."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bridge.cli.examples import examples
+from bridge.cli.simulators import faults_option, json_option, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bridge.sim.faults import Fault
+    from bridge.sim.trackmymachines import Behaviour, TrackMyMachines
+
+
+def _faults() -> Mapping[str, Fault]:
+    from bridge.sim.trackmymachines import FAULTS
+
+    return FAULTS
+
+
+@click.command(
+    "trackmymachines",
+    epilog=examples(
+        "plantbridge simulate trackmymachines --speed 60",
+        "plantbridge simulate trackmymachines --set edition=2025-07 --control-port 3012",
+        "curl -d '{\"after_commit\": true}' http://127.0.0.1:3012/_sim/faults/reset",
+    ),
+)
+@click.option("--listen", "host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--app-port", type=click.IntRange(0, 65535), default=3010, show_default=True, help="Host .app; 0 takes a free one."
+)
+@click.option(
+    "--com-port", type=click.IntRange(0, 65535), default=3011, show_default=True, help="Host .com; 0 takes a free one."
+)
+@click.option(
+    "--control-port", type=click.IntRange(0, 65535), help="Loopback port of the fault switches; 0: a free one."
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Same seed: same ids, keys and shop floor.")
+@click.option(
+    "--speed", type=click.FloatRange(0, 1e6), default=1.0, show_default=True, help="Virtual seconds per second."
+)
+@click.option("--start", metavar="TIME", help="What the virtual clock shows first.  [default: now]")
+@click.option("--floor/--no-floor", default=True, show_default=True, help="A shop floor that runs by itself.")
+@click.option("--set", "switches", multiple=True, metavar="NAME=VALUE", help="What the vendor's pages leave open.")
+@json_option
+@faults_option(_faults)
+def trackmymachines(as_json: bool, **options: Any) -> None:
+    """Simulate TrackMyMachines until interrupted: events on one port, step events on another.
+
+    Faults are switched on at the control port: POST /_sim/faults/<name> with a JSON object of arguments.
+    """
+    with suppress(asyncio.CancelledError):
+        asyncio.run(_run(as_json, options))
+
+
+async def _run(as_json: bool, options: dict[str, Any]) -> None:
+    simulator = _simulator(options)
+    await serve(simulator, lambda: _described(simulator), lambda: _told(simulator), as_json)
+
+
+def _simulator(options: dict[str, Any]) -> TrackMyMachines:
+    from bridge.sim.trackmymachines import TrackMyMachines, VirtualClock, timestamps
+
+    start, text = None, options.pop("start")
+    if text is not None and (start := timestamps.parse(text)) is None:
+        raise click.BadParameter(f"{text!r}: expected a time such as 2025-05-27T10:00:00Z", param_hint="--start")
+    behaviour = _behaviour(options.pop("switches"))
+    return TrackMyMachines(clock=VirtualClock(start, options.pop("speed")), behaviour=behaviour, **options)
+
+
+def _behaviour(switches: Sequence[str]) -> Behaviour:
+    from bridge.sim.trackmymachines import Behaviour
+
+    pairs = {name: value for name, _, value in (switch.partition("=") for switch in switches)}
+    try:
+        return Behaviour().with_switches(pairs)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--set") from None
+
+
+def _described(simulator: TrackMyMachines) -> dict[str, Any]:
+    return {
+        "events": simulator.app_url,
+        "step_events": simulator.com_url,
+        "control": simulator.control.url if simulator.control else None,
+        "keys": {name: simulator.secret(name) for name in ("ro", "rw", "expired", "revoked")},
+        "machines": [machine.display_name for machine in simulator.organisation.machines],
+        "users": [user.email for user in simulator.organisation.users],
+    }
+
+
+def _told(simulator: TrackMyMachines) -> list[str]:
+    facts = _described(simulator)
+    lines = [
+        f"A simulated TrackMyMachines listens on {facts['events']} (events) and {facts['step_events']} (step events)",
+        f"  machines      {', '.join(facts['machines'])}",
+        f"  users         {', '.join(facts['users'])}",
+        *(f"  key {name:<9} {secret}" for name, secret in facts["keys"].items()),
+    ]
+    if simulator.control is not None:
+        lines.append(f"  faults        curl -d '{{\"after_commit\": true}}' {simulator.control.url}/faults/reset")
+    return lines
