@@ -199,7 +199,14 @@ class SparkplugNode:
             if batch is not None:
                 await self._publish_batch(link, view, batch)
             await self._publish_answers(link, view, feed)
-            await self._unless(self._clock.sleep(max(0.0, due - self._clock.monotonic())), self._nudge)
+            await self._rest(link, view, feed, due)
+
+    async def _rest(self, link: Link, view: TagView, feed: Feed, due: float) -> None:
+        """Until the interval is over, or a birth is due. How a command ended does not wait for either."""
+        while (left := due - self._clock.monotonic()) > 0 and not self._nudge.is_set():
+            await self._unless(self._clock.sleep(left), self._nudge, self._answered)
+            if self._answered.is_set():
+                await self._publish_answers(link, view, feed)
 
     async def _plan_for(self, plant: Plant) -> None:
         """Know every machine, a few at a time: thousands of metrics at once would hold up the loop."""

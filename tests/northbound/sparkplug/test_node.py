@@ -99,7 +99,7 @@ async def watching(server: Broker) -> AsyncIterator[Watcher]:
 
 def new_node(server: Broker, directory: Path, **more: Any) -> SparkplugNode:
     broker_config = server.config.model_copy(update={"protocol": more.pop("protocol", "3.1.1")})
-    config = SparkplugConfig(broker=broker_config, publish_interval=0.02, **more)
+    config = SparkplugConfig(broker=broker_config, **{"publish_interval": 0.02, **more})
     return SparkplugNode(config, CLOCK, directory, "acme", "essen", "bridge-1")
 
 

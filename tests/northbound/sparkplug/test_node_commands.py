@@ -138,6 +138,27 @@ async def test_command_is_answered_beside_it(tmp_path: Any, outcome: Any) -> Non
     assert host.broken == []
 
 
+async def test_answer_and_readback_do_not_wait_for_the_publish_interval(tmp_path: Any) -> None:
+    table, _ = filled_table()
+
+    def carry_out(command: Any) -> Any:
+        say(table, SPEED, command.arguments["value"])
+        return CONFIRMED
+
+    long = 60  # seconds; far beyond what `until` waits
+    async with (
+        broker() as server,
+        watching(server) as host,
+        serving(new_node(server, tmp_path, commands=OPEN, publish_interval=long), table, FakeDesk(carry_out)),
+    ):
+        await born(host)
+        for count in (1, 2, 3):
+            host.publish(DCMD, speed(30.0 + count))
+            await until(lambda count=count: answer(host)[2] == count)
+            assert host.tags["extruder-1"][SPEED].value == 30.0 + count
+        assert host.broken == []
+
+
 async def test_closed_door_hears_nothing_and_says_so_in_births(tmp_path: Any, caplog: Any) -> None:
     table, _ = filled_table()
     desk = FakeDesk()
