@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks import nodered, startup
+from benchmarks import desk, doors, nodered, slow_vendor, startup
 from benchmarks.processes import Unavailable, progress
 from benchmarks.report import Report
 from benchmarks.workload import PARTS, Size, Workload, run_part
 
-CHOICES = (*PARTS, "start", "node-red")
+COMMANDS = ("desk", "doors", "slow-vendor")
+"""What "commands" stands for."""
+CHOICES = (*PARTS, "start", "node-red", *COMMANDS)
+COMMANDS_OF_A_DOOR, COMMANDS_QUICK = 200, 40
 INTERRUPTED = 130
 
 
@@ -24,7 +27,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Measure the bridge; see benchmarks/README.md for how to read it."
     )
-    parser.add_argument("--only", nargs="+", choices=CHOICES, default=CHOICES, metavar="PART", help=", ".join(CHOICES))
+    words = (*CHOICES, "commands")
+    parser.add_argument("--only", nargs="+", choices=words, default=CHOICES, metavar="PART", help=", ".join(words))
     parser.add_argument("--quick", action="store_true", help="short windows, no 50 000 tags: a look, not a measurement")
     parser.add_argument("--seconds", type=float, help="length of a measurement (20; 5 with --quick)")
     parser.add_argument("--repeat", type=int, default=1, help="runs of each row; the cheapest is shown")
@@ -32,7 +36,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=Size.rate_hz, help="live values of a machine per second")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     parser.add_argument("--keep", type=Path, help="keep logs and state in this new folder")
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    if "commands" in chosen.only:
+        chosen.only = (*chosen.only, *COMMANDS)
+    return chosen
 
 
 def measure(chosen: argparse.Namespace, folder: Path, report: Report) -> None:
@@ -46,6 +53,20 @@ def measure(chosen: argparse.Namespace, folder: Path, report: Report) -> None:
     for tags in startup.SIZES[: 2 if chosen.quick else None] if "start" in chosen.only else ():
         with _or_absent(report, f"start with {tags} tags"):
             report.starts.append(startup.run(folder, tags, chosen.repeat))
+    measure_commands(chosen, folder, report)
+
+
+def measure_commands(chosen: argparse.Namespace, folder: Path, report: Report) -> None:
+    """The way down; `--repeat` does not count here: their rows are ratios of one run, by turns."""
+    if "desk" in chosen.only:
+        with _or_absent(report, "desk"):
+            report.desk = desk.run(folder, report.size.seconds / 5)
+    if "doors" in chosen.only:
+        with _or_absent(report, "doors"):
+            report.doors = doors.run(folder, COMMANDS_QUICK if chosen.quick else COMMANDS_OF_A_DOOR)
+    if "slow-vendor" in chosen.only:
+        with _or_absent(report, "slow vendor"):
+            report.slow_vendor = slow_vendor.run(folder, report.size.seconds)
 
 
 @contextmanager

@@ -7,9 +7,8 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Collection
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from benchmarks import sites
 from benchmarks.processes import Child, free_port, python
@@ -28,21 +27,10 @@ HELLO = (
 class RunningBridge:
     """`python -m bridge run`, in a folder of its own."""
 
-    def __init__(
-        self, folder: Path, *, url: str, machines: int, mapping: str, faces: Collection[str], broker_port: int
-    ) -> None:
+    def __init__(self, folder: Path, site: dict[str, Any]) -> None:
         self.folder = folder
-        self.opcua_port, self._status_port = free_port(), free_port()
-        path = sites.write_site(
-            folder,
-            url=url,
-            machines=machines,
-            mapping=mapping,
-            faces=faces,
-            opcua_port=self.opcua_port,
-            status_port=self._status_port,
-            broker_port=broker_port,
-        )
+        self.opcua_port, self.status_port = free_port(), free_port()
+        path = sites.write(folder, site, opcua_port=self.opcua_port, status_port=self.status_port)
         self.began = time.monotonic()
         self.process = Child(
             "the bridge", python("bridge", "run", path, "--log-level", "warning"), folder / "bridge.log"
@@ -62,7 +50,7 @@ class RunningBridge:
         """What its status page counts; nothing while it is not up."""
         self.process.require_running()
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._status_port}/metrics", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.status_port}/metrics", timeout=10) as answer:
                 return {name: float(value) for name, value in _SAMPLE.findall(answer.read().decode())}
         except (OSError, urllib.error.URLError):
             return {}

@@ -9,7 +9,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import bridge
+from benchmarks.desk import DeskRate
+from benchmarks.doors import DoorTime
 from benchmarks.nodered import NodeRed
+from benchmarks.slow_vendor import CALLERS, SLOW_S, SlowVendor
 from benchmarks.startup import Start
 from benchmarks.workload import Load, Size
 
@@ -25,6 +28,9 @@ class Report:
     loads: list[Load] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
     node_red: NodeRed | None = None
+    desk: list[DeskRate] = field(default_factory=list)
+    doors: list[DoorTime] = field(default_factory=list)
+    slow_vendor: SlowVendor | None = None
     absent: dict[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -39,6 +45,12 @@ class Report:
             yield from self._start()
         if self.node_red is not None:
             yield from self._peer(self.node_red)
+        if self.desk:
+            yield from self._desk()
+        if self.doors:
+            yield from self._doors()
+        if self.slow_vendor is not None:
+            yield from self._slow_vendor(self.slow_vendor)
         for what, why in self.absent.items():
             yield f"\n{what}: not measured: {why}"
 
@@ -97,6 +109,44 @@ class Report:
         if whole is not None and whole.us_per_update:
             ratio = peer.us_per_value / whole.us_per_update
             yield f"CPU a value, Node-RED : plantbridge with everything on = {ratio:.2f} : 1"
+
+    def _desk(self) -> Iterator[str]:
+        yield ""
+        yield "commands through the desk, confirmed at once; fsync is this disk alone, right before"
+        heads = f"{'p50':>9} {'p99':>9} {'CPU':>8}"
+        disk = f"{'fsync p50':>10} {'p99':>8} {'journal on disk':>16} {heads} {'commits':>8}"
+        yield f"{'lanes':>5} {'callers':>8} {disk} {'in memory':>10} {heads}"
+        for one in self.desk:
+            yield (
+                f"{one.lanes:>5} {one.callers:>8} {one.fsync_p50_ms:>7.2f} ms {one.fsync_p99_ms:>5.1f} ms "
+                f"{one.durable_per_s:>14.0f}/s {one.durable_p50_ms:6.1f} ms {one.durable_p99_ms:6.1f} ms "
+                f"{one.durable_cpu_us:>5.0f} µs {one.commits_per_command:>8.2f} "
+                f"{one.memory_per_s:>8.0f}/s {one.memory_p50_ms:6.1f} ms {one.memory_p99_ms:6.1f} ms "
+                f"{one.memory_cpu_us:>5.0f} µs"
+            )
+
+    def _doors(self) -> Iterator[str]:
+        yield ""
+        yield f"{'write to answer, panel':<24} {'by':<17} {'p50':>9} {'p99':>9} {'beyond vendor':>14} {'commands':>9}"
+        for one in self.doors:
+            beyond = "" if one.beyond_vendor_p50_ms is None else f"{one.beyond_vendor_p50_ms:.1f} ms"
+            times = f"{one.p50_ms:6.1f} ms {one.p99_ms:6.1f} ms {beyond:>14}"
+            yield f"{one.release:<24} {one.door:<17} {times} {one.commands:>9}"
+
+    def _slow_vendor(self, slow: SlowVendor) -> Iterator[str]:
+        yield ""
+        yield (
+            f"another panel answers after {SLOW_S:g} s, {CALLERS} commands wait for it; "
+            f"its own ended: {', '.join(f'{count} {result}' for result, count in slow.ended.items())}"
+        )
+        heads = f"{'without p50':>12} {'p99':>9} {'with p50':>12} {'p99':>9} {'ratio':>6} {'p99':>6}"
+        yield f"{'everybody else':<16} {heads}"
+        for one in slow.others:
+            ratios = one.with_p50_ms / max(one.without_p50_ms, 0.01), one.with_p99_ms / max(one.without_p99_ms, 0.01)
+            yield (
+                f"{one.what:<16} {one.without_p50_ms:9.1f} ms {one.without_p99_ms:6.1f} ms "
+                f"{one.with_p50_ms:9.1f} ms {one.with_p99_ms:6.1f} ms {ratios[0]:6.2f} {ratios[1]:6.2f}"
+            )
 
 
 def _goal(what: str, value: float, goal: float, unit: str) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from bridge.model.command import HAZARDS
+from bridge.northbound.opcua.passwords import hash_password
 
 MAPPINGS = Path(__file__).parent / "mappings"
 SLUG = "extruder_v1"
@@ -20,6 +23,12 @@ LIVE_TAGS = (
 """What mappings/load.yaml declares, below Monitoring/."""
 
 TAGS_PER_PLAIN_MACHINE = 100
+
+SET_POINTS = 10
+"""Of each machine of mappings/commanded.yaml."""
+
+USER, PASSWORD = "bench", "only on loopback"
+"""Who may write by OPC UA."""
 
 OPCUA_INTERVAL_MS = 500
 SPARKPLUG_INTERVAL_MS = 250
@@ -38,20 +47,19 @@ def live_node_ids(machines: int) -> list[str]:
     ]
 
 
-def write_site(
-    folder: Path,
-    *,
-    url: str,
-    machines: int,
-    mapping: str,
-    faces: Collection[str],
-    opcua_port: int,
-    status_port: int,
-    broker_port: int,
-) -> Path:
-    """bridge.yaml of this many machines at one panel, and only these faces. JSON is YAML."""
+def write(folder: Path, site: dict[str, Any], *, opcua_port: int, status_port: int) -> Path:
+    """A site as bridge.yaml, with these ports. JSON is YAML."""
+    faces = site["northbound"]
+    ports = {"opcua": {**faces["opcua"], "port": opcua_port}, "status": {"port": status_port}}
+    path = folder / "bridge.yaml"
+    path.write_text(json.dumps({**site, "northbound": {**faces, **ports}}, indent=1))
+    return path
+
+
+def read_site(url: str, machines: int, mapping: str, faces: Collection[str], broker_port: int) -> dict[str, Any]:
+    """This many machines at one panel, which are only read, and only these faces."""
     broker = {"host": "127.0.0.1", "port": broker_port}
-    site: dict[str, Any] = {
+    return {
         "version": 1,
         "bridge": {"name": "bench", "enterprise": "acme", "site": "lab", "state_directory": "state"},
         "sources": {"panel": {"type": "qitech", "url": url, "profile": "3.x"}},
@@ -59,15 +67,50 @@ def write_site(
         "mappings": [str(MAPPINGS)],
         "broker": {"enabled": False},
         "northbound": {
-            "opcua": {"port": opcua_port, "unsecured_read_only": True, "enabled": "opcua" in faces},
+            "opcua": {"unsecured_read_only": True, "enabled": "opcua" in faces},
             "sparkplug": {"broker": broker, "enabled": "sparkplug" in faces},
             "uns": {"broker": broker, "enabled": "uns" in faces},
-            "status": {"port": status_port},
         },
     }
-    path = folder / "bridge.yaml"
-    path.write_text(json.dumps(site, indent=1))
-    return path
+
+
+def written_site(panels: Mapping[str, str], broker_port: int) -> dict[str, Any]:
+    """One commanded extruder, named as its panel, at each of these panels (by name, their urls); every door is open."""
+    broker = {"host": "127.0.0.1", "port": broker_port}
+    source = {"type": "qitech", "writes": True, "allow_hazards": list(HAZARDS)}
+    extruder = {"slug": SLUG, "serial": SERIALS}
+    return {
+        "version": 1,
+        "bridge": {"name": "bench", "enterprise": "acme", "site": "lab", "state_directory": "state"},
+        "sources": {f"source-{name}": {**source, "url": url} for name, url in panels.items()},
+        "machines": [
+            {"id": name, "area": "hall", "line": "one", "source": f"source-{name}", "machine": extruder}
+            for name in panels
+        ],
+        "discovery": "adopt",  # a panel's other machine is for who measures the panel by itself
+        "broker": {"enabled": False},
+        "northbound": {
+            "opcua": {
+                "hosts": ["127.0.0.1"],
+                "trust": "any_with_login",
+                "users": [{"name": USER, "role": "Engineer", "password_hash": hash_password(PASSWORD)}],
+            },
+            "sparkplug": {"broker": broker, "commands": {"enabled": True}},
+            "uns": {"broker": broker, "commands": {"enabled": True}},
+        },
+    }
+
+
+def desk_site(machines: int) -> dict[str, Any]:
+    """Machines with set points, at a panel that is not there: its part is played by a script."""
+    return {
+        "version": 1,
+        "bridge": {"name": "bench", "enterprise": "acme", "site": "lab", "state_directory": "state"},
+        "sources": {"panel": {"type": "qitech", "url": "http://127.0.0.1:1", "writes": True}},
+        "machines": list(_machines(machines, "benchmark/commanded")),
+        "mappings": [str(MAPPINGS)],
+        "northbound": {"opcua": {}},
+    }
 
 
 def _machines(count: int, mapping: str) -> Iterator[dict[str, Any]]:

@@ -42,14 +42,8 @@ def run(folder: Path, tags: int, repeat: int = 1) -> Start:
 
 def _run(folder: Path, tags: int, broker_port: int) -> Start:
     machines = tags // sites.TAGS_PER_PLAIN_MACHINE
-    with RunningBridge(
-        folder,
-        url=f"http://127.0.0.1:{free_port()}",
-        machines=machines,
-        mapping="benchmark/plain",
-        faces=FACES,
-        broker_port=broker_port,
-    ) as bridge:
+    url = f"http://127.0.0.1:{free_port()}"
+    with RunningBridge(folder, sites.read_site(url, machines, "benchmark/plain", FACES, broker_port)) as bridge:
         seconds = bridge.wait_for_opcua()
         cpu = bridge.process.cpu_s()
         time.sleep(QUIET_S)

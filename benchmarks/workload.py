@@ -89,15 +89,9 @@ class Workload:
         with ExitStack() as stack:
             broker_port = stack.enter_context(running_broker(folder)) if MQTT & set(faces) else 1
             panel = stack.enter_context(self._panel(folder / "panel.log"))
+            url = str(panel.ask()["url"])
             bridge = stack.enter_context(
-                RunningBridge(
-                    folder,
-                    url=str(panel.ask()["url"]),
-                    machines=self._size.machines,
-                    mapping="benchmark/load",
-                    faces=faces,
-                    broker_port=broker_port,
-                )
+                RunningBridge(folder, sites.read_site(url, self._size.machines, "benchmark/load", faces, broker_port))
             )
             notes: list[str] = []
             clients = self._clients(stack, bridge, faces, broker_port, notes)
