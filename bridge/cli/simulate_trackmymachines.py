@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bridge.sim.faults import Fault
-    from bridge.sim.trackmymachines import Behaviour, TrackMyMachines
+    from bridge.sim.trackmymachines import Behaviour, Machine, TrackMyMachines
 
 
 def _faults() -> Mapping[str, Fault]:
@@ -28,6 +28,7 @@ def _faults() -> Mapping[str, Fault]:
     "trackmymachines",
     epilog=examples(
         "plantbridge simulate trackmymachines --speed 60",
+        "plantbridge simulate trackmymachines --machine 'Mill 1=MILL1' --machine 'Mill 2=MILL2' --user me@example.com",
         "plantbridge simulate trackmymachines --set edition=2025-07 --control-port 3012",
         "curl -d '{\"after_commit\": true}' http://127.0.0.1:3012/_sim/faults/reset",
     ),
@@ -42,6 +43,14 @@ def _faults() -> Mapping[str, Fault]:
 @click.option(
     "--control-port", type=click.IntRange(0, 65535), help="Loopback port of the fault switches; 0: a free one."
 )
+@click.option(
+    "--machine",
+    "machines",
+    multiple=True,
+    metavar="NAME[=FOREIGN_ID]",
+    help="A machine, numbered from 1; repeat for more.  [default: four of every kind]",
+)
+@click.option("--user", "users", multiple=True, metavar="EMAIL", help="Who may be named.  [default: two]")
 @click.option("--seed", type=int, default=1, show_default=True, help="Same seed: same ids, keys and shop floor.")
 @click.option(
     "--speed", type=click.FloatRange(0, 1e6), default=1.0, show_default=True, help="Virtual seconds per second."
@@ -66,13 +75,26 @@ async def _run(as_json: bool, options: dict[str, Any]) -> None:
 
 
 def _simulator(options: dict[str, Any]) -> TrackMyMachines:
-    from bridge.sim.trackmymachines import TrackMyMachines, VirtualClock, timestamps
+    from bridge.sim.trackmymachines import DEFAULT_USERS, TrackMyMachines, VirtualClock, timestamps
 
     start, text = None, options.pop("start")
     if text is not None and (start := timestamps.parse(text)) is None:
         raise click.BadParameter(f"{text!r}: expected a time such as 2025-05-27T10:00:00Z", param_hint="--start")
     behaviour = _behaviour(options.pop("switches"))
-    return TrackMyMachines(clock=VirtualClock(start, options.pop("speed")), behaviour=behaviour, **options)
+    machines = _machines(options.pop("machines"))
+    clock = VirtualClock(start, options.pop("speed"))
+    options["users"] = options["users"] or DEFAULT_USERS
+    try:
+        return TrackMyMachines(machines, clock=clock, behaviour=behaviour, **options)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--machine") from None
+
+
+def _machines(texts: Sequence[str]) -> list[Machine] | None:
+    from bridge.sim.trackmymachines import Machine
+
+    pairs = [text.partition("=") for text in texts]
+    return [Machine(number, name, foreign or None) for number, (name, _, foreign) in enumerate(pairs, 1)] or None
 
 
 def _behaviour(switches: Sequence[str]) -> Behaviour:

@@ -47,6 +47,11 @@ def test_trackmymachines_says_what_it_expects(arguments: tuple[str, str], capsys
     assert "Traceback" not in err
 
 
+def test_two_machines_of_one_name_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome("--machine", "A=1", "--machine", "A=2", vendor="trackmymachines") == 2
+    assert "display_name" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "machine", ["extruder_v1", "extruder_v1:", ":1", "extruder_v1:65536", "extruder_v1:9999999", "nope:1"]
 )
@@ -75,7 +80,8 @@ async def test_panel_serves_until_told_to_stop(stop: signal.Signals, code: int) 
 async def test_trackmymachines_serves_a_running_floor_on_two_ports() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bridge", "simulate", "trackmymachines", "--app-port", "0", "--com-port", "0",
-        "--control-port", "0", "--speed", "0", "--start", "2025-05-27T12:00:00Z", "--set", "edition=2025-07", "--json",
+        "--machine", "Mill 1=MILL1", "--machine", "Mill 2", "--control-port", "0", "--speed", "0",
+        "--start", "2025-05-27T12:00:00Z", "--set", "edition=2025-07", "--json",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
@@ -85,6 +91,7 @@ async def test_trackmymachines_serves_a_running_floor_on_two_ports() -> None:
     async with httpx.AsyncClient(headers=bearer, timeout=30) as client:
         events = await client.get(f"{facts['events']}/api/v1/events", params=window)
         assert {"cycle", "step", "part_count"} <= {row["type"] for row in events.json()}
+        assert {row["machine_foreign_id"] for row in events.json()} == {"MILL1", None}
         assert isinstance((await client.get(f"{facts['step_events']}/api/v1/step_events")).json(), list)
         assert (await client.post(f"{facts['control']}/faults/throttle", json={})).status_code == 200
         assert (await client.get(f"{facts['events']}/api/v1/events", params=window)).status_code == 429

@@ -4,8 +4,17 @@ from bridge.sim.clock import VirtualClock
 from bridge.sim.trackmymachines.behaviour import CHOICES, Behaviour
 from bridge.sim.trackmymachines.faults import FAULTS, Faults
 from bridge.sim.trackmymachines.organisation import Event, Machine, Organisation
-from bridge.sim.trackmymachines.server import TrackMyMachines
+from bridge.sim.trackmymachines.server import DEFAULT_USERS, TrackMyMachines
 
 __all__ = [
-    "CHOICES", "FAULTS", "Behaviour", "Event", "Faults", "Machine", "Organisation", "TrackMyMachines", "VirtualClock",
-]  # fmt: skip
+    "CHOICES",
+    "DEFAULT_USERS",
+    "FAULTS",
+    "Behaviour",
+    "Event",
+    "Faults",
+    "Machine",
+    "Organisation",
+    "TrackMyMachines",
+    "VirtualClock",
+]

@@ -48,7 +48,7 @@ class ApiKeys:
         scheme, _, secret = authorization.partition(" ")
         if scheme != "Bearer":
             return None
-        given = secret.strip().encode()
+        given = secret.strip().encode(errors="surrogateescape")
         return next((key for key in self._keys.values() if hmac.compare_digest(given, key.secret.encode())), None)
 
     def is_good(self, key: ApiKey) -> bool:

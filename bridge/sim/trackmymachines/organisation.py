@@ -15,6 +15,8 @@ from typing import Any
 
 EVENT_TYPES = ("cycle", "step", "part_count", "shift_period", "activity_reason", "work_order_operation")
 MAX_EVENTS = 50_000
+MAX_STEPS = 10_000
+"""Of parts, of recipes and of steps; the oldest are forgotten, and made anew when they are named again."""
 _BASE62 = string.digits + string.ascii_letters
 
 
@@ -183,7 +185,10 @@ class Organisation:
             self.recipes[part, version] = Recipe(next(self._numbers), self.parts[part], version, now)
         if (part, version, name) not in self.steps:
             self.steps[part, version, name] = Step(next(self._numbers), self.recipes[part, version], name, now, now)
-        return self.steps[part, version, name]
+        found = self.steps[part, version, name]
+        for records in (self.parts, self.recipes, self.steps):
+            _forget_oldest(records)
+        return found
 
     def reseed(self) -> None:
         """Build the database anew: every number changes, and with them the feed's order; external ids stay."""
@@ -198,3 +203,8 @@ class Organisation:
             identifier = "evt_" + "".join(self._rng.choices(_BASE62, k=12))
             if identifier not in self._events:
                 return identifier
+
+
+def _forget_oldest(records: dict[Any, Any]) -> None:
+    while len(records) > MAX_STEPS:
+        del records[next(iter(records))]

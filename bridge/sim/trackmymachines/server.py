@@ -221,7 +221,7 @@ class TrackMyMachines:
             return json_answer({"error": refused.error}, refused.status)
         except (BadQuery, BadBody):
             return rails_page(request, 400, "Bad Request")
-        except Unreadable:
+        except (Unreadable, OverflowError):
             return rails_page(request, 500, "Internal Server Error")
 
     def _route(self, group: str, request: web.Request, body: bytes) -> Callable[[], web.Response] | None:

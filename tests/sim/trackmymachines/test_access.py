@@ -5,8 +5,9 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from bridge.sim.trackmymachines import CHOICES, FAULTS, Behaviour, Machine, TrackMyMachines
-from tests.sim.trackmymachines.client import DAY, Client, error, server
+from bridge.sim.trackmymachines import CHOICES, FAULTS, Behaviour, Machine, Organisation, TrackMyMachines
+from bridge.sim.trackmymachines.organisation import MAX_STEPS
+from tests.sim.trackmymachines.client import DAY, NOON, Client, error, server
 
 NO_WRITE = {"error": "This API key does not have write permissions"}
 WINDOW = f"events?from={DAY['from']}&to={DAY['to']}"
@@ -137,3 +138,36 @@ def test_switch_that_makes_no_sense_is_refused(switches: dict[str, object]) -> N
 def test_two_machines_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="display_name"):
         TrackMyMachines([Machine(1, "A"), Machine(2, "A")])
+
+
+async def test_garbage_gets_an_answer_and_changes_nothing(tmm: Client) -> None:
+    bodies = [b"", b"\xff", b"null", b'{"step_event": {"machine_display_name": [1], "end": {}}}', b"[" * 5000]
+    bodies.append(b'{"step_event": {"machine_display_name": "Machine 1", "start": "9999-12-31T23:59:59-23:59"}}')
+    for body in bodies:
+        for method, path in (("POST", "step_events"), ("PATCH", "step_events/finish")):
+            answer = await tmm.com(path, method, content=body, headers={"Content-Type": "application/json"})
+            assert answer.status_code in (400, 404, 422)
+    for query in (
+        "%ff=%ff&from[[]]=1",
+        "from=%00&to=%00",
+        "=&=&[]=1",
+        "types[[a]]=1&from=1",
+        "from=9999-99-99T99:99:99Z",
+    ):
+        assert (await tmm.app(f"events?{query}")).status_code in (400, 422)
+    assert (await tmm.app(WINDOW, headers={"Authorization": b"Bearer \xff\xfe"})).status_code == 401
+    assert len(tmm.simulator.organisation.events) == 0
+
+
+async def test_number_beyond_all_numbers_breaks_the_vendor(tmm: Client) -> None:
+    answer = await tmm.create(recipe_version=10**400)
+    assert answer.status_code in (400, 500)
+
+
+def test_parts_are_bounded_and_made_again_when_named_again() -> None:
+    records = Organisation([], [])
+    first = records.step("first", 1, "10", NOON)
+    for number in range(MAX_STEPS):
+        records.step(f"part {number}", 1, "10", NOON)
+    assert (len(records.parts), len(records.recipes), len(records.steps)) == (MAX_STEPS,) * 3
+    assert records.step("first", 1, "10", NOON).number != first.number
