@@ -2,6 +2,7 @@
 
     BridgeError
       x ConfigError           print all its faults, exit 2, start nothing
+      x NotEdited             a file was left as it was: tell the person what to write there instead, exit 1
       x AddressTaken          name the port and who wanted it, exit 1
       x StateDirectoryBusy    another bridge of this name runs: stay passive
       x NotRecorded           the journal could not take a command's step: refuse the command, send nothing
@@ -65,6 +66,10 @@ class Fault:
         if self.hint:
             text += f"; {self.hint}"
         return text
+
+
+class NotEdited(BridgeError):
+    """A file a person wrote cannot be changed in place; it was left untouched."""
 
 
 class ConfigError(BridgeError):

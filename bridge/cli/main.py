@@ -27,7 +27,7 @@ VERBS = {
     "commands": "Show commands and how they ended; decide about dead letters.",
     "docs": "Print what the programmer of a PLC declares for a machine.",
     "simulate": "Run a vendor's simulator alone, with faults to switch on.",
-    "users": "Make a login for the OPC UA server.",
+    "users": "Logins for the OPC UA server: list, add, change a password.",
     "schema": "Print the JSON Schema of the files, for editors.",
 }
 """Verb to what it does, in the order of first use; `bridge.cli.<verb>` holds a click command named `command`."""

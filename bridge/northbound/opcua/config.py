@@ -28,7 +28,7 @@ class OpcuaUser(BaseModel):
 
     name: str = Field(min_length=1, max_length=64, description="User name.")
     password_hash: SecretStr = Field(
-        description='Salted hash of the password, "scrypt$…"; `plantbridge users add NAME` makes one.'
+        description='Salted hash of the password, "scrypt$…"; `plantbridge users add NAME` and `passwd` make one.'
     )
     role: Role = Field(Role.OBSERVER, description="Observer (reads), Operator (also writes and calls) or Engineer.")
     email: str | None = Field(

@@ -33,6 +33,10 @@ _log = logging.getLogger(__name__)
 COST, BLOCK, LANES = 2**14, 8, 1
 """Scrypt parameters for new hashes: 16 MB and about 50 ms (RFC 7914, 2; N=2^14 is its interactive choice)."""
 MAX_MEMORY = 128 * 2**20
+SHORTEST, LONGEST = 12, 1024
+"""Characters of a new password. NIST SP 800-63B wants 8 where there is a second factor (here: the client's trusted
+certificate) and more where there is none (`trust: any_with_login`). A client keeps it, nobody types it every day."""
+SALT_BYTES, DIGEST_BYTES = 16, 32
 MAX_WAITING = 16
 """Logins that may wait for a worker; further ones are refused at once."""
 
@@ -43,8 +47,37 @@ MAX_PEERS = 1000
 
 def hash_password(password: str) -> str:
     """A salted hash to be written into the configuration: "scrypt$<N>$<r>$<p>$<salt>$<hash>", base64."""
-    salt = secrets.token_bytes(16)
+    salt = secrets.token_bytes(SALT_BYTES)
     return _format(salt, _scrypt(password, salt))
+
+
+def password_fault(password: str, name: str) -> str:
+    """Why this password is not taken for this user; "" where it is."""
+    if len(password) < SHORTEST:
+        return f"the password has {len(password)} characters; at least {SHORTEST} are wanted (a sentence is easiest)"
+    if len(password) > LONGEST:
+        return f"the password has {len(password)} characters; the server takes {LONGEST} at most"
+    if not password.isprintable():
+        return "the password has characters that cannot be seen, such as a line end or a tab"
+    if len(set(password)) < 4:
+        return "the password is the same few characters again and again"
+    return "the password has the user's name in it" if name.casefold() in password.casefold() else ""
+
+
+def weakness(password_hash: str) -> str:
+    """Why a hash should be made anew; "" where it is as strong as a new one."""
+    try:
+        kind, cost, block, lanes, salt, digest = password_hash.split("$")
+        sizes = len(base64.b64decode(salt, validate=True)), len(base64.b64decode(digest, validate=True))
+        numbers = int(cost), int(block), int(lanes)
+    except ValueError:
+        return "it cannot be read, so nobody gets in by it"
+    if kind != "scrypt":
+        return f"it is {kind[:20]}, not scrypt"
+    if numbers[0] < COST or numbers[1] < BLOCK or numbers[2] < LANES:
+        return f"its cost is lower than that of a new one (N={numbers[0]}, r={numbers[1]}, p={numbers[2]})"
+    is_short = sizes[0] < SALT_BYTES or sizes[1] < DIGEST_BYTES
+    return "its salt or digest is shorter than that of a new one" if is_short else ""
 
 
 def matches(password: str, password_hash: str) -> bool:
@@ -59,7 +92,7 @@ def matches(password: str, password_hash: str) -> bool:
 
 def _scrypt(password: str, salt: bytes, cost: int = COST, block: int = BLOCK, lanes: int = LANES) -> bytes:
     secret = password.encode("utf-8", "surrogatepass")
-    return hashlib.scrypt(secret, salt=salt, n=cost, r=block, p=lanes, maxmem=MAX_MEMORY, dklen=32)
+    return hashlib.scrypt(secret, salt=salt, n=cost, r=block, p=lanes, maxmem=MAX_MEMORY, dklen=DIGEST_BYTES)
 
 
 def _format(salt: bytes, digest: bytes) -> str:
@@ -110,7 +143,7 @@ class Passwords:
         self._key = secrets.token_bytes(32)
         self._known: dict[str, bytes] = {}
         self._back_off = BackOff(clock)
-        self._nobody = _format(secrets.token_bytes(16), secrets.token_bytes(32))
+        self._nobody = _format(secrets.token_bytes(SALT_BYTES), secrets.token_bytes(DIGEST_BYTES))
         self._waiting = 0
 
     def user(self, name: str) -> OpcuaUser | None:
