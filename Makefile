@@ -39,8 +39,9 @@ schema: $(READY) ## Write the JSON Schemas that editors use
 	$(BIN)/plantbridge schema bridge > examples/bridge.schema.json
 	$(BIN)/plantbridge schema mapping > mappings/mapping.schema.json
 
-golden: $(READY) ## Write the lists of released tag ids and commands that tests hold mappings to
+golden: $(READY) ## Write what tests hold the code to: released tag ids and commands, the PLC sources of the examples
 	$(BIN)/python -m tests.mapping.golden
+	$(BIN)/python -m tests.plc_examples
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

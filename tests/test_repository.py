@@ -10,6 +10,7 @@ import pytest
 
 from bridge.config.check import check_paths
 from bridge.config.schema import bridge_schema, mapping_schema
+from tests import plc_examples
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {
@@ -42,7 +43,22 @@ def test_every_mapping_names_its_schema(mapping: Path) -> None:
     assert "$schema=../mapping.schema.json" in mapping.read_text().splitlines()[0]
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda p: p.name)
+@pytest.mark.parametrize("dialect", ["scl", "st"])
+def test_the_committed_plc_sources_are_the_generated_ones_and_the_programs_use_them(dialect: str) -> None:
+    (path, expected), *_ = [item for item in plc_examples.sources().items() if item[0].suffix == f".{dialect}"]
+    assert path.read_text(encoding="utf-8") == expected, "run: make golden"
+    program = re.sub(r"//(?!localhost).*", "", (path.parent / f"main.{dialect}").read_text(encoding="utf-8"))
+    own = {"PB_Extruder_1"}
+    assert {name for name in re.findall(r"\bPB_\w+", program) if name not in own and name not in expected} == set()
+    assert "extruder-1.Setpoints.ScrewSpeed" in program
+    for url in re.findall(r"opc\.tcp://[^']*", program):
+        assert url in expected
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_links_between_documents_lead_somewhere(page: Path) -> None:
     missing = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
     assert missing == []

@@ -59,15 +59,15 @@ OUTPUTS = (
     Variable("Result", DataType.String, "confirmed, changed, accepted, rejected, refused, unknown, ..."),
 )
 STATICS = (
-    Variable("Step", "step", "0 rest, 1 is it free?, 2 given, 3 executed, 4 shown"),
+    Variable("Phase", "step", "0 rest, 1 is it free?, 2 given, 3 executed, 4 shown"),
     Variable("Watch", "timer", "Time since Start"),
 )
 
 _TIMED_OUT = f"16#{int(StatusCode.BadTimeout):08X}"
 
 BODY = f"""\
-@Watch(IN := (@Step > 0) AND (@Step < 4), PT := @Timeout);
-CASE @Step OF
+@Watch(IN := (@Phase > 0) AND (@Phase < 4), PT := @Timeout);
+CASE @Phase OF
     0: // rest
         @Execute := FALSE;
         IF @Start THEN
@@ -77,7 +77,7 @@ CASE @Step OF
             @VendorCode := 0;
             @ErrorText := $'';
             @Result := $'';
-            @Step := 1;
+            @Phase := 1;
         END_IF;
     1: // is it free? Nobody else's command runs, and Execute has been written FALSE
         @Execute := FALSE;
@@ -87,12 +87,12 @@ CASE @Step OF
             ELSE
                 @RequestId := @Answer.AckRequestId + 1;
             END_IF;
-            @Step := 2;
+            @Phase := 2;
         END_IF;
     2: // given: the number has arrived, and the arguments before it
         IF @Linked AND (@Answer.RequestId = @RequestId) THEN
             @Execute := TRUE;
-            @Step := 3;
+            @Phase := 3;
         END_IF;
     3: // executed: the answer is that of this very number
         IF @Linked AND (@Answer.AckRequestId = @RequestId) AND (@Answer.State >= {State.Done:d}) THEN
@@ -105,24 +105,24 @@ CASE @Step OF
             @Unknown := (@Answer.Result = $'unknown');
             @Busy := FALSE;
             @Execute := FALSE;
-            @Step := 4;
+            @Phase := 4;
         END_IF;
     4: // shown
         @Execute := FALSE;
         IF NOT @Start THEN
             @Done := FALSE;
             @Error := FALSE;
-            @Step := 0;
+            @Phase := 0;
         END_IF;
 END_CASE;
-IF @Watch.Q AND (@Step > 0) AND (@Step < 4) THEN
-    @Unknown := (@Step = 3);
+IF @Watch.Q AND (@Phase > 0) AND (@Phase < 4) THEN
+    @Unknown := (@Phase = 3);
     @ErrorCode := {_TIMED_OUT}; // BadTimeout
     @ErrorText := $'No answer in time; with Unknown it may have been carried out';
     @Error := TRUE;
     @Busy := FALSE;
     @Execute := FALSE;
-    @Step := 4;
+    @Phase := 4;
 END_IF;
 """
 """The statements. "@" stands before each of the block's own variables, "$" before each text."""
