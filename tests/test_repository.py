@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from asyncua import ua
 
 from bridge.config.check import check_paths
 from bridge.config.schema import bridge_schema, mapping_schema
@@ -41,6 +42,14 @@ def test_every_example_passes_check_and_names_its_schema(example: str) -> None:
 @pytest.mark.parametrize("mapping", sorted((ROOT / "mappings").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_mapping_names_its_schema(mapping: Path) -> None:
     assert "$schema=../mapping.schema.json" in mapping.read_text().splitlines()[0]
+
+
+def test_the_codes_plc_programmers_look_up_are_those_of_opc_ua() -> None:
+    page = (ROOT / "docs" / "how-to" / "command-from-a-plc.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| 16#(\w{4})_(\w{4}) \| (\w+)", page, re.MULTILINE)
+    told = {name: int(high + low, 16) for high, low, name in rows}
+    assert told == {name: getattr(ua.StatusCodes, name) for name in told}
+    assert {"BadInvalidState", "BadInvalidArgument", "BadTimeout"} <= set(told)
 
 
 @pytest.mark.parametrize("dialect", ["scl", "st"])
