@@ -1,0 +1,1 @@
+"""Quantiix: machine states and activity, read only."""
