@@ -32,11 +32,12 @@ from bridge.northbound.status.config import StatusConfig
 from bridge.northbound.uns.config import UnsConfig
 from bridge.sources._rules import MachineChoice
 from bridge.sources.qitech.config import QitechConfig, QitechMachine
+from bridge.sources.quantiix.config import QuantiixConfig, QuantiixMachine
 
-SourceConfig = QitechConfig
+SourceConfig = Annotated[QitechConfig | QuantiixConfig, Field(discriminator="type")]
 """The union of every vendor's configuration, told apart by `type`."""
 
-SELECTORS: Mapping[str, type[MachineChoice]] = {"qitech": QitechMachine}
+SELECTORS: Mapping[str, type[MachineChoice]] = {"qitech": QitechMachine, "quantiix": QuantiixMachine}
 """How each vendor's machines are named in `machines:`, by source type."""
 
 DEFAULT_PART = "values"
@@ -358,7 +359,7 @@ class _Checker:
             if machine is not None:
                 yield machine
         for name, source in self.file.sources.items():
-            for fault in source.faults([key for of, key in self._taken if of == name]):
+            for fault in source.faults([key for of, key in self._taken if of == name], self.file.bridge.calendar):
                 self._say(("sources", name, *fault.key), fault.problem, fault.expected)
 
     def _say(self, path: KeyPath, problem: str, expected: str = "", hint: str = "") -> None:

@@ -66,7 +66,7 @@ IDENTIFICATION_FIELDS = (
 )
 """Fields of MachineIdentificationType (OPC 40001-1, 8.2)."""
 
-VENDOR_GROUPS = tuple(group for group in GROUPS if group not in {"Connection", "Commands", "Alarms", "Identification"})
+VENDOR_GROUPS = tuple(group for group in GROUPS if group not in {"Connection", "Commands", "Identification"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +248,9 @@ class _Compiler:
         data_type = self._data_type(rule, key_path)
         if sources is None or data_type is None:
             return None
+        if is_alarm(name) and (data_type is not DataType.Boolean or rule.write is not None):
+            self.report(key_path, "an alarm is active or not", "type: Boolean, and no write", "")
+            return None
         self._check_rule(rule, data_type, key_path)
         definition = self._definition(name, rule, data_type)
         return TagSpec(
@@ -276,7 +279,7 @@ class _Compiler:
         if not levels or not all(SEGMENT.match(level) for level in levels):
             self.report(key_path, f"{name!r} is no tag name", "<Group>/<Tag> with letters, digits, _ and - only", "")
             return False
-        if name in {ITEM_STATE, ALIVE}:
+        if name in {ITEM_STATE, ALIVE, ALARM_COUNT}:
             self.report(key_path, f"{name} is made by the bridge", "another name, or item_state:", "")
             return False
         return True
@@ -674,6 +677,11 @@ def _hazards(write: WriteRule | None) -> frozenset[str]:
     if isinstance(write.hazard, dict):
         return frozenset(hazard for hazards in write.hazard.values() for hazard in hazards)
     return frozenset(write.hazard)
+
+
+def is_alarm(name: str) -> bool:
+    """A tag of this name says whether an alarm is active, and is counted as one."""
+    return name.startswith("Alarms/")
 
 
 def _text_sibling(definition: TagDefinition) -> TagDefinition:

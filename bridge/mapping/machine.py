@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from bridge.mapping.compile import ALARM_COUNT, ITEM_STATES, CompiledMapping, command_definition
+from bridge.mapping.compile import ALARM_COUNT, ITEM_STATES, CompiledMapping, command_definition, is_alarm
 from bridge.mapping.projection import PartProjection
 from bridge.model.connection import CONNECTION_STATES
 from bridge.model.path import Place
@@ -148,7 +148,7 @@ def _definitions(parts: Sequence[PartMapping]) -> Iterator[TagDefinition]:
             description="Machinery item state (OPC 40001-1)",
             owner=Owner.BRIDGE,
         )
-    if any(spec.alarms for p in parts if p.mapping for spec in p.mapping.tags):
+    if any(spec.alarms or is_alarm(spec.definition.name) for p in parts if p.mapping for spec in p.mapping.tags):
         yield TagDefinition(ALARM_COUNT, DataType.Int64, description="How many alarms are active", owner=Owner.BRIDGE)
     yield TagDefinition(
         ALIVE, DataType.Boolean, description="The machine's values flow, by its alive rule", owner=Owner.BRIDGE

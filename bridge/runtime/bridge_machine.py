@@ -22,10 +22,25 @@ _EVERY: dict[str, ReadingShape] = {
     "Profile": (DataType.String, None, "API generation the vendor speaks"),
     "TlsVerified": (DataType.Boolean, None, "The vendor's certificate was verified"),
 }
+_OF_CLOUDS: dict[str, ReadingShape] = {
+    "ClockOffset": _EVERY["ClockOffset"],
+    "TlsVerified": _EVERY["TlsVerified"],
+    "Logins": (DataType.Int64, None, "Tokens fetched since the bridge started"),
+    "TokenExpires": (DataType.DateTime, None, "When the token ends"),
+    "BudgetLimit": (DataType.Double, None, "Requests a minute this bridge may send"),
+    "BudgetRate": (DataType.Double, None, "Requests a minute that are let out now; lower for a while after a 429"),
+    "BudgetUsed": (DataType.Int64, None, "Requests sent in the last minute"),
+    "Throttled": (DataType.Int64, None, "How often the vendor answered 429"),
+}
 READINGS: dict[str, dict[str, ReadingShape]] = {
     "qitech": {
         **_EVERY,
         "EthercatState": (DataType.String, None, "State of the machine bus, in the vendor's words"),
+    },
+    "quantiix": {
+        **_OF_CLOUDS,
+        "StatePeriod": (DataType.Double, "s", "How often each machine's state is really read"),
+        "ActivityPeriod": (DataType.Double, "s", "How often each machine's activity is really read"),
     },
 }
 """Facts that sources report about themselves: by source type, by name."""

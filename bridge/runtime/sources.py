@@ -26,7 +26,11 @@ class Surroundings:
 
 def make_source(name: str, config: SourceConfig, house: Surroundings) -> Source:
     """The source that `config` describes. No I/O."""
-    from bridge.sources.qitech.source import QitechSource  # here: a vendor's libraries are for those who have it
+    if config.type == "quantiix":
+        from bridge.sources.quantiix.source import QuantiixSource  # here: a vendor's room is for those who have it
+
+        return QuantiixSource(name, config, house.clock, house.memory, house.calendar, house.wanted)
+    from bridge.sources.qitech.source import QitechSource
 
     return QitechSource(name, config, house.clock, house.wanted)
 

@@ -9,6 +9,7 @@ from bridge.config.site_changes import with_sources
 from bridge.errors import BridgeError
 from bridge.sim.qitech.catalogue import MACHINE_IDS
 from bridge.sim.qitech.panel import DEFAULT_MACHINES, Panel, SimulatedMachine
+from bridge.sources.qitech.config import QitechConfig
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,6 +27,8 @@ async def simulated(site: Site) -> AsyncIterator[Site]:
     async with AsyncExitStack() as stack:
         sources: dict[str, SourceConfig] = {}
         for name, config in site.file.sources.items():
+            if not isinstance(config, QitechConfig):
+                raise NoSimulator(f"the source {name} cannot be simulated: nothing plays {config.type}")
             release = "3.0" if config.profile == "3.x" else "2.17"
             panel = Panel(machines_of(site, name, release), release=release, username="machine")
             await stack.enter_async_context(panel)
@@ -48,7 +51,7 @@ def machines_of(site: Site, source: str, release: str) -> list[SimulatedMachine]
     return named or list(DEFAULT_MACHINES)
 
 
-def at_panel(config: SourceConfig, panel: Panel) -> SourceConfig:
+def at_panel(config: QitechConfig, panel: Panel) -> QitechConfig:
     """A source's configuration, pointed at a simulated panel."""
     access = {"url": panel.url, "username": "machine", "password": panel.password, "ca_file": None, "verify": True}
     return type(config).model_validate({**config.model_dump(), **access})

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from bridge.model.calendar import Calendar
+
 
 class RuleFault(NamedTuple):
     """A fault of a source's configuration that only shows with its machines; `key` is below the source."""
@@ -37,8 +39,8 @@ class SourceRules(BaseModel):
         """What the configuration alone says about the identity of every machine here."""
         return {}
 
-    def faults(self, machines: Collection[str]) -> Iterator[RuleFault]:
-        """What cannot work with these machines (by key), all of those that `machines:` names."""
+    def faults(self, machines: Collection[str], calendar: Calendar | None) -> Iterator[RuleFault]:
+        """What cannot work with these machines (by key; all that `machines:` names) and this calendar."""
         yield from ()
 
 
