@@ -17,8 +17,9 @@ from bridge.model.tag import TagDefinition
 from bridge.model.value import DataType
 
 FOLDER = Path(__file__).parents[1] / "golden"
-TAGS = FOLDER / "qitech_tags.txt"
-COMMANDS = FOLDER / "qitech_commands.txt"
+TAGS = "_tags.txt"
+COMMANDS = "_commands.txt"
+"""What a vendor's name is followed by in its two lists."""
 
 
 class GoldenTag(NamedTuple):
@@ -40,14 +41,19 @@ class GoldenCommand(NamedTuple):
 
 def read_tags() -> list[GoldenTag]:
     """The tags that were released."""
-    rows = (line.split() for line in TAGS.read_text(encoding="utf-8").splitlines())
+    rows = (line.split() for line in _lines(TAGS))
     return [GoldenTag(row[0], row[1], row[2], frozenset(row[3:])) for row in rows]
 
 
 def read_commands() -> list[GoldenCommand]:
     """The commands that were released."""
-    rows = (line.split() for line in COMMANDS.read_text(encoding="utf-8").splitlines())
+    rows = (line.split() for line in _lines(COMMANDS))
     return [GoldenCommand(row[0], row[1], tuple(row[2:])) for row in rows]
+
+
+def _lines(ending: str) -> list[str]:
+    files = sorted(FOLDER.glob(f"*{ending}"))
+    return [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def tags_of(mapping: CompiledMapping) -> Iterator[GoldenTag]:
@@ -74,22 +80,25 @@ def commands_of(mapping: CompiledMapping) -> Iterator[GoldenCommand]:
 
 
 def write() -> None:
-    """Write both lists."""
+    """Write both lists of every vendor."""
     library = MappingLibrary.load([])
-    mappings = [library.compiled(name) for name in library.names if name.startswith("qitech/")]
-    tags = [tag for mapping in mappings for tag in tags_of(mapping)]
-    commands = [command for mapping in mappings for command in commands_of(mapping)]
-    _write(TAGS, [" ".join([*tag[:3], *sorted(tag.enumeration, key=_number)]) for tag in tags])
-    _write(COMMANDS, [" ".join([*command[:2], *command.arguments]) for command in commands])
+    for vendor in sorted({name.partition("/")[0] for name in library.names}):
+        mappings = [library.compiled(name) for name in library.names if name.startswith(f"{vendor}/")]
+        tags = [tag for mapping in mappings for tag in tags_of(mapping)]
+        commands = [command for mapping in mappings for command in commands_of(mapping)]
+        _write(f"{vendor}{TAGS}", [" ".join([*tag[:3], *sorted(tag.enumeration, key=_number)]) for tag in tags])
+        _write(f"{vendor}{COMMANDS}", [" ".join([*command[:2], *command.arguments]) for command in commands])
 
 
 def _number(pair: str) -> int:
     return int(pair.rpartition("=")[2])
 
 
-def _write(file: Path, lines: list[str]) -> None:
-    file.parent.mkdir(exist_ok=True)
-    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+def _write(name: str, lines: list[str]) -> None:
+    if not lines:
+        return
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def test_machine_has_exactly_one_mapping_in_each_profile_it_exists_in(name: str)
 
 
 def test_every_mapping_is_of_the_catalogue_and_the_source_knows_every_machine() -> None:
-    assert set(SHIPPED.names) == set(CATALOGUE)
+    assert {name for name in SHIPPED.names if name.startswith("qitech/")} == set(CATALOGUE)
     assert {kind.number for kind in CATALOGUE.values()} == set(MACHINE_TYPES)
 
 
