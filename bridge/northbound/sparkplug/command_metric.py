@@ -80,17 +80,17 @@ class _Answers:
         self.time_ms = max(self.time_ms, now_ms)
         self.is_unsaid = True
 
-    def encode(self, born_ms: int | None = None) -> list[bytes]:
-        """The three metrics, at the time of the answer; in a birth with types, and its own time where none came."""
+    def encode(self, born_ms: int | None = None, *, typed: bool = True) -> list[bytes]:
+        """The three metrics, at the time of the answer; in a birth with properties, and its time where none came."""
         stamp = varint(self.time_ms or born_ms or 0)
         outcome, is_birth = self._last, born_ms is not None
         properties = _READ_ONLY if is_birth else b""
         result = None if outcome is None else outcome.result.value
         sentence = None if outcome is None else outcome.sentence
         return [
-            self._result.encode(stamp, result, properties, is_birth),
-            self._sentence.encode(stamp, sentence, properties, is_birth),
-            self._count.encode(stamp, self._number, properties, is_birth),
+            self._result.encode(stamp, result, properties, typed),
+            self._sentence.encode(stamp, sentence, properties, typed),
+            self._count.encode(stamp, self._number, properties, typed),
         ]
 
 
@@ -106,7 +106,8 @@ class _Input:
 class CommandMetrics:
     """The metrics of one machine's commands; none where it takes neither commands nor set points."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, *, datatype_in_data: bool = False) -> None:
+        self._typed = datatype_in_data
         self._parts: dict[str, Part] = {}
         self._inputs: list[_Input] = []
         self._executes: dict[str, MetricEncoder] = {}
@@ -149,8 +150,8 @@ class CommandMetrics:
         for time_ms, subject in unsaid:
             self._answers[subject].is_unsaid = False
             execute = self._executes.get(subject)
-            metrics += [execute.encode(varint(time_ms), False)] if execute is not None else []
-            metrics += self._answers[subject].encode()
+            metrics += [execute.encode(varint(time_ms), False, with_type=self._typed)] if execute is not None else []
+            metrics += self._answers[subject].encode(typed=self._typed)
         return metrics
 
     def _add(self, command: CommandDefinition) -> None:

@@ -35,7 +35,8 @@ class MetricSet:
             )
             for tag in machine.tags
         }
-        self.commands = CommandMetrics(machine) if config.commands.enabled else None
+        is_open, typed = config.commands.enabled, config.datatype_in_data
+        self.commands = CommandMetrics(machine, datatype_in_data=typed) if is_open else None
         """What hosts may tell this machine; None while the door is closed."""
         self._alive = machine.tag(ALIVE)
         self._stamps = Stamps()

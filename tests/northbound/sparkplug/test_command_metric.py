@@ -80,6 +80,13 @@ def test_answer_is_said_once_with_the_time_it_came() -> None:
     assert metrics.data() == []
 
 
+def test_answers_carry_their_types_where_all_data_does() -> None:
+    for typed in (False, True):
+        metrics = CommandMetrics(machine(Slots()), datatype_in_data=typed)
+        metrics.tell(Answer("Standby", REFUSED), NOW_MS)
+        assert {one.HasField("datatype") for one in decoded(metrics.data()).values()} == {typed}
+
+
 def test_answers_are_said_in_order_of_time_and_counted() -> None:
     metrics = CommandMetrics(machine(Slots()))
     for subject, moment in (("SetPid/Front", 30), (DOOR, 10), ("Standby", 20), (DOOR, 40), ("Gone", 50)):
