@@ -44,7 +44,7 @@ def outcome_of(answer: Answer, took: float) -> Outcome:
         sentence = f"The panel refuses the command: {words or f'status {status}'}"
         return Outcome(Result.REFUSED, StatusCode.BadInvalidArgument, sentence, None, status, words)
     if status == 500 and _NO_MACHINE in words:
-        sentence = "The panel does not know this machine any more"
+        sentence = f"The panel does not know this machine any more: {words}"
         return Outcome(Result.REFUSED, StatusCode.BadNotFound, sentence, None, status, words)
     if status == 500 and "error" in _object(answer.body):
         return Outcome(
