@@ -107,6 +107,10 @@ class Faults:
         """Answer 200 to every mutation and do nothing."""
         self._machine(slug, serial).ignores_mutations = bool(ignore)
 
+    def forget(self, slug: str, serial: int, forgotten: bool = True) -> None:
+        """Refuse its mutations as those of a machine that is not there (500 and why), though it is still listed."""
+        self._machine(slug, serial).is_forgotten = bool(forgotten)
+
     def stall_queue(self, slug: str, serial: int, stalled: bool = True) -> None:
         """The machine takes nothing out of its queue. On 3.x the third mutation waits without an answer."""
         self._panel.backend.channels[self._machine(slug, serial).identity].stall(bool(stalled))

@@ -130,10 +130,10 @@ class Rest:
 
     async def _mutate(self, body: Any) -> web.Response:
         identity, mutation = mutation_of(body)
-        if identity not in self._backend.channels:
+        machine = self._backend.machines.get(identity)
+        if identity not in self._backend.channels or (machine is not None and machine.is_forgotten):
             message = f"Machine api_mutate error No Machine found with id:  {identity}"
             return _json({"error": f"[server::rest::handlers::machine_mutation::_post_machine_mutate] {message}"}, 500)
-        machine = self._backend.machines.get(identity)
         if machine is None or machine.error is None:
             try:
                 await self._backend.send(identity, mutation)

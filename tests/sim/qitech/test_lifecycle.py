@@ -296,6 +296,14 @@ async def test_ignored_mutations_are_answered_200(old: Panel) -> None:
     assert (await shown(old, "extruder_v1", 7))["state"]["screw_state"]["target_rpm"] == 0.0
 
 
+async def test_a_forgotten_machine_is_listed_and_its_mutations_find_nothing(old: Panel) -> None:
+    old.faults.forget("extruder_v1", 7)
+    [answer] = await mutate(old, 4, 7, {"SetInverterTargetRpm": 1})
+    assert answer.status_code == 500
+    assert answer.json()["error"].endswith("Machine api_mutate error No Machine found with id:  1/4/7")
+    assert (await shown(old, "extruder_v1", 7))["state"]["screw_state"]["target_rpm"] == 0.0
+
+
 async def test_clock_offset_and_jump_show_in_the_stamps(panel: Panel) -> None:
     async with connected(panel, EXTRUDER) as client:
         first = (await client.event("LiveValuesEvent"))["ts"]

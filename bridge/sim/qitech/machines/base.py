@@ -62,6 +62,8 @@ class Machine:
         self.overrides: dict[str, Any] = {}
         """Faults: dotted path ("live_values.pressure") -> value shown instead."""
         self.ignores_mutations = False
+        self.is_forgotten = False
+        """Fault: mutations do not find it."""
         self.uptime = 0.0
         self.outbox: list[tuple[str, Any]] = []
         self.neighbours: Callable[[], set[Identity]] = set
