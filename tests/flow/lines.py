@@ -16,6 +16,7 @@ class LinePeer:
     def __init__(self, script: str, *arguments: str) -> None:
         self._script = script
         self._arguments = arguments
+        self._turn = asyncio.Lock()
         self._process: asyncio.subprocess.Process
 
     async def __aenter__(self) -> LinePeer:
@@ -31,9 +32,10 @@ class LinePeer:
     async def ask(self, line: str) -> Any:
         """Send one line, wait for one."""
         assert self._process.stdin is not None
-        self._process.stdin.write(line.encode() + b"\n")
-        await self._process.stdin.drain()
-        return await self._read()
+        async with self._turn:
+            self._process.stdin.write(line.encode() + b"\n")
+            await self._process.stdin.drain()
+            return await self._read()
 
     async def _read(self) -> Any:
         assert self._process.stdout is not None

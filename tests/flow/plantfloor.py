@@ -67,14 +67,14 @@ class PlantFloor:
 
 @contextlib.asynccontextmanager
 async def running_bridge(
-    folder: Path, rest: str, broker: Broker, *, reloadable: bool = False, faces: str = "", opcua: int = 0
+    folder: Path, rest: str, broker: Broker | None, *, reloadable: bool = False, faces: str = "", opcua: int = 0
 ) -> AsyncIterator[PlantFloor]:
     """A bridge whose sources and machines are in `rest`, stopped as `plantbridge run` stops it.
 
     `faces` replaces the usual ones; then `opcua` is the port they name.
     """
     opcua = opcua or free_port()
-    text = HEAD + rest + (faces or FACES.format(opcua=opcua, mqtt=broker.port))
+    text = HEAD + rest + (faces or FACES.format(opcua=opcua, mqtt=broker.port if broker else 0))
     site = make_site(folder, text)
     bridge = Bridge(
         site, SystemClock(), (lambda: make_site(folder, (folder / "bridge.yaml").read_text())) if reloadable else None
