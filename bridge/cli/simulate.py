@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bridge.cli.examples import examples
+from bridge.cli.simulate_quantiix import quantiix
 from bridge.cli.simulate_trackmymachines import trackmymachines
 from bridge.cli.simulators import faults_option, json_option, serve
 
@@ -28,6 +29,7 @@ RELEASES = ("2.14", "2.15", "2.16", "2.17", "3.0")
         "plantbridge simulate qitech",
         "plantbridge simulate qitech --release 3.0 --machine extruder_v1:57922 --control-port 3002",
         "plantbridge simulate qitech --faults",
+        "plantbridge simulate quantiix --machines 100",
         "plantbridge simulate trackmymachines --speed 60",
     ),
 )
@@ -35,6 +37,7 @@ def command() -> None:
     """Run a vendor's simulator alone, with faults to switch on."""
 
 
+command.add_command(quantiix)
 command.add_command(trackmymachines)
 
 

@@ -5,7 +5,7 @@ Front -> body -> journal -> FaultPlan -> the vendor's own code
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from email.utils import format_datetime
 
@@ -33,6 +33,7 @@ class HttpDoor:
         clock: The vendor's.
         plan: Of faults; several doors may share one.
         journal: Of requests; several doors may share one.
+        secret: Paths whose bodies hold credentials: the journal gets none of them.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class HttpDoor:
         clock: Clock,
         plan: FaultPlan,
         journal: RequestJournal,
+        secret: Collection[str] = (),
     ) -> None:
         self._host = host
         self._vendor = vendor
@@ -53,6 +55,7 @@ class HttpDoor:
         self._clock = clock
         self._plan = plan
         self._journal = journal
+        self._secret = frozenset(secret)
         self._front = Front(name, host, port, self._serve, headers=self._headers, forgets=False)
 
     @property
@@ -82,8 +85,9 @@ class HttpDoor:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
             return web.Response(status=413)
+        noted = b"" if request.path in self._secret else body
         entry = self._journal.record(
-            Request(request.method, request.path_qs, body, self._clock.now(), self._account(request))
+            Request(request.method, request.path_qs, noted, self._clock.now(), self._account(request))
         )
         try:
             answer = await self._plan.answer(request, lambda: self._vendor(request, body))

@@ -10,7 +10,7 @@ import pytest
 
 from bridge.cli.main import main
 from bridge.cli.simulate import RELEASES
-from bridge.sim import trackmymachines
+from bridge.sim import quantiix, trackmymachines
 from bridge.sim.qitech import FAULTS
 from bridge.sim.qitech import RELEASES as KNOWN
 
@@ -31,10 +31,23 @@ def test_every_fault_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"{name}(" in out for name in FAULTS)
 
 
-def test_every_fault_of_trackmymachines_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert outcome("--faults", vendor="trackmymachines") == 0
+@pytest.mark.parametrize(
+    ("vendor", "faults"), [("trackmymachines", trackmymachines.FAULTS), ("quantiix", quantiix.FAULTS)]
+)
+def test_every_fault_of_the_other_vendors_is_listed(
+    vendor: str, faults: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome("--faults", vendor=vendor) == 0
     out = capsys.readouterr().out
-    assert all(f"{name}(" in out for name in trackmymachines.FAULTS)
+    assert all(f"{name}(" in out for name in faults)
+
+
+@pytest.mark.parametrize("switch", ["clip=maybe", "nope=1", "clip"])
+def test_quantiix_says_what_it_expects(switch: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome("--set", switch, vendor="quantiix") == 2
+    err = capsys.readouterr().err
+    assert "expected" in err
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(
@@ -95,6 +108,28 @@ async def test_trackmymachines_serves_a_running_floor_on_two_ports() -> None:
         assert isinstance((await client.get(f"{facts['step_events']}/api/v1/step_events")).json(), list)
         assert (await client.post(f"{facts['control']}/faults/throttle", json={})).status_code == 200
         assert (await client.get(f"{facts['events']}/api/v1/events", params=window)).status_code == 429
+    process.send_signal(signal.SIGTERM)
+    _, err = await process.communicate()
+    assert (process.returncode, err.strip()) == (0, b"")
+
+
+async def test_quantiix_serves_machines_to_who_logs_in() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bridge", "simulate", "quantiix", "--port", "0", "--control-port", "0", "--machines", "7",
+        "--set", "window=sliding", "--email", "me@example.com", "--password", "secret", "--json",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    facts = json.loads(await process.stdout.readline())
+    credentials = {"userEmail": facts["email"], "password": facts["password"]}
+    async with httpx.AsyncClient(timeout=30) as client:
+        token = (await client.post(f"{facts['url']}/security/getAPIToken", json=credentials)).json()["token"]
+        bearer = {"Authorization": f"Bearer {token}"}
+        listed = (await client.get(f"{facts['url']}/machineInfo", headers=bearer)).json()["machines"]
+        assert [machine["machineUniqueId"] for machine in listed] == facts["machines"]
+        assert len(listed) == 7
+        assert (await client.post(f"{facts['control']}/faults/end_tokens")).status_code == 200
+        assert (await client.get(f"{facts['url']}/machineInfo", headers=bearer)).status_code == 401
     process.send_signal(signal.SIGTERM)
     _, err = await process.communicate()
     assert (process.returncode, err.strip()) == (0, b"")
