@@ -191,19 +191,19 @@ class Dcmd(Door):
         await self.send(machine, {"name": point, "type": "Float", "value": value})
         return await self.answer(machine, since)
 
-    async def send(self, machine: str, metric: dict[str, Any], *options: str) -> None:
-        """One DCMD with one metric."""
-        payload = await dcmd(metric)
-        await publish(self._broker, f"{SPARKPLUG}/DCMD/bridge-1/{machine}", payload, *options)
+    async def send(self, machine: str, *metrics: dict[str, Any]) -> None:
+        """One DCMD."""
+        await publish(self._broker, f"{SPARKPLUG}/DCMD/bridge-1/{machine}", await dcmd(*metrics))
 
-    async def answer(self, machine: str, since: int) -> dict[str, Any]:
+    async def answer(self, machine: str, since: int, subject: str = "DCMD") -> dict[str, Any]:
         """The first answer in a DDATA, or in a DBIRTH where it came before one: metrics by name."""
+        result = f"Commands/{subject}/Result"
         topics = tuple(f"{SPARKPLUG}/{kind}/bridge-1/{machine}" for kind in ("DDATA", "DBIRTH"))
         while True:
-            heard = await self._listener.next(topics, since, b"Commands/DCMD/Result")
+            heard = await self._listener.next(topics, since, result.encode())
             decoded = await self._decoder.ask(base64.b64encode(heard.payload).decode())
             metrics = {metric["name"]: metric["value"] for metric in decoded["metrics"]}
-            if metrics["Commands/DCMD/Result"] is not None:
+            if metrics[result] is not None:
                 return metrics
             since = self._listener.heard.index(heard) + 1
 
@@ -212,10 +212,10 @@ class Dcmd(Door):
         assert truth.words in answer["Commands/DCMD/Sentence"]
 
 
-async def dcmd(metric: dict[str, Any], age_s: float = 0.0) -> bytes:
-    """A DCMD as sparkplug-payload encodes it, made some time ago."""
-    stamp = int((time.time() - age_s) * 1000)
-    document = {"timestamp": stamp, "metrics": [{**metric, "timestamp": stamp}]}
+async def dcmd(*metrics: dict[str, Any]) -> bytes:
+    """A DCMD as sparkplug-payload encodes it, made now."""
+    stamp = int(time.time() * 1000)
+    document = {"timestamp": stamp, "metrics": [{**metric, "timestamp": stamp} for metric in metrics]}
     encoded = await peers.run_node("sparkplug_encoder.js", stdin=json.dumps(document).encode() + b"\n")
     return base64.b64decode(encoded)
 

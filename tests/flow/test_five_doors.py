@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -35,7 +36,20 @@ from tests.flow.commanded import (
     site,
     speed,
 )
-from tests.flow.doors import COMMAND, ONLINE, SET_POINT, Dcmd, Door, Handshake, Method, Response, Topic, Truth, Write
+from tests.flow.doors import (
+    COMMAND,
+    ONLINE,
+    SET_POINT,
+    UNS,
+    Dcmd,
+    Door,
+    Handshake,
+    Method,
+    Response,
+    Topic,
+    Truth,
+    Write,
+)
 from tests.flow.lines import LinePeer
 from tests.flow.mosquitto import Listener, publish
 from tests.flow.opcua_peer import OpcuaPeer
@@ -241,7 +255,23 @@ async def test_no_role_no_effect(stage: Stage) -> None:
         assert [name for name, _ in written] == ["BadUserAccessDenied"] * 2
     written = await peer.write(OBSERVER, (node(speed("3x")), "Double", 2.0))
     assert [name for name, _ in written] == ["BadUserAccessDenied"]
+    await _mqtt_has_the_role_of_its_door(stage, machine)
     assert len(mutations(stage.panels["3x"])) == before
+
+
+async def _mqtt_has_the_role_of_its_door(stage: Stage, machine: str) -> None:
+    topic, since, way = f"{UNS}/{machine}/cmd/{COMMAND}", stage.listener.now, stage.doors["dcmd"]
+    await publish(stage.broker, topic, json.dumps({"args": PID}).encode())
+    answer = json.loads((await stage.listener.next(f"{topic}/result", since)).payload)
+    assert (answer["result"], answer["code"]) == ("rejected", "BadUserAccessDenied")
+    assert "wants the role Engineer" in answer["sentence"]
+    assert isinstance(way, Dcmd)
+    base = f"Commands/{COMMAND}"
+    arguments = [{"name": f"{base}/Args/{name}", "type": "Double", "value": value} for name, value in PID.items()]
+    await way.send(machine, *arguments, {"name": f"{base}/Execute", "type": "Boolean", "value": True})
+    told = await way.answer(machine, since, COMMAND)
+    assert told[f"{base}/Result"] == "rejected"
+    assert "wants the role Engineer" in told[f"{base}/Sentence"]
 
 
 async def test_who_may_do_what_is_shown_to_each(stage: Stage) -> None:
