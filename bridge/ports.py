@@ -63,8 +63,19 @@ class Memory(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that is sent for a command: a set point, a command, or one set point of a recipe."""
+
+    action: Action
+    set_point: Tag | None = None
+    """The tag that is set; None for a command."""
+    value: Value = None
+    """What it is set to, as a command says it: an enum's text."""
+
+
 class Target(Protocol):
-    """Something that can be commanded: a set point or a command of a machine."""
+    """Something that can be commanded: a set point, a command or a recipe of a machine."""
 
     @property
     def id(self) -> str:
@@ -80,14 +91,17 @@ class Target(Protocol):
 
     @property
     def set_point(self) -> Tag | None:
-        """The tag that is set; None for a command."""
+        """The tag that is set; None for a command and for a recipe."""
 
     @property
     def arguments(self) -> Sequence[Argument]:
         """What it takes; a set point takes "value"."""
 
-    def action(self, arguments: Mapping[str, Value]) -> Action:
-        """The vendor's payload and what confirms it, for arguments that were checked and converted. Pure."""
+    def items(self, arguments: Mapping[str, Value]) -> Sequence[Item]:
+        """What is sent, in order, for arguments that were checked and converted; more than one for a recipe only. Pure.
+
+        A recipe is what has no set point itself, and items that have one.
+        """
 
 
 Targets = Callable[[str], Target | None]

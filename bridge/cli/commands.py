@@ -100,9 +100,11 @@ def discard(state_dir: Path | None, url: str | None, token: str | None, identifi
 
 
 def told(outcome: Mapping[str, Any]) -> int:
-    """Say how a command ended; the exit code: 0 where it took effect."""
+    """Say how a command ended, and each item of a recipe; the exit code: 0 where it took effect."""
     good = outcome["status"].startswith("Good")
     click.echo(f"{outcome['result']}: {outcome['sentence']} ({outcome['status']})", err=not good)
+    for item in outcome.get("items", ()):
+        click.echo(f"  {item['target']} = {item['value']}: {item['result']}: {item['sentence']}", err=not good)
     return 0 if good else 1
 
 

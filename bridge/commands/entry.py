@@ -15,7 +15,7 @@ from math import isfinite
 from typing import Any
 
 from bridge.commands.masking import is_impersonal, is_masked
-from bridge.model.command import Command, Door, Outcome, Result, Role
+from bridge.model.command import Command, Door, ItemOutcome, Outcome, Result, Role
 from bridge.model.status import StatusCode
 from bridge.model.value import Value
 
@@ -60,6 +60,8 @@ class Entry:
     outcome: Outcome | None
     position: int
     """Grows with each command; never given twice."""
+    items: tuple[ItemOutcome, ...] = ()
+    """Of a recipe: how those of its items ended that ended, in order."""
 
     @property
     def changed(self) -> datetime:
@@ -82,12 +84,20 @@ class Entry:
         """No secret is missing from what was sent. A person may be: nothing is confirmed by one."""
         return not is_masked(self.action)
 
-    def then(self, state: State, at: datetime, detail: str, outcome: Outcome | None = None) -> Entry:
+    def then(
+        self,
+        state: State,
+        at: datetime,
+        detail: str,
+        outcome: Outcome | None = None,
+        items: tuple[ItemOutcome, ...] = (),
+    ) -> Entry:
         """The entry one step further."""
         history = (*self.history, (state, at, detail))
         if len(history) > MAX_HISTORY:
             history = (history[0], *history[2:])
-        return replace(self, state=state, history=history, outcome=outcome or self.outcome)
+        ended = (outcome.items if outcome else items) or self.items
+        return replace(self, state=state, history=history, outcome=outcome or self.outcome, items=ended)
 
 
 def encode_request(entry: Entry) -> str:
@@ -115,13 +125,15 @@ def encode_request(entry: Entry) -> str:
 
 def encode_progress(entry: Entry) -> str:
     """What of an entry changes with each step, as JSON."""
-    history = [(state.value, at.isoformat(), detail) for state, at, detail in entry.history]
+    told: dict[str, Any] = {"history": [(state.value, at.isoformat(), detail) for state, at, detail in entry.history]}
+    if entry.items:
+        told["items"] = [_packed(item) for item in entry.items]
     outcome = entry.outcome
     if outcome is None:
-        return _dump({"history": history})
+        return _dump(told)
     return _dump(
         {
-            "history": history,
+            **told,
             "result": outcome.result.value,
             "status": int(outcome.status),
             "sentence": outcome.sentence,
@@ -138,6 +150,7 @@ def decode(position: int, request: str, progress: str) -> Entry:
     done = json.loads(progress)
     history = tuple((State(state), datetime.fromisoformat(at), detail) for state, at, detail in done["history"])
     source, machine = told["lane"]
+    items = tuple(_item(item) for item in done.get("items", ()))
     return Entry(
         command=_command(told),
         machine=told["machine"],
@@ -146,8 +159,9 @@ def decode(position: int, request: str, progress: str) -> Entry:
         state=history[-1][0],
         history=history,
         action=unpack(told["action"]),
-        outcome=_outcome(done) if "result" in done else None,
+        outcome=_outcome(done, items) if "result" in done else None,
         position=position,
+        items=items,
     )
 
 
@@ -166,7 +180,22 @@ def _command(told: Mapping[str, Any]) -> Command:
     )
 
 
-def _outcome(done: Mapping[str, Any]) -> Outcome:
+def _packed(item: ItemOutcome) -> dict[str, Any]:
+    return {
+        "target": item.target,
+        "value": pack(item.value),
+        "result": item.result.value,
+        "sentence": item.sentence,
+        "actual": pack(item.actual),
+    }
+
+
+def _item(told: Mapping[str, Any]) -> ItemOutcome:
+    value, actual = unpack(told["value"]), unpack(told["actual"])
+    return ItemOutcome(told["target"], value, Result(told["result"]), told["sentence"], actual)
+
+
+def _outcome(done: Mapping[str, Any], items: tuple[ItemOutcome, ...]) -> Outcome:
     return Outcome(
         result=Result(done["result"]),
         status=StatusCode(done["status"]),
@@ -174,6 +203,7 @@ def _outcome(done: Mapping[str, Any]) -> Outcome:
         actual=unpack(done["actual"]),
         vendor_code=done["vendor_code"],
         vendor_text=done["vendor_text"],
+        items=items,
     )
 
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bridge.commands.entry import Entry, State, encode_progress, encode_request
 from bridge.commands.journal_file import JournalFile, Row, key
 from bridge.commands.known import Known
-from bridge.commands.masking import Secrets, impersonal, without_secrets
+from bridge.commands.masking import MASK, Secrets, impersonal, is_secret, without_secrets
 from bridge.errors import NotRecorded
 from bridge.model.email import without_emails
 from bridge.model.value import to_milliseconds
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bridge.commands.journal_file import Found
-    from bridge.model.command import Command, Outcome
+    from bridge.model.command import Command, ItemOutcome, Outcome
     from bridge.model.value import Value
     from bridge.ports import Clock
 
@@ -188,16 +188,20 @@ class Journal:
             self._secrets[command.id] = secrets
         await self._written(_Step(command.id, lambda _: entry, request))
 
-    async def mark(self, command_id: str, state: State, detail: str = "") -> None:
-        """Note how far a command is. On disk when this returns.
+    async def mark(self, command_id: str, state: State, detail: str = "", items: tuple[ItemOutcome, ...] = ()) -> None:
+        """Note how far a command is, and which of a recipe's items ended. On disk when this returns.
 
         A dead letter that is marked is under way again. Raises KeyError where no such command is open, ValueError
         for the states that `finish` gives.
         """
         if state in (State.FINISHED, State.DEAD):
             raise ValueError(f"mark does not end a command; finish makes it {state.value}")
-        at, text = self._clock.now(), self._words(command_id, detail)
-        await self._written(_Step(command_id, lambda entry: _existing(entry, command_id).then(state, at, text)))
+        at, text, ended = self._clock.now(), self._words(command_id, detail), self._ended(command_id, items)
+
+        def further(entry: Entry | None) -> Entry:
+            return _existing(entry, command_id).then(state, at, text, items=ended)
+
+        await self._written(_Step(command_id, further))
 
     async def finish(self, command_id: str, outcome: Outcome, *, dead: bool = False) -> None:
         """Note a command's outcome; `dead` leaves it to a person. On disk when this returns.
@@ -262,9 +266,14 @@ class Journal:
         secrets = self._secrets.get(command_id)
         return _cut(secrets.text(text) if secrets else without_emails(text))
 
+    def _ended(self, command_id: str, items: tuple[ItemOutcome, ...]) -> tuple[ItemOutcome, ...]:
+        secrets = self._secrets.get(command_id)
+        return tuple(_shortened_item(secrets.item(item) if secrets else item) for item in items)
+
     def _told(self, command_id: str, outcome: Outcome) -> Outcome:
         secrets = self._secrets.get(command_id)
-        return _shortened(secrets.outcome(outcome) if secrets else impersonal(outcome))
+        told = _shortened(secrets.outcome(outcome) if secrets else impersonal(outcome))
+        return replace(told, items=self._ended(command_id, outcome.items))
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -487,6 +496,14 @@ def _shortened(outcome: Outcome) -> Outcome:
         actual=_cut(actual) if isinstance(actual, str) else actual,
         vendor_text=_cut(outcome.vendor_text),
     )
+
+
+def _shortened_item(item: ItemOutcome) -> ItemOutcome:
+    if is_secret(item.target.rpartition(".")[2]):
+        return replace(item, value=MASK, sentence="", actual=None)
+    actual = item.actual
+    sentence = _cut(without_emails(item.sentence))
+    return replace(item, sentence=sentence, actual=_cut(actual) if isinstance(actual, str) else actual)
 
 
 def _outline(command: Command) -> Command:

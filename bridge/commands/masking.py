@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.model.email import HIDDEN, without_emails
 
 if TYPE_CHECKING:
-    from bridge.model.command import Command, Outcome
+    from bridge.model.command import Command, ItemOutcome, Outcome
     from bridge.model.value import Value
 
 MASK = "***"
@@ -55,7 +55,9 @@ def is_impersonal(arguments: Mapping[str, Value]) -> bool:
 
 def impersonal(outcome: Outcome) -> Outcome:
     """The outcome without the e-mail addresses in what anybody said."""
-    return replace(outcome, sentence=without_emails(outcome.sentence), vendor_text=without_emails(outcome.vendor_text))
+    items = tuple(replace(item, sentence=without_emails(item.sentence)) for item in outcome.items)
+    sentence, words = without_emails(outcome.sentence), without_emails(outcome.vendor_text)
+    return replace(outcome, sentence=sentence, vendor_text=words, items=items)
 
 
 def without_secrets(command: Command) -> Command:
@@ -104,6 +106,12 @@ class Secrets:
         for secret in self._texts:
             text = text.replace(secret, MASK)
         return MASK if text in self._values else without_emails(text)
+
+    def item(self, item: ItemOutcome) -> ItemOutcome:
+        """One item of a recipe, likewise."""
+        return replace(
+            item, value=self.value(item.value), sentence=self.text(item.sentence), actual=self.value(item.actual)
+        )
 
     def outcome(self, outcome: Outcome) -> Outcome:
         """The outcome without the command's secrets in what anybody said."""

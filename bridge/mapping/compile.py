@@ -18,6 +18,7 @@ from bridge.mapping.conditions import paths
 from bridge.mapping.convert import converter
 from bridge.mapping.expand import Binding, bindings, fill, fill_text
 from bridge.mapping.expression import compile_expression
+from bridge.mapping.recipe import compile_recipe, overlap
 from bridge.mapping.schema import (
     ArgumentRule,
     ChannelRule,
@@ -108,6 +109,9 @@ class CommandSpec:
     rule: CommandRule
     arguments: tuple[Argument, ...]
     key_path: KeyPath
+    hazards: frozenset[str] = frozenset()
+    sets: tuple[tuple[TagSpec, Scalar], ...] = ()
+    """Of a recipe: its set points in order, each with "$<argument>" or a value of its type."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -443,7 +447,7 @@ class _Compiler:
     @staticmethod
     def _definition(name: str, rule: TagRule, data_type: DataType) -> TagDefinition:
         write = rule.write
-        allowed = (write and write.range) or rule.range
+        allowed = overlap(_range(rule.range), _range(write.range if write else None))
         return TagDefinition(
             name,
             data_type,
@@ -478,11 +482,19 @@ class _Compiler:
             for binding in bound:
                 filled = self._filled(rule, binding, key_path)
                 if filled is not None:
+                    self._check_filled(rule, filled, key_path)
                     yield self._command(fill_text(name, binding), CommandRule.model_validate(filled), key_path)
+
+    def _check_filled(self, rule: CommandRule, filled: Mapping[str, Any], key_path: KeyPath) -> None:
+        if rule.set is not None and len(filled["set"]) < len(rule.set):
+            self.report((*key_path, "set"), "names a set point twice", "each set point once", "")
 
     def _command(self, name: str, rule: CommandRule, key_path: KeyPath) -> CommandSpec:
         if not all(SEGMENT.match(level) for level in name.split("/")):
             self.report(key_path, f"{name!r} is no command name", "letters, digits, _ and - in levels parted by /", "")
+        if rule.set is not None:
+            recipe = compile_recipe(rule, self.specs, key_path, self.report)
+            return CommandSpec(name, rule, recipe.arguments, key_path, recipe.hazards, recipe.sets)
         asked = set(placeholders(rule.send))
         for unknown in sorted(asked - set(rule.args)):
             self.report(
@@ -497,7 +509,7 @@ class _Compiler:
             if isinstance(argument, ArgumentRule):
                 self._check_argument(argument, (*key_path, "args", word))
         arguments = tuple(_argument(word, argument) for word, argument in rule.args.items())
-        return CommandSpec(name, rule, arguments, key_path)
+        return CommandSpec(name, rule, arguments, key_path, frozenset(rule.hazard))
 
     def _check_argument(self, rule: ArgumentRule, key_path: KeyPath) -> None:
         if rule.person and (rule.type is not DataType.String or rule.enum or rule.range):
@@ -652,6 +664,10 @@ def _is_range(given: Any) -> bool:
     )
 
 
+def _range(given: tuple[float, float] | None) -> ArgumentRange | None:
+    return ArgumentRange(*given) if given else None
+
+
 def _is_percentage(text: str) -> bool:
     try:
         return text.endswith("%") and 0 <= float(text[:-1]) <= 100
@@ -736,7 +752,7 @@ def command_definition(spec: CommandSpec, part: str) -> CommandDefinition:
     """The command as every face sees it."""
     rule = spec.rule
     return CommandDefinition(
-        spec.name, part, spec.arguments, frozenset(rule.hazard), rule.safe, _labels(rule.label), rule.description
+        spec.name, part, spec.arguments, spec.hazards, rule.safe, _labels(rule.label), rule.description
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from bridge.errors import did_you_mean
 from bridge.mapping.actions import render
-from bridge.mapping.compile import CompiledMapping, KeyPath, Report
+from bridge.mapping.compile import CommandSpec, CompiledMapping, KeyPath, Report
 from bridge.mapping.convert import converter
 from bridge.mapping.projection import PartProjection
 from bridge.mapping.schema import ExampleRule, GivenRule
@@ -113,16 +113,24 @@ def _run_call(mapping: CompiledMapping, call: dict[str, Any], sent: Any, path: K
             here = (*path, "call", name, argument.name)
             if (value := arguments.get(argument.name)) is not None:
                 _check_value(value, argument.data_type, argument.eu_range, argument.enumeration, here, report)
-        for unknown in sorted(set(arguments) - set(spec.rule.args)):
-            hint = did_you_mean(unknown, spec.rule.args)
-            report((*path, "call", name, unknown), "is no argument", ", ".join(spec.rule.args), hint)
+        names = [argument.name for argument in spec.arguments]
         defaults = {one.name: one.default for one in spec.arguments if one.default is not None}
+        for unknown in sorted(set(arguments) - set(names)):
+            report((*path, "call", name, unknown), "is no argument", ", ".join(names), did_you_mean(unknown, names))
         try:
-            payload = render(spec.rule.send, {**defaults, **arguments})
+            payload = _called(spec, {**defaults, **arguments})
         except KeyError as error:
-            report((*path, "call", name), f"the argument {error.args[0]} is missing", ", ".join(spec.rule.args), "")
+            report((*path, "call", name), f"the argument {error.args[0]} is missing", ", ".join(names), "")
             continue
         _compare(payload, sent, path, report)
+
+
+def _called(spec: CommandSpec, arguments: Mapping[str, Any]) -> Any:
+    """The payload of a command; of a recipe those of its set points, in order. Raises KeyError."""
+    if not spec.sets:
+        return render(spec.rule.send, arguments)
+    writes = [(one.rule.write, render(wanted, arguments)) for one, wanted in spec.sets]
+    return [render(write.send, {"value": value}) for write, value in writes if write is not None]
 
 
 def _check_value(

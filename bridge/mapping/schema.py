@@ -174,10 +174,23 @@ class ArgumentRule(Rules):
     )
 
 
-class CommandRule(Rules):
-    """Something a machine can be told. `$Name` in `send` and `confirm` stands for an argument."""
+MAX_ITEMS = 30
+"""Set points of one recipe: the journal keeps two steps of each, and 64 of a command."""
 
-    send: Any = Field(description="The vendor's payload.")
+
+class CommandRule(Rules):
+    """Something a machine can be told. `$Name` in `send`, `set` and `confirm` stands for an argument.
+
+    A command that says `set` is a recipe: its set points are written in order, until one is refused.
+    """
+
+    send: Any = Field(None, description="The vendor's payload.")
+    set: dict[str, Scalar] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_ITEMS,
+        description="Instead of send: set points of this mapping, in order, and what each gets ($Name or a value).",
+    )
     args: dict[str, Bounds | ArgumentRule] = Field(default_factory=dict)
     hazard: list[Hazard] = Field(default_factory=list)
     confirm: ConfirmRule | None = Field(None, description="Tags that must then read so; none: no readback exists.")
@@ -186,6 +199,18 @@ class CommandRule(Rules):
     absolute: bool = Field(True, description="Sending it twice leaves the same state.")
     label: Label | None = None
     description: str = ""
+
+    @model_validator(mode="after")
+    def _sends_or_sets(self) -> CommandRule:
+        said = self.model_fields_set
+        if ("send" in said) == ("set" in said):
+            raise ValueError("say exactly one of send and set")
+        derived = [name for name in ("confirm", "hazard", "absolute") if name in said]
+        if "set" in said and derived:
+            raise ValueError(f"{' and '.join(derived)} cannot stand beside set: each set point has its own")
+        if "set" in said and self.safe:
+            raise ValueError("what sets several set points is not safe: it takes its time")
+        return self
 
 
 class ItemStateRule(Rules):

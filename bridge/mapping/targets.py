@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bridge.mapping.actions import render
 from bridge.mapping.compile import CommandSpec, CompiledMapping, TagSpec, confirm_alternatives
+from bridge.mapping.recipe import argument_of
 from bridge.model.action import Action, Expectation
-from bridge.model.command import Argument, ArgumentRange
+from bridge.model.command import Argument
 from bridge.model.plant import Part
 from bridge.model.tag import Tag, tag_id
-from bridge.model.value import DataType, Value
+from bridge.model.value import Value
+from bridge.ports import Item
 
 VALUE = "value"
 """Name of a set point's one argument."""
@@ -54,13 +57,16 @@ class SetPointTarget:
         self.machine = machine
         self.lane = (part.source, part.source_machine)
         self.set_point: Tag | None = tag
-        self.arguments: Sequence[Argument] = (_value_argument(tag),)
+        self.arguments: Sequence[Argument] = (argument_of(VALUE, tag.definition),)
 
-    def action(self, arguments: Mapping[str, Value]) -> Action:
+    def items(self, arguments: Mapping[str, Value]) -> Sequence[Item]:
         """What is sent for this value."""
+        value = arguments[VALUE]
+        return (Item(self._action(value, arguments), self.set_point, value),)
+
+    def _action(self, value: Value, arguments: Mapping[str, Value]) -> Action:
         rule = self._spec.rule.write
         assert rule is not None  # noqa: S101
-        value = arguments[VALUE]
         hazards = rule.hazard.get(str(value), []) if isinstance(rule.hazard, dict) else rule.hazard
         return Action(
             *self.lane,
@@ -69,7 +75,7 @@ class SetPointTarget:
             frozenset(hazards),
             rule.absolute,
             safe=str(value) in rule.safe,
-            requires={tag_id(self.machine, name): wanted for name, wanted in rule.requires.items()},
+            requires=_required(self.machine, rule.requires),
         )
 
     def _confirm(self, value: Value, arguments: Mapping[str, Value]) -> tuple[tuple[Expectation, ...], ...]:
@@ -94,18 +100,44 @@ class CommandTarget:
         self.lane = (part.source, part.source_machine)
         self.arguments: Sequence[Argument] = spec.arguments
 
-    def action(self, arguments: Mapping[str, Value]) -> Action:
+    def items(self, arguments: Mapping[str, Value]) -> Sequence[Item]:
         """What is sent for these arguments."""
         rule = self._spec.rule
-        return Action(
+        action = Action(
             *self.lane,
             render(rule.send, arguments),
             _Readback(self._mapping).expectations(rule.confirm, arguments),
-            frozenset(rule.hazard),
+            self._spec.hazards,
             rule.absolute,
             safe=rule.safe,
-            requires={tag_id(self.machine, name): wanted for name, wanted in rule.requires.items()},
+            requires=_required(self.machine, rule.requires),
         )
+        return (Item(action),)
+
+
+class RecipeTarget:
+    """A command that sets several set points."""
+
+    set_point: Tag | None = None
+
+    def __init__(self, machine: str, part: Part, spec: CommandSpec, set_points: Sequence[SetPointTarget]) -> None:
+        self._spec = spec
+        self._set_points = set_points
+        self.id = command_id(machine, spec.name)
+        self.machine = machine
+        self.lane = (part.source, part.source_machine)
+        self.arguments: Sequence[Argument] = spec.arguments
+
+    def items(self, arguments: Mapping[str, Value]) -> Sequence[Item]:
+        """What each set point is sent, in order."""
+        return tuple(self._items(arguments))
+
+    def _items(self, arguments: Mapping[str, Value]) -> Iterator[Item]:
+        requires = _required(self.machine, self._spec.rule.requires)
+        for target, (_, wanted) in zip(self._set_points, self._spec.sets, strict=True):
+            (item,) = target.items({VALUE: render(wanted, arguments)})
+            yield replace(item, action=replace(item.action, requires={**requires, **item.action.requires}))
+            requires.pop(target.id, None)  # what the recipe itself has set need not be as it was before
 
 
 def command_id(machine: str, name: str) -> str:
@@ -115,25 +147,22 @@ def command_id(machine: str, name: str) -> str:
 
 def targets_of(
     machine: str, part: Part, mapping: CompiledMapping, tags: Mapping[str, Tag]
-) -> Iterator[SetPointTarget | CommandTarget]:
+) -> Iterator[SetPointTarget | CommandTarget | RecipeTarget]:
     """Everything that can be commanded of one part."""
+    set_points: dict[str, SetPointTarget] = {}
     for spec in mapping.tags:
         tag = tags.get(spec.definition.name)
         if spec.rule.write is not None and tag is not None and tag.definition.writable:
-            yield SetPointTarget(machine, part, tag, spec, mapping)
+            set_points[spec.definition.name] = SetPointTarget(machine, part, tag, spec, mapping)
+    yield from set_points.values()
     for command in mapping.commands:
-        yield CommandTarget(machine, part, command, mapping)
+        needed = [spec.definition.name for spec, _ in command.sets]
+        if not needed:
+            yield CommandTarget(machine, part, command, mapping)
+        elif set_points.keys() >= set(needed):
+            yield RecipeTarget(machine, part, command, [set_points[name] for name in needed])
 
 
-def _value_argument(tag: Tag) -> Argument:
-    definition = tag.definition
-    numbers = dict(definition.enumeration or {})
-    return Argument(
-        VALUE,
-        DataType.String if numbers else definition.data_type,
-        ArgumentRange(*definition.eu_range) if definition.eu_range else None,
-        tuple(numbers),
-        definition.unit,
-        definition.description,
-        numbers,
-    )
+def _required(machine: str, requires: Mapping[str, Value]) -> dict[str, Value]:
+    """By tag id."""
+    return {tag_id(machine, name): wanted for name, wanted in requires.items()}

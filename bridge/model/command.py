@@ -123,6 +123,20 @@ class Result(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class ItemOutcome:
+    """How one set point of a recipe ended. What was never sent is `unreached`, or what kept it from being sent."""
+
+    target: str
+    """Tag id of the set point."""
+    value: Value
+    """What was asked for."""
+    result: Result
+    sentence: str
+    actual: Value = None
+    """What the machine reads back, where it differs from what was asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """A command's result with the status an OPC UA client gets and a sentence for a person."""
 
@@ -135,3 +149,5 @@ class Outcome:
     """HTTP status of the vendor's answer; 0 where there was none."""
     vendor_text: str = ""
     """The vendor's own words, shortened."""
+    items: tuple[ItemOutcome, ...] = ()
+    """Of a recipe: each of its set points, in order. Empty for every other command, and where nothing was begun."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -166,4 +166,5 @@ def entry_payload(entry: Entry) -> dict[str, Any]:
         "actual": outcome.actual if outcome else None,
         "vendor_code": outcome.vendor_code if outcome else 0,
         "vendor_text": outcome.vendor_text if outcome else "",
+        "items": [{**asdict(item), "result": item.result.value} for item in entry.items],
     }

@@ -82,8 +82,8 @@ class Panel:
 class Office:
     """A desk with everything it needs."""
 
-    def __init__(self, folder: Path, rules: DeskRules | None = None) -> None:
-        self.house = House(folder, WRITABLE)
+    def __init__(self, folder: Path, rules: DeskRules | None = None, site: str = WRITABLE) -> None:
+        self.house = House(folder, site)
         self.house.clock = SystemClock()  # type: ignore[assignment]
         self.panel = Panel(self.house, lambda: self.desk)
         self.journal = Journal(folder / "journal.db", SystemClock())

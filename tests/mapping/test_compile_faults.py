@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from bridge.mapping.compile import command_definition
+from bridge.model.value import DataType
 from tests.mapping.rig import HEAD, compiled, faults, mapping_file
 
 A = "Monitoring/A"
@@ -21,6 +23,18 @@ ARG = ("commands", "X", "args", "Y")
 def arg(rule: str) -> str:
     return f"commands: {{X: {{send: $Y, args: {{Y: {{{rule}}}}}}}}}"
 
+
+RECIPE = (
+    "tags:\n"
+    "  Monitoring/A: {{from: live.a, type: Double}}\n"
+    "  Setpoints/Speed: {{from: state.s, type: Double, unit: r/min, range: [0, 44], description: Of the screw,\n"
+    "                    write: {{send: {{S: $value}}, hazard: [motion]}}}}\n"
+    "  Setpoints/Mode: {{from: state.m, enum: {{Standby: 0, Heat: 1}},\n"
+    "                   write: {{send: {{M: $value}}, hazard: {{Standby: [], Heat: [heat]}}, safe: [Standby]}}}}\n"
+    "commands: {{X: {{set: {{{}}}}}}}\n"
+)
+"""A mapping with a recipe; what it sets is left out."""
+X_SET, X_ARGS = ("commands", "X", "set"), ("commands", "X", "args")
 
 FAULTS = [
     # names
@@ -306,6 +320,55 @@ FAULTS = [
         "",
         "",
     ),
+    # recipes
+    (
+        RECIPE.format("Setpoints/Sped: 1"),
+        (*X_SET, "Setpoints/Sped"),
+        "no tag Setpoints/Sped",
+        "write:",
+        "Setpoints/Speed",
+    ),
+    (RECIPE.format("Monitoring/A: 1"), (*X_SET, A), "is not writable", "a tag with write:", ""),
+    (RECIPE.format("Setpoints/Speed: 45"), (*X_SET, "Setpoints/Speed"), "45 is out of range", "0 to 44", ""),
+    (RECIPE.format("Setpoints/Speed: fast"), (*X_SET, "Setpoints/Speed"), "expected a number", "Double", ""),
+    (RECIPE.format("Setpoints/Mode: Heet"), (*X_SET, "Setpoints/Mode"), "'Heet' is no text", "Heat", "Heat"),
+    (
+        RECIPE.format("Setpoints/Speed: $V, Setpoints/Mode: $V"),
+        (*X_SET, "Setpoints/Mode"),
+        "$V also sets Setpoints/Speed",
+        "of its own",
+        "",
+    ),
+    (RECIPE.format("Setpoints/Speed: $V}, args: {W: [0, 1]"), (*X_ARGS, "W"), "is never sent", "$W in set", ""),
+    (RECIPE.format("Setpoints/Speed: $V}, args: {V: [0, 45]"), (*X_ARGS, "V"), "is wider", "within [0, 44]", ""),
+    (
+        RECIPE.format("Setpoints/Speed: $V}, args: {V: {type: Int32}"),
+        (*X_ARGS, "V", "type"),
+        "is Int32",
+        "Double, as Setpoints/Speed takes it",
+        "",
+    ),
+    (RECIPE.format("Setpoints/Speed: $V}, args: {V: {unit: Hz}"), (*X_ARGS, "V", "unit"), "is Hz", "r/min", ""),
+    (RECIPE.format("Setpoints/Speed: $V}, args: {V: {default: 45}"), (*X_ARGS, "V", "default"), "range", "0 to 44", ""),
+    (
+        RECIPE.format("Setpoints/Mode: $M}, args: {M: {enum: [Heet]}"),
+        (*X_ARGS, "M", "enum"),
+        "'Heet' is not accepted",
+        "some of Standby, Heat",
+        "Heat",
+    ),
+    (RECIPE.format("Setpoints/Mode: $M}, args: {M: [0, 1]"), (*X_ARGS, "M"), "has no range", "", ""),
+    (
+        (
+            "for_each: {zone: [Front]}\n"
+            "tags: {Setpoints/T/Front: {from: state.t, type: Double, write: {send: {S: $value}}}}\n"
+            "commands: {X/<zone>: {set: {Setpoints/T/<zone>: 1, Setpoints/T/Front: 2}}}"
+        ),
+        ("commands", "X/<zone>", "set"),
+        "names a set point twice",
+        "once",
+        "",
+    ),
     # the file
     ("item_state: {from: Setpoints/M, map: {}}", ("item_state", "from"), "no tag Setpoints/M", "tag", ""),
     (
@@ -378,6 +441,14 @@ def test_mapping_without_channels_takes_any() -> None:
         "examples: [{given: {channel: live, payload: {}}}]",
         "examples: [{write: {A: 1}, call: {B: {}}, expect_send: x}]",
         "for_each: {n: {count: 0}}",
+        "commands: {X: {}}",
+        "commands: {X: {send: x, set: {Setpoints/A: 1}}}",
+        "commands: {X: {set: {}}}",
+        "commands: {X: {set: {Setpoints/A: 1}, confirm: {Setpoints/A: 1}}}",
+        "commands: {X: {set: {Setpoints/A: 1}, hazard: [heat]}}",
+        "commands: {X: {set: {Setpoints/A: 1}, absolute: false}}",
+        "commands: {X: {set: {Setpoints/A: 1}, safe: true}}",
+        f"commands: {{X: {{set: {{{', '.join(f'Setpoints/A{n}: 1' for n in range(31))}}}}}}}",
     ],
 )
 def test_what_a_key_cannot_be_is_refused_by_the_schema(text: str) -> None:
@@ -417,6 +488,37 @@ def test_override_of_an_unknown_tag_is_told() -> None:
 def test_override_that_is_no_rule_is_told() -> None:
     (found,) = faults(SPEED, {"Setpoints/Speed": {"rang": [0, 35]}})
     assert found.path == ("overrides", "Setpoints/Speed", "rang")
+
+
+def test_a_recipes_constant_outside_a_machines_own_range_is_told_at_that_range() -> None:
+    (found,) = faults(RECIPE.format("Setpoints/Speed: 40"), {"Setpoints/Speed": {"range": [0, 35]}})
+    assert found.path == ("overrides", "Setpoints/Speed", "range")
+    assert found.problem == "the command X sets it to 40"
+
+
+def test_a_machines_own_range_that_leaves_nothing_of_a_recipes_argument_is_told() -> None:
+    text = RECIPE.format("Setpoints/Speed: $V}, args: {V: [20, 30]")
+    (found,) = faults(text, {"Setpoints/Speed": {"range": [0, 10]}})
+    assert found.path == ("overrides", "Setpoints/Speed", "range")
+    assert "leaves no value for $V of the command X" in found.problem
+
+
+@pytest.mark.parametrize(
+    ("recipe", "bounds"),
+    [
+        ("Setpoints/Speed: $V", (0, 25)),
+        ("Setpoints/Speed: $V}, args: {V: [20, 30]", (20, 25)),
+        ("Setpoints/Speed: $V}, args: {V: {range: [1, 5]}", (1, 5)),
+    ],
+)
+def test_a_machines_own_range_narrows_its_recipes(recipe: str, bounds: tuple[float, float]) -> None:
+    (command,) = compiled(RECIPE.format(recipe), {"Setpoints/Speed": {"range": [0, 25]}}).commands
+    assert command.arguments[0].eu_range == bounds
+
+
+def test_a_machines_own_range_narrows_a_range_of_writes() -> None:
+    text = tag("from: state.a, type: Double, range: [0, 100], write: {send: $value, range: [5, 50]}")
+    assert compiled(text, {A: {"range": [0, 20]}}).tags[0].definition.eu_range == (5, 20)
 
 
 # -- what a faultless mapping is --------------------------------------------------------------------------------------
@@ -469,3 +571,37 @@ def test_mapping_matches_by_identity(match: str, identity: dict[str, str | int],
 def test_earlier_names_are_kept() -> None:
     text = tag("from: live.a, type: Double, was: [Monitoring/Old, Monitoring/Older]")
     assert compiled(text).was == {"Monitoring/Old": A, "Monitoring/Older": A}
+
+
+def test_a_recipes_arguments_are_what_its_set_points_take() -> None:
+    (command,) = compiled(RECIPE.format("Setpoints/Speed: $Speed, Setpoints/Mode: $Mode")).commands
+    speed, mode = command.arguments
+    assert (speed.name, speed.data_type, speed.eu_range) == ("Speed", DataType.Double, (0, 44))
+    assert speed.unit is not None and speed.unit.code == "r/min"
+    assert speed.description == "Of the screw"
+    assert (mode.data_type, mode.enumeration, mode.numbers) == (
+        DataType.String,
+        ("Standby", "Heat"),
+        {"Standby": 0, "Heat": 1},
+    )
+
+
+@pytest.mark.parametrize(
+    ("recipe", "hazards"),
+    [
+        ("Setpoints/Speed: $V, Setpoints/Mode: Standby", {"motion"}),
+        ("Setpoints/Speed: $V, Setpoints/Mode: Heat", {"motion", "heat"}),
+        ("Setpoints/Mode: $M", {"heat"}),
+        ("Setpoints/Mode: $M}, args: {M: {enum: [Standby]}", set()),
+    ],
+)
+def test_a_recipe_has_the_hazards_of_what_it_sets(recipe: str, hazards: set[str]) -> None:
+    (command,) = compiled(RECIPE.format(recipe)).commands
+    assert command_definition(command, "values").hazards == hazards
+
+
+def test_what_a_recipe_declares_wins() -> None:
+    text = RECIPE.format("Setpoints/Speed: $V}, args: {V: {range: [1, 5], description: Slow, default: 2}")
+    (argument,) = compiled(text).commands[0].arguments
+    assert (argument.eu_range, argument.description, argument.default) == ((1, 5), "Slow", 2.0)
+    assert argument.unit is not None and argument.unit.code == "r/min"

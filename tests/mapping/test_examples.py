@@ -16,6 +16,7 @@ tags:
 commands:
   Pid: {args: {Kp: [0, 100], Zone: {enum: [front, back]}}, send: {pid: {kp: $Kp, zone: $Zone}}}
   Book: {args: {Who: {type: String, person: true}, N: {type: Double, default: 1}}, send: {who: $Who, n: $N}}
+  Load: {set: {Setpoints/S: $Speed, Setpoints/M: Standby, Setpoints/N: 3}, args: {Speed: {default: 2}}}
 examples:
 """
 
@@ -45,6 +46,8 @@ def told(example: str) -> list[Found]:
         "{write: {Setpoints/M: Heat}, expect_send: {M: Heat}}",
         "{call: {Pid: {Kp: 1, Zone: front}}, expect_send: {pid: {kp: 1, zone: front}}}",
         "{call: {Book: {Who: anna@acme.example}}, expect_send: {who: anna@acme.example, n: 1.0}}",
+        "{call: {Load: {Speed: 44}}, expect_send: [{S: 44}, {M: Standby}, {N: 3}]}",
+        "{call: {Load: {}}, expect_send: [{S: 2.0}, {M: Standby}, {N: 3}]}",
     ],
 )
 def test_true_example_tells_nothing(example: str) -> None:
@@ -127,6 +130,13 @@ def test_true_example_tells_nothing(example: str) -> None:
             ("call", "Pid", "Kx"),
             "is no argument",
             "Kp, Zone",
+        ),
+        ("{call: {Load: {Speed: 45}}, expect_send: []}", ("call", "Load", "Speed"), "45 is out of range", "0 to 44"),
+        (
+            "{call: {Load: {Speed: 1}}, expect_send: [{M: Standby}, {S: 1}, {N: 3}]}",
+            ("expect_send",),
+            "[{'S': 1}, {'M': 'Standby'}, {'N': 3}] would be sent",
+            "[{'M': 'Standby'}, {'S': 1}, {'N': 3}]",
         ),
     ],
 )

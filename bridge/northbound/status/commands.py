@@ -18,7 +18,7 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from bridge.model.command import Command, Door, Outcome, Role
+from bridge.model.command import Command, Door, ItemOutcome, Outcome, Role
 from bridge.northbound.status.payload import plain
 
 if TYPE_CHECKING:
@@ -99,6 +99,17 @@ def outcome_payload(outcome: Outcome) -> dict[str, Any]:
         "actual": plain(outcome.actual),
         "vendor_code": outcome.vendor_code,
         "vendor_text": outcome.vendor_text,
+        "items": [_item(item) for item in outcome.items],
+    }
+
+
+def _item(item: ItemOutcome) -> dict[str, Any]:
+    return {
+        "target": item.target,
+        "value": plain(item.value),
+        "result": item.result.value,
+        "sentence": item.sentence,
+        "actual": plain(item.actual),
     }
 
 

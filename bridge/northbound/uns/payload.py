@@ -30,7 +30,7 @@ from bridge.northbound.uns.config import Preset
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bridge.model.command import Outcome
+    from bridge.model.command import ItemOutcome, Outcome
     from bridge.model.event import Event
     from bridge.model.plant import Machine
     from bridge.model.tag import Tag
@@ -157,9 +157,10 @@ def answer(identifier: str | int | None, outcome: Outcome, now: datetime) -> byt
 
     Shape: {"id": the client's own or null, "status": "ok" | "error", "result": "confirmed" | "changed" | …,
     "code": name of the status code, "sentence", "actual": what the machine reads back where that differs, else null,
-    "vendor_code": HTTP status or 0, "vendor_text"?, "timestamp"}
+    "vendor_code": HTTP status or 0, "vendor_text"?, "items"?: of a recipe, in order: [{"target", "value": what was
+    asked for, "result", "sentence", "actual"}], "timestamp"}
     """
-    document = {
+    document: dict[str, Any] = {
         "id": identifier,
         "status": "ok" if outcome.result in SUCCESSES else "error",
         "result": outcome.result.value,
@@ -170,7 +171,19 @@ def answer(identifier: str | int | None, outcome: Outcome, now: datetime) -> byt
     }
     if outcome.vendor_text:
         document["vendor_text"] = outcome.vendor_text
+    if outcome.items:
+        document["items"] = [_item(item) for item in outcome.items]
     return _json({**document, "timestamp": rfc3339(now)})
+
+
+def _item(item: ItemOutcome) -> dict[str, Any]:
+    return {
+        "target": item.target,
+        "value": _scalar(item.value),
+        "result": item.result.value,
+        "sentence": item.sentence,
+        "actual": _scalar(item.actual),
+    }
 
 
 def meta(
