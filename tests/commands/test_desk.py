@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from bridge.commands.desk import CommandTicket, Desk, DeskRules
+from bridge.commands.desk import Desk, DeskRules
+from bridge.commands.job import CommandTicket
 from bridge.commands.journal import Journal, State
 from bridge.model.action import Action
 from bridge.model.command import Command, Door, Outcome, Result, Role

@@ -25,7 +25,7 @@ from bridge.commands import journal_file, known
 from bridge.commands.entry import pack, unpack
 from bridge.commands.journal import Entry, Journal, State, without_secrets
 from bridge.errors import NotRecorded
-from bridge.model.command import Command, Door, Outcome, Result, Role
+from bridge.model.command import Command, Door, ItemOutcome, Outcome, Result, Role
 from bridge.model.status import StatusCode
 from bridge.model.value import Value
 from bridge.transport.clock import SystemClock, VirtualClock
@@ -489,6 +489,28 @@ async def test_secrets_are_never_written(tmp_path: Path) -> None:
         }
         assert found.is_masked
         for secret in (b"hunter2", b"4711", b"sesame"):
+            assert secret not in everything_in(tmp_path)
+
+
+async def test_items_of_a_recipe_are_kept_without_secrets(tmp_path: Path) -> None:
+    asked = command("uns:1", Speed=30, NewPassword="hunter2")
+    first = ItemOutcome("extruder-1.Setpoints.Speed", 30.0, Result.CHANGED, "It took 25, anna@acme.example", 25.0)
+    word = ItemOutcome("extruder-1.Setpoints.Word", "hunter2", Result.REFUSED, "hunter2 is a bad one", "hunter2")
+    pin = ItemOutcome("extruder-1.Setpoints.UserPin", 4711, Result.UNREACHED, "Not sent")
+    async with journal(tmp_path) as log:
+        await log.begin(asked, "extruder-1", LANE, None, {"items": []})
+        await log.mark("uns:1", State.SENDING, "2 of 3 Setpoints/Word", (first,))
+        await log.finish("uns:1", replace(CONFIRMED, items=(first, word, pin)))
+    async with journal(tmp_path) as log:
+        found = await stored(log, "uns:1")
+        kept = (
+            replace(first, sentence="It took 25, (e-mail)"),
+            replace(word, value="***", sentence="*** is a bad one", actual="***"),
+            replace(pin, value="***", sentence=""),
+        )
+        assert found.items == kept
+        assert found.outcome is not None and found.outcome.items == kept
+        for secret in (b"hunter2", b"4711", b"anna@"):
             assert secret not in everything_in(tmp_path)
 
 

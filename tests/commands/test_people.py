@@ -267,5 +267,5 @@ async def found(shop: Shop) -> Entry:
 def test_a_command_with_a_person_renders_its_payload() -> None:
     mapping = compiled(MAPPING)
     target = CommandTarget("m", Part("values", "panel", "1", "x"), mapping.commands[0], mapping)
-    action: Action = target.action({"Part": "P1", "Who": ANNA, "Count": 2})
+    action: Action = target.items({"Part": "P1", "Who": ANNA, "Count": 2})[0].action
     assert action.payload == {"start_step": {"user_email": ANNA, "part": "P1", "count": 2}}

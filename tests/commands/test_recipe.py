@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from bridge.commands.desk import DeskRules
@@ -19,6 +20,8 @@ from bridge.model.action import Action
 from bridge.model.command import Command, Door, ItemOutcome, Outcome, Result, Role
 from bridge.model.status import StatusCode
 from bridge.model.value import Value
+from bridge.northbound.status.commands import outcome_payload
+from bridge.runtime.operations import entry_payload
 from bridge.transport.clock import SystemClock
 from tests.commands.test_desk import FREQUENCY, MODE, STANDBY, TAKEN, UNKNOWN, WRITABLE, Office
 
@@ -276,6 +279,22 @@ async def test_the_journal_keeps_every_item(office: Office) -> None:
     ]
     assert (await office.ends(LOAD, ASKED, id="c1")) == outcome
     assert len(office.panel.sent) == 3
+
+
+async def test_the_admin_api_shows_every_item(office: Office) -> None:
+    says(office, "SetFrequency2", answer=REFUSAL)
+    outcome = await office.ends(LOAD, ASKED, id="c1")
+    entry = await office.journal.get("c1")
+    assert entry is not None
+    shown = orjson.loads(orjson.dumps(entry_payload(entry)))["items"]
+    assert shown == outcome_payload(outcome)["items"]
+    assert shown[1] == {
+        "target": TAGS[1],
+        "value": 20.0,
+        "result": "refused",
+        "sentence": "No",
+        "actual": None,
+    }
 
 
 async def test_a_disk_that_fails_on_the_way_stops_it(office: Office) -> None:

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncua import Client, ua
 
-from bridge.northbound.opcua.passwords import hash_password
 from bridge.sim.qitech.panel import Panel
 from bridge.transport.mqtt import Link, Message
 from tests.broker import broker, free_port
+from tests.flow.commanded import EXTRUDER, OPERATOR, faces, mutations, node, open_source, people, site
+from tests.flow.opcua_peer import OpcuaPeer
 from tests.flow.plantfloor import running_bridge, until
-from tests.flow.test_commands import FACES, PASSWORD, logged_in, site
-from tests.flow.test_loss_and_return import EXTRUDER, EXTRUDER_TAGS, is_good
+from tests.flow.test_loss_and_return import EXTRUDER_TAGS, is_good
 
 LOAD = "extruder-1.Commands.LoadRecipe"
 ASKED = {
@@ -38,12 +37,11 @@ SET_POINTS = {
 }
 
 
-async def call(client: Client, arguments: Mapping[str, float]) -> tuple[str, list[Any]]:
-    """The method's status and outputs."""
-    given = [ua.Variant(value, ua.VariantType.Double) for value in arguments.values()]
-    parent, method = ua.NodeId("extruder-1.Commands", 2), ua.NodeId(f"{LOAD}Call", 2)
-    (result,) = await client.uaclient.call([ua.CallMethodRequest(parent, method, given)])
-    return result.StatusCode.name, [one.Value for one in result.OutputArguments]
+async def call(peer: OpcuaPeer, arguments: Mapping[str, float]) -> tuple[str, list[Any]]:
+    """The method's status and outputs, for node-opcua."""
+    given = [["Double", value] for value in arguments.values()]
+    answer = await peer.ask(OPERATOR, "call", [node("extruder-1.Commands"), node(f"{LOAD}Call"), given])
+    return answer["status"], answer["outputs"]
 
 
 async def publish(link: Link, arguments: Mapping[str, float]) -> dict[str, Any]:
@@ -54,31 +52,35 @@ async def publish(link: Link, arguments: Mapping[str, float]) -> dict[str, Any]:
     return answer
 
 
-@pytest.mark.peer("mosquitto")
+@pytest.mark.peer("mosquitto", "node")
 @pytest.mark.parametrize("release", ["2.17", "3.0"])
 async def test_a_recipe_by_method_and_by_mqtt(tmp_path: Path, release: str) -> None:
-    port, opcua = free_port(), free_port()
+    opcua = free_port()
     async with AsyncExitStack() as stack:
         mqtt = await stack.enter_async_context(broker())
-        panel = await stack.enter_async_context(Panel([EXTRUDER], release=release, port=port))
-        faces = FACES.format(opcua=opcua, mqtt=mqtt.port, hashed=hash_password(PASSWORD))
-        faces = faces.replace("    trust:", "    answer_within: 20\n    trust:")
-        floor = await stack.enter_async_context(running_bridge(tmp_path, site(port), mqtt, faces=faces, opcua=opcua))
+        panel = await stack.enter_async_context(Panel([EXTRUDER], release=release, port=free_port()))
+        text = faces(opcua, mqtt.port).replace("    trust:", "    answer_within: 20\n    trust:")
+        rest = site(("1", panel, open_source()))
+        floor = await stack.enter_async_context(running_bridge(tmp_path, rest, mqtt, faces=text, opcua=opcua))
         await until(lambda: is_good(floor, *EXTRUDER_TAGS))
-        client = await logged_in(floor, tmp_path, stack)
+        peer = await stack.enter_async_context(people(floor))
 
-        assert await call(client, ASKED) == ("Good", ["", 200, "confirmed"])
+        assert await call(peer, ASKED) == ("Good", ["", 200, "confirmed"])
         values = {name: floor.value(f"extruder-1.Setpoints.{name}").value for name in SET_POINTS}
         assert values == pytest.approx(SET_POINTS)
         assert [event for event in await floor.bridge.log.newest(50) if "Setpoint" in event.kind] == []
 
-        sent = len(panel.journal)
-        status, outputs = await call(client, {**ASKED, "Pressure": 271.0})
+        sent = len(mutations(panel))
+        status, outputs = await call(peer, {**ASKED, "Pressure": 271.0})
         assert status == "BadOutOfRange"
         assert "Pressure is 271 bar" in outputs[0]
-        assert not [one for one in list(panel.journal)[sent:] if one.method == "POST"]
+        assert len(mutations(panel)) == sent == len(ASKED)
 
         link = await stack.enter_async_context(Link.connect(mqtt.config, "commander"))
+        await link.subscribe("acme/essen/_bridge/bridge-1/online", 1)
+        while not json.loads((await anext(link.messages())).payload)["online"]:
+            pass
+        link.unsubscribe("acme/essen/_bridge/bridge-1/online")
         await link.subscribe("acme/essen/a/extruder-1/cmd/LoadRecipe/result", 1)
         machine = panel.machine("extruder_v1", 57922)
         plainly = machine.mutate

@@ -131,7 +131,12 @@ def test_true_example_tells_nothing(example: str) -> None:
             "is no argument",
             "Kp, Zone",
         ),
-        ("{call: {Load: {Speed: 45}}, expect_send: []}", ("call", "Load", "Speed"), "45 is out of range", "0 to 44"),
+        (
+            "{call: {Load: {Speed: 45}}, expect_send: [{S: 45}, {M: Standby}, {N: 3}]}",
+            ("call", "Load", "Speed"),
+            "45 is out of range",
+            "0 to 44",
+        ),
         (
             "{call: {Load: {Speed: 1}}, expect_send: [{M: Standby}, {S: 1}, {N: 3}]}",
             ("expect_send",),
