@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from bridge.model.event import Event
 from bridge.sources.quantiix.figures import CODES, IDLE, OFF, UNKNOWN_CODE, figures
 from bridge.sources.quantiix.intervals import MINUTE, Interval, clipped, replaced, timeline
-from bridge.sources.quantiix.since import Latched, corrected, seen
+from bridge.sources.quantiix.since import TOLERANCE, Latched, corrected, seen
 
 if TYPE_CHECKING:
     from bridge.model.calendar import Calendar
     from bridge.sources.quantiix.config import QuantiixConfig
+    from bridge.sources.quantiix.intervals import Timeline
     from bridge.sources.quantiix.payloads import Activity, Machine, State
 
 HOUR: Final = 60 * MINUTE
@@ -89,15 +90,15 @@ class Record:
     # -- over a restart
 
     def document(self) -> dict[str, Any]:
-        """What must be known after a restart."""
+        """What must be known after a restart, as plain JSON data."""
         recent = (self.watermark or 0) - 2 * FINAL_AFTER
         return {
-            "latched": self._latched,
+            "latched": None if self._latched is None else list(self._latched),
             "downtime": self._downtime,
             "watermark": self.watermark,
             "refreshed": self.refreshed,
             "told_until": self._told_until,
-            "timeline": [interval for interval in self._whole if interval.end > recent],
+            "timeline": [list(interval) for interval in self._whole if interval.end > recent],
         }
 
     def _recall(self, kept: Mapping[str, Any]) -> None:
@@ -204,7 +205,8 @@ class Record:
         self._whole = tuple(interval for interval in whole if interval.end > end - 2 * WEEK)
         self._has_week |= is_last
         provisional = self._provisional(activity, end)
-        edge = provisional.start if provisional is not None else end
+        known = self._whole[-1].end if self._whole else start
+        edge = provisional.start if provisional is not None else min(known, end)
         events: list[Event] = []
         if is_first:
             self._told_until = edge
@@ -264,7 +266,8 @@ class Record:
         }
 
     def _figures(self, end: int) -> dict[str, dict[str, Any]]:
-        known = self._whole[-1].end if self._whole else 0
+        whole = self._with_present(end)
+        known = whole[-1].end if whole else 0
         as_of = min(end, max(known, end - DELAY))
         windows: dict[str, tuple[int, str]] = {name: (as_of - length, name) for name, length in ROLLING.items()}
         calendar, moment = self._rules.calendar, _moment(as_of)
@@ -274,10 +277,17 @@ class Record:
             shift = calendar.shift(moment) if self._rules.has_shifts else None
             if shift is not None:
                 windows["shift"] = _ms(shift.start), shift.name
-        return {"kpi": {name: self._window(start, as_of, title) for name, (start, title) in windows.items()}}
+        return {"kpi": {name: self._window(whole, start, as_of, title) for name, (start, title) in windows.items()}}
 
-    def _window(self, start: int, end: int, title: str) -> dict[str, Any]:
-        told = asdict(figures(self._whole, start, end, off_counts=self._rules.off_counts))
+    def _with_present(self, end: int) -> Timeline:
+        """The timeline up to now, where Quantiix leaves out what still goes on and the state tells it."""
+        last, present = self._whole[-1] if self._whole else None, self._latched
+        if last is None or present is None or present.since > last.end + TOLERANCE or last.end >= end:
+            return self._whole
+        return timeline((*self._whole, Interval(last.end, end, present.state)))
+
+    def _window(self, whole: Timeline, start: int, end: int, title: str) -> dict[str, Any]:
+        told = asdict(figures(whole, start, end, off_counts=self._rules.off_counts))
         return {**told, "name": title, "enough": (told["coverage"] or 0.0) >= self._rules.coverage}
 
     # -- events
