@@ -9,16 +9,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from asyncua import Client, ua
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from click.testing import CliRunner
 
 from bridge.cli.main import cli
 from bridge.northbound.opcua import certificates
+from bridge.sim.qitech.panel import Panel
 from bridge.transport.clock import SystemClock
+from tests.flow.commanded import EXTRUDER, OPERATOR, PASSWORD, plc_floor
 from tests.flow.plantfloor import until
-from tests.flow.test_commands import PASSWORD, commanded
 from tests.northbound.opcua.plc_block import Block
 
 MODE = "extruder-1.Setpoints.Mode"
@@ -59,9 +59,8 @@ class Plc:
                     return block
 
 
-@pytest.mark.peer("mosquitto")
 async def test_the_printed_block_puts_the_machine_into_standby(tmp_path: Path) -> None:
-    async with commanded(tmp_path, "admin", "3.0") as (panel, floor, _):
+    async with Panel([EXTRUDER], release="3.0") as panel, plc_floor(tmp_path, panel) as floor:
         panel.machine("extruder_v1", 57922).mutate({"SetExtruderMode": "Heat"})
         await until(lambda: floor.value(MODE).value == 1)
         source = await docs(floor.bridge.state.path, "extruder-1", "--dialect", "st", "--command", "Standby")
@@ -70,7 +69,7 @@ async def test_the_printed_block_puts_the_machine_into_standby(tmp_path: Path) -
         client = Client(floor.opcua_url, timeout=15)
         client.application_uri = "urn:test:client"
         await client.set_security(SecurityPolicyBasic256Sha256, str(own / "certificate.der"), str(own / "key.pem"))
-        client.set_user("anna")
+        client.set_user(OPERATOR)
         client.set_password(PASSWORD)
         async with client:
             namespace = re.search(r"_Namespace : STRING\(254\) := '([^']+)'", source)
@@ -84,9 +83,8 @@ async def test_the_printed_block_puts_the_machine_into_standby(tmp_path: Path) -
             assert (await plc.call(start=True)).RequestId == 2
 
 
-@pytest.mark.peer("mosquitto")
 async def test_a_running_bridge_prints_what_its_files_print(tmp_path: Path) -> None:
-    async with commanded(tmp_path, "admin", "3.0") as (_, floor, _ask):
+    async with Panel([EXTRUDER], release="3.0") as panel, plc_floor(tmp_path, panel) as floor:
         asked = await docs(floor.bridge.state.path, "extruder-1", "--dialect", "scl")
         from_files = await asyncio.to_thread(
             CliRunner().invoke, cli, ["docs", "plc", "extruder-1", "--dialect", "scl", str(tmp_path / "bridge.yaml")]
