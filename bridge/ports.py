@@ -121,7 +121,11 @@ class Executor(Protocol):
         """Ask for the machine's state now, so that observations requested after this moment arrive."""
 
     async def reconcile(self, action: Action) -> Outcome:
-        """Find out by reading what became of an action whose fate is unknown. Never sends it again."""
+        """Find out by reading what became of an action whose fate is unknown. Never sends it again.
+
+        Confirmed: it was done. Accepted: the machine reads as asked, which may have been so before. Changed: it reads
+        otherwise. Unknown: it does not tell.
+        """
 
 
 class Projector(Protocol):

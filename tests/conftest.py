@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from tests import peers
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of the long tests."""
+    parser.addoption(
+        "--seed", type=int, help="Seed of what is random in soak tests; a random one where it is not given"
+    )
+    parser.addoption("--schedules", type=int, default=1000, help="Crashes of a bridge in its soak test")
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """The seed that was asked for, or one that the test is to tell."""
+    given = request.config.getoption("--seed")
+    return random.randrange(10**6) if given is None else int(given)
+
+
+@pytest.fixture
+def schedules(request: pytest.FixtureRequest) -> int:
+    """How many schedules a soak runs."""
+    return int(request.config.getoption("--schedules"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

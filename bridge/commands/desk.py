@@ -35,7 +35,7 @@ from bridge.model.value import Value
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from bridge.commands.journal import Journal
+    from bridge.commands.journal import Entry, Journal
     from bridge.model.action import Action
     from bridge.model.observation import Observation
     from bridge.model.tag import Tag
@@ -104,12 +104,21 @@ class Desk:
         self._last: OrderedDict[str, _Last] = OrderedDict()
         self._group: asyncio.TaskGroup | None = None
         self._stopping = False
+        self._recovery = Recovery(
+            journal,
+            executors,
+            clock,
+            within_s=rules.reconcile_within_s,
+            late_s=rules.execute_timeout_s,
+            is_set_point=self._is_set_point,
+            ended=self._recovered,
+        )
 
     async def run(self) -> None:
         """Carry out commands until cancelled; what was left by a crash comes first."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            group.create_task(self._recover(), name="desk: recover")
+            group.create_task(self._recovery.run(), name="desk: recovery")
             try:
                 await asyncio.Event().wait()
             finally:
@@ -324,10 +333,20 @@ class Desk:
         last = self._last.get(target)
         return last is not None and (same(last.value, value) or same(last.outcome.actual, value))
 
-    async def _recover(self) -> None:
-        recovery = Recovery(self.journal, self._executors, self.clock, self.rules.reconcile_within_s)
-        for entry in await self.journal.unfinished():
-            self.spawn(recovery.end(entry), f"reconcile {entry.command.id}")
+    def is_recovering(self, lane: tuple[str, str]) -> bool:
+        """It is not known yet what became of a command to this machine before a crash."""
+        return self._recovery.is_asking(lane)
+
+    def _is_set_point(self, target: str) -> bool:
+        found = self._targets(target)
+        return found is not None and found.set_point is not None
+
+    def _recovered(self, entry: Entry, outcome: Outcome) -> None:
+        """A command of an earlier life has its end: who asked is gone, the machine shows it."""
+        lane = self._lanes.get(entry.lane)
+        if lane is not None:
+            lane.go_on()
+        self.finished(entry.command, self._targets(entry.command.target), outcome)
 
 
 def _needs_a_person(job: Job, outcome: Outcome) -> bool:

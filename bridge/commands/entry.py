@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from math import isfinite
+from types import EllipsisType
 from typing import Any
 
 from bridge.commands.masking import is_impersonal, is_masked
@@ -51,7 +52,7 @@ class Entry:
     machine: str
     lane: tuple[str, str]
     old: Value
-    """What the set point was before."""
+    """What the set point was before it was accepted, and later: before it was sent."""
     state: State
     history: tuple[Step, ...]
     """Oldest first, never empty."""
@@ -91,13 +92,15 @@ class Entry:
         detail: str,
         outcome: Outcome | None = None,
         items: tuple[ItemOutcome, ...] = (),
+        old: Value | EllipsisType = ...,
     ) -> Entry:
-        """The entry one step further."""
+        """The entry one step further; `old` where it is another by now."""
         history = (*self.history, (state, at, detail))
         if len(history) > MAX_HISTORY:
             history = (history[0], *history[2:])
         ended = (outcome.items if outcome else items) or self.items
-        return replace(self, state=state, history=history, outcome=outcome or self.outcome, items=ended)
+        was = self.old if old is ... else old
+        return replace(self, state=state, history=history, outcome=outcome or self.outcome, items=ended, old=was)
 
 
 def encode_request(entry: Entry) -> str:
@@ -126,6 +129,7 @@ def encode_request(entry: Entry) -> str:
 def encode_progress(entry: Entry) -> str:
     """What of an entry changes with each step, as JSON."""
     told: dict[str, Any] = {"history": [(state.value, at.isoformat(), detail) for state, at, detail in entry.history]}
+    told["old"] = pack(entry.old)
     if entry.items:
         told["items"] = [_packed(item) for item in entry.items]
     outcome = entry.outcome
@@ -155,7 +159,7 @@ def decode(position: int, request: str, progress: str) -> Entry:
         command=_command(told),
         machine=told["machine"],
         lane=(source, machine),
-        old=unpack(told["old"]),
+        old=unpack(done.get("old", told["old"])),
         state=history[-1][0],
         history=history,
         action=unpack(told["action"]),

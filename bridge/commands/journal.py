@@ -38,6 +38,7 @@ from bridge.model.value import to_milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
+    from types import EllipsisType
     from typing import Any
 
     from bridge.commands.journal_file import Found
@@ -188,18 +189,28 @@ class Journal:
             self._secrets[command.id] = secrets
         await self._written(_Step(command.id, lambda _: entry, request))
 
-    async def mark(self, command_id: str, state: State, detail: str = "", items: tuple[ItemOutcome, ...] = ()) -> None:
+    async def mark(
+        self,
+        command_id: str,
+        state: State,
+        detail: str = "",
+        items: tuple[ItemOutcome, ...] = (),
+        old: Value | EllipsisType = ...,
+    ) -> None:
         """Note how far a command is, and which of a recipe's items ended. On disk when this returns.
 
+        `old` is what the set point that is sent next is by now, where it is one.
         A dead letter that is marked is under way again. Raises KeyError where no such command is open, ValueError
         for the states that `finish` gives.
         """
         if state in (State.FINISHED, State.DEAD):
             raise ValueError(f"mark does not end a command; finish makes it {state.value}")
         at, text, ended = self._clock.now(), self._words(command_id, detail), self._ended(command_id, items)
+        secrets = self._secrets.get(command_id)
+        was = secrets.value(old) if secrets and old is not ... else old
 
         def further(entry: Entry | None) -> Entry:
-            return _existing(entry, command_id).then(state, at, text, items=ended)
+            return _existing(entry, command_id).then(state, at, text, items=ended, old=was)
 
         await self._written(_Step(command_id, further))
 

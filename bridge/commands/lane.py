@@ -7,7 +7,9 @@ Rules
 1. First in, first out; a newer value for the same target replaces one that waits.
 2. A safe command flushes what waits, and goes as soon as the request in flight is answered: a confirmation goes on
    beside it, and what a recipe has not sent yet is superseded.
-3. A recipe goes on after an item that is done, if only with another value; anything else stops it.
+3. While it is not known what became of a command before a crash, only a safe one is sent: the effect of another would
+   be taken for that one's.
+4. A recipe goes on after an item that is done, if only with another value; anything else stops it.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from bridge.commands.desk import Desk
     from bridge.commands.job import Job
     from bridge.model.observation import Observation
+    from bridge.model.value import Value
     from bridge.ports import Executor
 
 logger = logging.getLogger(__name__)
@@ -96,7 +99,7 @@ class Lane:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting:
+            while self._waiting and self._may_go(self._waiting[0]):
                 job = self._waiting.popleft()
                 self._urgent.clear()
                 try:
@@ -105,6 +108,13 @@ class Lane:
                     if not job.is_over:
                         job.outcomes.append(_fault(job, error))
                     await self._desk.finish(job, job.outcome)
+
+    def _may_go(self, job: Job) -> bool:
+        return job.is_safe or not self._desk.is_recovering(self._key)
+
+    def go_on(self) -> None:
+        """What waited for a recovery may go."""
+        self._wake.set()
 
     async def _carry_out(self, job: Job) -> None:
         while not job.is_over:
@@ -134,11 +144,12 @@ class Lane:
         item, executor = job.item, self._desk.executor(self._key[0])
         if executor is None:
             return Outcome(Result.UNREACHED, StatusCode.BadNotConnected, "Its source is gone")
-        confirmation = Confirmation(item.action, self._desk.old(item), is_set_point=item.set_point is not None)
+        old = self._desk.old(item)  # while it waited, an earlier command may have changed it
+        confirmation = Confirmation(item.action, old, is_set_point=item.set_point is not None)
         self._watching.append(confirmation)
         answer: Outcome | None = None
         try:
-            answer = await self._answered(job, executor, confirmation)
+            answer = await self._answered(job, executor, confirmation, old)
         except NotRecorded as error:
             return Outcome(Result.REJECTED, StatusCode.BadInvalidState, _not_recorded(error))
         finally:
@@ -148,13 +159,13 @@ class Lane:
             return answer
         return asyncio.create_task(self._confirmed(job, confirmation, executor, answer), name="desk: confirm")
 
-    async def _answered(self, job: Job, executor: Executor, confirmation: Confirmation) -> Outcome:
+    async def _answered(self, job: Job, executor: Executor, confirmation: Confirmation, old: Value) -> Outcome:
         """What the vendor answered. Raises NotRecorded: then it was not sent."""
         journal, clock = self._desk.journal, self._desk.clock
-        await journal.mark(job.command.id, State.SENDING, job.place, job.told)
+        await journal.mark(job.command.id, State.SENDING, job.place, job.told, old)
         confirmation.sent(clock.monotonic())
         answer = await executor.execute(job.item.action, clock.monotonic() + self._desk.rules.execute_timeout_s)
-        if _is_confirmable(job, answer):
+        if answer.result is Result.ACCEPTED and _is_confirmable(job, answer):  # no answer is none, also after a crash
             detail = f"{job.place}: {answer.sentence}" if job.is_recipe else answer.sentence
             with suppress(NotRecorded):  # what was sent is to be confirmed all the same
                 await journal.mark(job.command.id, State.ANSWERED, detail, job.told)

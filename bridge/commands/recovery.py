@@ -1,19 +1,24 @@
 """Recovery: what the journal keeps of an action, so that after a crash its fate can be read from the machine.
 
 What may have been sent before the crash is never sent again, and what a recipe had not sent yet is not sent any more.
+A request that left may reach the machine after the bridge is back; what a reading says is in
+`bridge.commands.aftermath`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bridge.commands import recipe
-from bridge.commands.confirm import same
+from bridge.commands.aftermath import aftermath
 from bridge.commands.journal import State
 from bridge.commands.masking import MASK, is_masked, is_secret
 from bridge.commands.recipe import Part
+from bridge.errors import NotRecorded
 from bridge.model.action import Action, Expectation
 from bridge.model.command import Outcome, Result
 from bridge.model.status import StatusCode
@@ -61,76 +66,136 @@ class _InFlight:
 
     action: Action
     old: Value
+    is_set_point: bool
     is_readable: bool
 
     @classmethod
-    def of(cls, kept: Mapping[str, Any], old: Value, *, is_masked: bool) -> _InFlight:
+    def of(cls, kept: Mapping[str, Any], old: Value, *, is_set_point: bool, is_masked: bool) -> _InFlight:
         """What the journal keeps."""
         confirm = tuple(tuple(Expectation(path, value) for path, value in one) for one in kept["confirm"])
         action = Action(kept["source"], kept["machine"], kept["payload"], confirm, absolute=bool(kept["absolute"]))
-        return cls(action, old, bool(confirm) and not is_masked)
+        return cls(action, old, is_set_point, bool(confirm) and not is_masked)
+
+
+NOT_SENT = Outcome(Result.UNREACHED, StatusCode.BadNotConnected, "The bridge stopped before it was sent")
+UNTOLD = Outcome(Result.UNKNOWN, StatusCode.BadTimeout, "The bridge stopped while it was being sent")
+
+AGAIN_S = 1.0
+"""Between two questions to a machine that does not tell."""
 
 
 class Recovery:
-    """Ends what a crash left unfinished: by reading, and what cannot be read is left to a person."""
+    """Ends what a crash left unfinished: by reading, and what cannot be read is left to a person.
+
+    Args:
+        journal: where it was left.
+        executors: who can ask the machines of a source; None while nobody can.
+        clock: time.
+        within_s: how long a machine is asked.
+        late_s: how long after a request left it may still arrive.
+        is_set_point: whether a command's target is one.
+        ended: called with each command that has its end now.
+    """
 
     def __init__(
-        self, journal: Journal, executors: Callable[[str], Executor | None], clock: Clock, within_s: float
+        self,
+        journal: Journal,
+        executors: Callable[[str], Executor | None],
+        clock: Clock,
+        *,
+        within_s: float,
+        late_s: float,
+        is_set_point: Callable[[str], bool],
+        ended: Callable[[Entry, Outcome], None],
     ) -> None:
         self._journal = journal
         self._executors = executors
         self._clock = clock
         self._within_s = within_s
+        self._late_s = late_s
+        self._is_set_point = is_set_point
+        self._ended = ended
+        self._asking: Counter[tuple[str, str]] = Counter()
 
-    async def end(self, entry: Entry) -> None:
-        """End one command."""
+    def is_asking(self, lane: tuple[str, str]) -> bool:
+        """What may have been sent to this machine is not known yet."""
+        return self._asking[lane] > 0
+
+    async def run(self) -> None:
+        """Give everything its end; returns when nothing is left."""
+        left = await self._journal.unfinished()
+        self._asking.update(entry.lane for entry in left if entry.state is not State.ACCEPTED)
+        async with asyncio.TaskGroup() as group:
+            for entry in left:
+                group.create_task(self._end(entry), name=f"desk: reconcile {entry.command.id}")
+
+    async def _end(self, entry: Entry) -> None:
+        outcome = await self._outcome(entry)
+        try:
+            await self._journal.finish(entry.command.id, outcome, dead=outcome.result is Result.UNKNOWN)
+        except NotRecorded as error:  # the journal writes it later by itself
+            logger.error("The end of %s is not on disk yet: %s", entry.command.id, error)
+        if entry.state is not State.ACCEPTED:
+            self._asking[entry.lane] -= 1
+        self._ended(entry, outcome)
+
+    async def _outcome(self, entry: Entry) -> Outcome:
+        kept = entry.action
         if entry.state is State.ACCEPTED:
-            sentence = "The bridge stopped before it was sent"
-            outcome = Outcome(Result.UNREACHED, StatusCode.BadNotConnected, sentence)
-        elif entry.action is not None and "items" in entry.action:
-            outcome = await self._end_of_recipe(entry, entry.action["items"])
-        else:
-            kept = entry.action
-            sent = None if kept is None else _InFlight.of(kept, entry.old, is_masked=not entry.is_action_whole)
-            outcome = await self._fate(entry, sent)
-        await self._journal.finish(entry.command.id, outcome, dead=outcome.result is Result.UNKNOWN)
+            return NOT_SENT
+        if kept is None:
+            return UNTOLD
+        if "items" in kept:
+            return await self._end_of_recipe(entry, kept["items"])
+        is_set_point = self._is_set_point(entry.command.target)
+        sent = _InFlight.of(kept, entry.old, is_set_point=is_set_point, is_masked=not entry.is_action_whole)
+        return await self._fate(entry, sent)
 
     async def _end_of_recipe(self, entry: Entry, items: list[dict[str, Any]]) -> Outcome:
         parts = [Part(item["target"], item["name"], item["value"]) for item in items]
         begun = list(entry.items)
         kept = items[len(begun)]
-        last = await self._fate(entry, _InFlight.of(kept, kept["old"], is_masked=is_masked(kept)))
+        last = await self._fate(entry, _InFlight.of(kept, entry.old, is_set_point=True, is_masked=is_masked(kept)))
         begun.append(parts[len(begun)].ended(last))
         if last.status.is_good and len(begun) < len(parts):
-            last = Outcome(Result.UNREACHED, StatusCode.BadNotConnected, "The bridge stopped before it was sent")
+            last = NOT_SENT
             begun.append(parts[len(begun)].ended(last))
         return recipe.whole(parts, begun, last)
 
-    async def _fate(self, entry: Entry, sent: _InFlight | None) -> Outcome:
+    async def _fate(self, entry: Entry, sent: _InFlight) -> Outcome:
         """What became of what may have been sent.
 
         The source connects only now, so this asks until it tells, or for `within_s`.
         """
-        outcome = Outcome(Result.UNKNOWN, StatusCode.BadTimeout, "The bridge stopped while it was being sent")
-        deadline = self._clock.monotonic() + self._within_s
-        while sent is not None and sent.is_readable and outcome.result is Result.UNKNOWN:
-            outcome = await self._read_back(entry, sent) or outcome
-            if outcome.result is not Result.UNKNOWN or self._clock.monotonic() >= deadline:
-                break
-            await self._clock.sleep(min(1.0, self._within_s))
-        return outcome
+        began = self._clock.monotonic()
+        age = (self._clock.now() - entry.changed).total_seconds()
+        landed = began + min(max(self._late_s - age, 0.0), self._late_s)
+        was_taken = entry.state is State.ANSWERED
+        while sent.is_readable:
+            has_landed = was_taken or self._clock.monotonic() >= landed
+            read = await self._read(entry, sent)
+            told = read and aftermath(
+                read,
+                sent.old,
+                is_set_point=sent.is_set_point,
+                absolute=sent.action.absolute,
+                was_taken=was_taken,
+                has_landed=has_landed,
+            )
+            if told:
+                return told
+            if self._clock.monotonic() - began >= self._within_s:
+                return read if read and read.result is Result.UNKNOWN else UNTOLD
+            await self._clock.sleep(min(AGAIN_S, self._within_s))
+        return UNTOLD
 
-    async def _read_back(self, entry: Entry, sent: _InFlight) -> Outcome | None:
-        """What the machine reads now says of it; None while nobody can be asked."""
+    async def _read(self, entry: Entry, sent: _InFlight) -> Outcome | None:
+        """What the machine reads now; None while nobody can be asked."""
         executor = self._executors(entry.lane[0])
         if executor is None:
             return None
         try:
-            outcome = await executor.reconcile(sent.action)
+            return await executor.reconcile(sent.action)
         except Exception:
             logger.exception("Reconciling %s failed", entry.command.id)
             return None
-        if outcome.result is Result.CHANGED and same(outcome.actual, sent.old):
-            sentence = f"It had no effect: the machine still reads {outcome.actual}"
-            return Outcome(Result.REFUSED, StatusCode.BadInvalidState, sentence, outcome.actual)
-        return outcome

@@ -17,7 +17,7 @@ from bridge.commands.entry import Entry
 from bridge.commands.journal import Journal, State
 from bridge.errors import NotRecorded
 from bridge.model.action import Action
-from bridge.model.command import Command, Door, ItemOutcome, Outcome, Result, Role
+from bridge.model.command import Command, Door, Outcome, Result, Role
 from bridge.model.status import StatusCode
 from bridge.model.value import Value
 from bridge.northbound.status.commands import outcome_payload
@@ -300,10 +300,10 @@ async def test_the_admin_api_shows_every_item(office: Office) -> None:
 async def test_a_disk_that_fails_on_the_way_stops_it(office: Office) -> None:
     mark = office.journal.mark
 
-    async def failing(command_id: str, state: State, detail: str = "", items: tuple[ItemOutcome, ...] = ()) -> None:
+    async def failing(command_id: str, state: State, detail: str = "", *more: Any) -> None:
         if detail.startswith("3 of 4"):
             raise NotRecorded("The disk is full")
-        await mark(command_id, state, detail, items)
+        await mark(command_id, state, detail, *more)
 
     office.journal.mark = failing  # type: ignore[method-assign]
     outcome = await office.ends(LOAD, ASKED)
@@ -350,7 +350,7 @@ async def killed(folder: Path, mutation: str, when: str) -> Path:
 
 async def recovered(folder: Path, found: Outcome) -> tuple[Entry, Office]:
     """What became of c1 when the bridge starts again and reads this."""
-    office = make_office(folder, DeskRules(reconcile_within_s=0.05))
+    office = make_office(folder, DeskRules(execute_timeout_s=0.02, reconcile_within_s=0.05))
     office.panel.reconcile_answer = found
     async with office, asyncio.timeout(5):
         while await office.journal.unfinished():  # noqa: ASYNC110 - the journal is asked, not listened to
@@ -387,7 +387,7 @@ async def test_after_a_crash_an_item_without_effect_is_told(tmp_path: Path) -> N
     entry, _ = await recovered(left, Outcome(Result.CHANGED, StatusCode.GoodClamped, "It reads 200", 200.0))
     assert entry.outcome is not None
     assert entry.outcome.sentence == (
-        "Item 2 of 4 (Setpoints/Frequency2): It had no effect: the machine still reads 200.0; 1 done, 2 not sent"
+        "Item 2 of 4 (Setpoints/Frequency2): It has no effect: the machine reads 200.0; 1 done, 2 not sent"
     )
     assert entry.outcome.result is Result.REFUSED
 

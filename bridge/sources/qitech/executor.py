@@ -200,7 +200,7 @@ class QitechExecutor:
             self._readbacks.discard(readback)
             renewal.cancel()
             settled.cancel()
-        return _found(readback)
+        return _found(readback, action)
 
 
 async def _prepare(session: Session, identity: Identity) -> None:
@@ -219,7 +219,10 @@ def _identity(key: str) -> Identity:
     return identity
 
 
-def _found(readback: Readback) -> Outcome:
+def _found(readback: Readback, action: Action) -> Outcome:
+    if readback.is_confirmed and not action.absolute:  # homed, zeroed, tuning: so it may have been before
+        status = StatusCode.GoodCompletesAsynchronously
+        return Outcome(Result.ACCEPTED, status, "The machine reads as asked, which need not be this command's doing")
     if readback.is_confirmed:
         return Outcome(Result.CONFIRMED, StatusCode.Good, "The machine reads as asked")
     if readback.is_refuted:
