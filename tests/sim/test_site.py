@@ -4,22 +4,75 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import pytest
 
+from bridge.config.site import SELECTORS, Site
+from bridge.sim.cast import Cast, NoSimulator
 from bridge.sim.qitech.panel import DEFAULT_MACHINES
-from bridge.sim.site import NoSimulator, machines_of
+from bridge.sim.qitech.site import machines_of
+from bridge.sim.site import SIMULATORS, cast_of, simulated
+from bridge.sources.quantiix.config import QuantiixConfig
 from tests.sites import BASE, make_site
+
+MANY = """
+version: 1
+bridge: {name: bridge-1, enterprise: acme, site: essen, state_directory: state}
+sources:
+  panel: {type: qitech, url: "https://panel.example", username: machine, password: real, profile: 3.x}
+  account: {type: quantiix, email: me@acme.example, password: no colon;, requests_per_minute: 200}
+  nothing-named: {type: quantiix, email: you@acme.example, password: another}
+machines:
+  - id: extruder-1
+    label: Extruder 1
+    parts:
+      values: {source: panel, machine: {slug: extruder_v1, serial: 57922}}
+      availability: {source: account, machine: {unique_id: ESSEN 7}}
+  - {id: saw-1, source: account, machine: {unique_id: ESSEN_8}}
+"""
+
+
+def test_every_vendor_has_a_simulator() -> None:
+    assert set(SIMULATORS) == set(SELECTORS)
 
 
 def test_the_named_machines_are_played(tmp_path: Path) -> None:
-    assert [(m.slug, m.serial) for m in machines_of(make_site(tmp_path), "panel", "3.0")] == [("mock", 1)]
+    cast = cast_of(make_site(tmp_path), "panel")
+    assert [(m.slug, m.serial) for m in machines_of(cast, "3.0")] == [("mock", 1)]
 
 
-def test_a_source_of_which_no_machine_is_named_plays_a_line(tmp_path: Path) -> None:
-    assert machines_of(make_site(tmp_path), "nobody", "3.0") == list(DEFAULT_MACHINES)
+def test_a_source_of_which_no_machine_is_named_plays_a_line() -> None:
+    assert machines_of(Cast(), "3.0") == list(DEFAULT_MACHINES)
 
 
 def test_a_machine_type_that_no_simulator_knows_is_told_by_id(tmp_path: Path) -> None:
     own = BASE.replace("machine: {slug: mock, serial: 1}", "machine: {machine: 4711, serial: 1}, mapping: qitech/mock")
     with pytest.raises(NoSimulator, match="mock-1 cannot be simulated: no simulator plays machine type 4711"):
-        machines_of(make_site(tmp_path, own), "panel", "3.0")
+        machines_of(cast_of(make_site(tmp_path, own), "panel"), "3.0")
+
+
+async def test_an_account_has_the_machines_and_credentials_of_the_configuration(tmp_path: Path) -> None:
+    async with simulated(make_site(tmp_path, MANY)) as site:
+        assert await listed(site, "account") == {"ESSEN 7": "Extruder 1", "ESSEN_8": "saw-1"}
+        assert len(await listed(site, "nothing-named")) == 4
+
+
+async def test_what_a_person_wrote_stays_as_it_was_but_for_the_address(tmp_path: Path) -> None:
+    real = make_site(tmp_path, MANY)
+    async with simulated(real) as site:
+        for name, config in real.file.sources.items():
+            played = site.file.sources[name]
+            assert played.url.startswith("http://127.0.0.1:")
+            access = {"url", "username", "password", "ca_file", "verify"}
+            assert played.model_dump(exclude=access) == config.model_dump(exclude=access)
+
+
+async def listed(site: Site, source: str) -> dict[str, str]:
+    """What Quantiix lists for who logs in as the configuration says: names by id."""
+    config = site.file.sources[source]
+    assert isinstance(config, QuantiixConfig)
+    login = {"userEmail": config.email, "password": config.password.get_secret_value()}
+    async with httpx.AsyncClient(base_url=config.url, verify=False) as http:
+        token = (await http.post("/security/getAPIToken", json=login)).raise_for_status().json()["token"]
+        answer = await http.get("/machineInfo", headers={"Authorization": f"Bearer {token}"})
+    return {m["machineUniqueId"]: m["machineDisplayName"] for m in answer.json()["machines"]}

@@ -70,6 +70,7 @@ class Quantiix:
         machines: What the account sees; may be empty.
         email: Of the account.
         password: Of the account.
+        requests_per_minute: That the account may send.
         behaviour: What the page leaves open.
         clock: Of the vendor; the machine's time if None.
         seed: Of the machines' lives.
@@ -88,6 +89,7 @@ class Quantiix:
         *,
         email: str = EMAIL,
         password: str = PASSWORD,
+        requests_per_minute: int = REQUESTS_PER_MINUTE,
         behaviour: Behaviour | None = None,
         clock: VirtualClock | None = None,
         seed: int = 1,
@@ -107,6 +109,7 @@ class Quantiix:
         self._tokens = Tokens()
         self._stranger_logins = Limit(LOGINS_PER_MINUTE)
         self._seed = seed
+        self._requests_per_minute = requests_per_minute
         self._timelines: dict[str, Timeline] = {}
         self._calls: Mapping[str, Callable[[web.Request], web.Response]] = {
             "/api/v1/machineInfo": self._machine_info,
@@ -266,7 +269,7 @@ class Quantiix:
 
     def _count(self, account: Account, path: str) -> None:
         counter = path if self.behaviour.counter == "path" else ""
-        self._throttle(account.limits.setdefault(counter, Limit(REQUESTS_PER_MINUTE)))
+        self._throttle(account.limits.setdefault(counter, Limit(self._requests_per_minute)))
 
     def _throttle(self, limit: Limit) -> None:
         wait = limit.take(self.clock.monotonic(), self.behaviour.window)
