@@ -147,6 +147,10 @@ class Feed(Protocol):
     async def __anext__(self) -> Batch:
         """The next batch; waits until there is something to tell. Never ends; may be cancelled without loss."""
 
+    @property
+    def has_news(self) -> bool:
+        """Whether values have come since the last batch."""
+
     def newer(self, slot: int) -> DataValue | None:
         """What has come for this tag since the last batch, if anything; it will not be in the next one.
 

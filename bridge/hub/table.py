@@ -53,6 +53,11 @@ class Feed:
             if values or change is not None:  # else it was all taken by `newer`
                 return Batch(plant, change, values)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether values have come since the last batch."""
+        return bool(self._pending)
+
     def newer(self, slot: int) -> DataValue | None:
         """What has come for this tag since the last batch, if anything; it will not be in the next one."""
         return self._pending.pop(slot, None)

@@ -95,9 +95,14 @@ class Handshakes:
             one.handshake.accept(run)
             one.show()
             _tell(told, StatusCode.Good)
-            return refused or await self._orders.within(ticket.result, deadline - self._orders.clock.monotonic())
+            ended = refused
+            if ended is None:
+                ended = await self._orders.within(ticket.result, deadline - self._orders.clock.monotonic())
         except TimeoutError:
             return None
+        if ended.status.is_good:
+            await self._orders.shown(deadline)  # Done comes after the values it speaks of
+        return ended
 
     async def _hear_late(self, one: CommandObject, run: Run, ticket: Ticket) -> None:
         """For a client that asks again with the same RequestId."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from bridge.model.command import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from bridge.model.command import Door
     from bridge.model.value import Value
@@ -24,8 +25,9 @@ T = TypeVar("T")
 class Orders:
     """The way to the desk."""
 
-    def __init__(self, submit: Submit, clock: Clock) -> None:
+    def __init__(self, submit: Submit, clock: Clock, caught_up: Callable[[], asyncio.Future[None]]) -> None:
         self._submit = submit
+        self._caught_up = caught_up
         self.clock = clock
 
     def place(
@@ -64,6 +66,13 @@ class Orders:
         if not waiting.done():
             raise TimeoutError
         return waiting.result()
+
+    async def shown(self, deadline: float) -> None:
+        """Wait until clients can read what is on the table now, but not beyond the deadline (monotonic)."""
+        caught_up = self._caught_up()
+        if not caught_up.done():
+            with suppress(TimeoutError):
+                await self.within(caught_up, max(0.0, deadline - self.clock.monotonic()))
 
 
 __all__ = ["EXPIRES_S", "Orders"]

@@ -30,6 +30,7 @@ from bridge.northbound.opcua.offers import Offers
 from bridge.northbound.opcua.orders import Orders
 from bridge.northbound.opcua.passwords import Passwords
 from bridge.northbound.opcua.plc.sheet import Server
+from bridge.northbound.opcua.pump import Pump
 from bridge.northbound.opcua.stack.engine import Engine, Guards, ServiceError
 from bridge.northbound.opcua.stack.quiet import few_words
 from bridge.northbound.opcua.stack.space import Space
@@ -45,12 +46,10 @@ if TYPE_CHECKING:
     from bridge.model.plant import Plant
     from bridge.model.tag import Tag
     from bridge.northbound.opcua.certificates import TrustStore
-    from bridge.ports import Clock, Feed, Operations, Submit, TagView
+    from bridge.ports import Clock, Operations, Submit, TagView
 
 _log = logging.getLogger(__name__)
 
-PACE_S = 0.02
-"""The feed is read at most this often; in between it merges."""
 GOODBYE_S = 1.6
 """How long State = Shutdown stands before the connections close: longer than a usual publishing interval of 1 s."""
 STOP_S = 5.0
@@ -115,13 +114,15 @@ class OpcuaServer:
                 workers.shutdown(wait=False, cancel_futures=True)
 
     async def _serve(self, view: TagView, submit: Submit, sock: socket.socket, workers: Executor) -> None:
-        values, offers, orders = TagValues(), Offers(), Orders(submit, self._clock)
-        handshakes = Handshakes(orders, self._config.handshake_timeout)
+        values, offers = TagValues(), Offers()
         with view.subscribe(self.name) as feed:
+            pump = Pump(feed, self._clock)
+            orders = Orders(submit, self._clock, pump.caught_up)
+            handshakes = Handshakes(orders, self._config.handshake_timeout)
             with _collector_off():
                 engine = await self._engine(view, workers, offers, orders, handshakes)
                 built = await self._space(engine, values, offers)
-                await _take(feed, built, values)
+                await pump.take(built, values)
                 gc.freeze()  # a collection over these objects would stop the loop for up to a second
             status = self._status(engine)
             try:
@@ -129,9 +130,7 @@ class OpcuaServer:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._keep_status(status), name="opcua: server status")
                     tasks.create_task(handshakes.run(), name="opcua: handshakes")
-                    while True:
-                        await self._clock.sleep(PACE_S)
-                        await _take(feed, built, values)
+                    tasks.create_task(pump.run(built, values), name="opcua: pump")
             finally:
                 await self._stop(engine, status)
                 gc.unfreeze()
@@ -241,14 +240,6 @@ class OpcuaServer:
                 await engine.stop()
         except TimeoutError:
             _log.warning("OPC UA did not close within %.0f s", STOP_S)
-
-
-async def _take(feed: Feed, built: Nodes, values: TagValues) -> None:
-    """The next batch, once there is one: first the change of the plant, then the values."""
-    batch = await anext(feed)
-    if batch.change is not None:
-        await built.apply(batch.change)
-    await values.write(batch.values)
 
 
 async def _check_certificate(trust: TrustStore, workers: Executor, der: bytes, uri: str | None) -> None:

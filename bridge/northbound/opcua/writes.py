@@ -2,6 +2,7 @@
 
     request -> items in order, arguments before Execute -> submitted one after the other, none waits for another
             -> all answers within one budget; what has none then is BadTimeout, and goes on
+            -> Good waits until the value it was confirmed by can be read
 
 Commands of one machine are carried out in the order of the request: the desk's lane keeps it. What was submitted does
 not depend on the request any more: the session may read and publish meanwhile, or vanish.
@@ -89,9 +90,12 @@ class Writes:
 
     async def _in_time(self, answer: Awaitable[StatusCode | Outcome], deadline: float) -> StatusCode | Outcome:
         try:
-            return await self._orders.within(answer, max(0.0, deadline - self._orders.clock.monotonic()))
+            ended = await self._orders.within(answer, max(0.0, deadline - self._orders.clock.monotonic()))
         except TimeoutError:
             return LATE
+        if (ended.status if isinstance(ended, Outcome) else ended).is_good:
+            await self._orders.shown(deadline)
+        return ended
 
     def _begin(self, visitor: Visitor, item: ua.WriteValue) -> Answer:
         """Check one item and start what it asks for. Never waits."""

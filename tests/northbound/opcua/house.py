@@ -29,6 +29,7 @@ from bridge.northbound.opcua.certificates import load_or_make
 from bridge.northbound.opcua.config import OpcuaConfig, OpcuaUser, Role
 from bridge.northbound.opcua.passwords import hash_password
 from bridge.northbound.opcua.server import OpcuaServer
+from bridge.ports import Clock
 from bridge.transport.clock import SystemClock
 from tests.one_of_everything import filled_table
 
@@ -200,15 +201,15 @@ class House:
 
 
 @asynccontextmanager
-async def house(**settings: Any) -> AsyncIterator[House]:
+async def house(clock: Clock | None = None, desk: FakeDesk | None = None, **settings: Any) -> AsyncIterator[House]:
     """A house of `one_of_everything`, listening on a free port of loopback."""
     with tempfile.TemporaryDirectory(prefix="plantbridge-state-") as folder:
         state = Path(folder)
         shutil.copytree(own_certificate(), state / "pki" / "own")
         table, slots = filled_table()
         config = OpcuaConfig(port=0, hosts=HOSTS, application_uri=APPLICATION, users=users(), **settings)
-        server = OpcuaServer(config, SystemClock(), state)
-        desk = FakeDesk()
+        server = OpcuaServer(config, clock or SystemClock(), state)
+        desk = desk or FakeDesk()
         async with running(server, table, desk) as task:
             assert server.endpoint is not None
             port = int(server.endpoint.rpartition(":")[2].strip("/"))
