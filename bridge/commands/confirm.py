@@ -3,7 +3,8 @@
 Rules
 1. An observation that was asked for counts only if it was asked for after the send; a pushed one counts when it
    arrives after the send.
-2. What was asked for reads back: confirmed, at once. A set point that reads a third value: changed, at once.
+2. What was asked for reads back: confirmed, at once. A number or a set point that reads a third value: changed, at
+   once. A command's words and switches may pass through others on their way: they are waited for.
 3. The old value after the send proves nothing at once (an event may have been on its way); if it is still so when the
    window closes and the machine has *announced* it, the machine refused; if it was only polled, or nothing came,
    the outcome is unknown.
@@ -16,6 +17,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from bridge.model.action import Action, Expectation
     from bridge.model.observation import Observation
     from bridge.model.value import Value
@@ -43,20 +46,22 @@ class Verdict(NamedTuple):
 class Confirmation:
     """Watches one machine's observations for what one action should change."""
 
-    def __init__(self, action: Action, old: Value, *, is_set_point: bool) -> None:
+    def __init__(self, action: Action, old: Callable[[Expectation], Value], *, is_set_point: bool) -> None:
+        """`old` gives what a field read before; None where that is not known."""
         self._action = action
-        self._old = old
+        self._olds = {expectation.path: old(expectation) for expectation in _expectations(action)}
         self._is_set_point = is_set_point
         self._payloads: dict[str, Any] = {}
         self._sent_at: float | None = None
-        self._announced_old = False
+        self._announced_old: Value = None
+        self._read: Value = None
         self._decided: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
 
     def sent(self, now: float) -> None:
         """The action leaves now (monotonic): only what comes after this counts."""
         self._sent_at = now
         self._payloads.clear()
-        self._announced_old = False
+        self._announced_old = None
 
     def see(self, observation: Observation) -> None:
         """An observation of the machine."""
@@ -67,20 +72,23 @@ class Confirmation:
         self._payloads[observation.channel] = observation.payload
         if any(all(map(self._holds, alternative)) for alternative in self._action.confirm):
             self._decided.set_result(Verdict(Reading.CONFIRMED))
-        elif self._is_set_point:
-            self._look_at_set_point(observation)
+        else:
+            self._look_at_others(observation)
 
-    def _look_at_set_point(self, observation: Observation) -> None:
-        for alternative in self._action.confirm:
-            expectation = alternative[0]
-            if expectation.path.partition(".")[0] != observation.channel:
+    def _look_at_others(self, observation: Observation) -> None:
+        """What does not read as asked: still the old value, or a third one?"""
+        for expectation in _expectations(self._action):
+            if expectation.path.partition(".")[0] != observation.channel or self._holds(expectation):
                 continue
-            actual = read_path(self._payloads, expectation.path)
+            actual, old = read_path(self._payloads, expectation.path), self._olds[expectation.path]
             if actual is None:
                 continue
-            if same(actual, self._old):
-                self._announced_old |= observation.requested_at is None
-            elif self._old is not None:
+            self._read = actual
+            if not (self._is_set_point or _is_number(expectation.value)):
+                continue
+            if same(actual, old):
+                self._announced_old = actual if observation.requested_at is None else self._announced_old
+            elif old is not None:
                 self._decided.set_result(Verdict(Reading.CHANGED, actual))
             return
 
@@ -96,7 +104,18 @@ class Confirmation:
         """What to make of it when the window closes without a decision."""
         if self._decided.done():
             return self._decided.result()
-        return Verdict(Reading.REFUSED if self._announced_old else Reading.UNKNOWN, self._old)
+        if self._announced_old is not None:
+            return Verdict(Reading.REFUSED, self._announced_old)
+        return Verdict(Reading.UNKNOWN, self._read)
+
+
+def _expectations(action: Action) -> Iterator[Expectation]:
+    for alternative in action.confirm:
+        yield from alternative
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def read_path(payloads: dict[str, Any], path: str) -> Any:

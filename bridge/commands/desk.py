@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from bridge.commands.journal import Entry, Journal
-    from bridge.model.action import Action
+    from bridge.model.action import Action, Expectation
     from bridge.model.observation import Observation
     from bridge.model.tag import Tag
     from bridge.ports import Clock, Executor, Item, TagView, Target, Targets
@@ -270,6 +270,11 @@ class Desk:
     def old(self, item: Item) -> Value:
         """What the item's set point is now, as a command would say it."""
         return None if item.set_point is None else _shown(item.set_point, self._view.read(item.set_point).value)
+
+    def before(self, expectation: Expectation) -> Value:
+        """What is expected to change reads now, as the vendor would say it; None where nobody knows."""
+        tag = self._view.plant.find(expectation.tag)
+        return None if tag is None else _shown(tag, self._view.read(tag).value)
 
     def _lane(self, key: tuple[str, str]) -> Lane:
         lane = self._lanes.get(key)

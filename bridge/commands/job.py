@@ -77,8 +77,10 @@ class Job:
         return self.items[0].set_point is not None
 
     def sets(self, target: str) -> bool:
-        """It sets this set point."""
-        return any(item.set_point is not None and item.set_point.id == target for item in self.items)
+        """It sets this set point, or a command is confirmed by it (Standby by the mode)."""
+        own = {item.set_point.id for item in self.items if item.set_point is not None}
+        confirming = (expectation.tag for item in self.items for one in item.action.confirm for expectation in one)
+        return target in own or target in confirming
 
     @property
     def item(self) -> Item:

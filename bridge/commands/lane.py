@@ -144,8 +144,8 @@ class Lane:
         item, executor = job.item, self._desk.executor(self._key[0])
         if executor is None:
             return Outcome(Result.UNREACHED, StatusCode.BadNotConnected, "Its source is gone")
-        old = self._desk.old(item)  # while it waited, an earlier command may have changed it
-        confirmation = Confirmation(item.action, old, is_set_point=item.set_point is not None)
+        old = self._desk.old(item)  # only now: while it waited, an earlier command may have changed it
+        confirmation = Confirmation(item.action, self._desk.before, is_set_point=item.set_point is not None)
         self._watching.append(confirmation)
         answer: Outcome | None = None
         try:

@@ -23,7 +23,8 @@ VALUE = "value"
 class _Readback:
     """Turns names and values of tags into what a vendor's payload must then say."""
 
-    def __init__(self, mapping: CompiledMapping) -> None:
+    def __init__(self, machine: str, mapping: CompiledMapping) -> None:
+        self._machine = machine
         self._specs = {spec.definition.name: spec for spec in mapping.tags}
 
     def expectations(self, confirm: Any, arguments: Mapping[str, Value]) -> tuple[tuple[Expectation, ...], ...]:
@@ -35,7 +36,7 @@ class _Readback:
 
     def _expectation(self, name: str, wanted: Value) -> Expectation:
         spec = self._specs[name]
-        return Expectation(str(spec.sources[0][1]), _raw(spec, wanted))
+        return Expectation(str(spec.sources[0][1]), _raw(spec, wanted), tag_id(self._machine, name))
 
 
 def _raw(spec: TagSpec, value: Value) -> Value:
@@ -82,9 +83,9 @@ class SetPointTarget:
         rule = self._spec.rule.write
         assert rule is not None  # noqa: S101
         if rule.confirm is not None:
-            return _Readback(self._mapping).expectations(rule.confirm, arguments)
+            return _Readback(self.machine, self._mapping).expectations(rule.confirm, arguments)
         paths = [rule.confirm_path] if rule.confirm_path else [str(path) for _, path in self._spec.sources]
-        return tuple((Expectation(path, value),) for path in paths)
+        return tuple((Expectation(path, value, self.id),) for path in paths)
 
 
 class CommandTarget:
@@ -106,7 +107,7 @@ class CommandTarget:
         action = Action(
             *self.lane,
             render(rule.send, arguments),
-            _Readback(self._mapping).expectations(rule.confirm, arguments),
+            _Readback(self.machine, self._mapping).expectations(rule.confirm, arguments),
             self._spec.hazards,
             rule.absolute,
             safe=rule.safe,

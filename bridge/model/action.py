@@ -18,6 +18,8 @@ class Expectation:
 
     path: str
     value: Value
+    tag: str = ""
+    """The id of the tag that shows this field; "" where none is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,64 @@
+"""What a command's readback says, where a command has one: as true as a set point's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bridge.model.command import Result
+from bridge.model.status import StatusCode
+from tests.commands.test_desk import MODE, STANDBY, WRITABLE, Office
+
+TUNE, GO = "mock-1.Commands.Tune", "mock-1.Commands.Go"
+SITE = WRITABLE.replace("serial: 1}}", "serial: 1}, mapping: test/mock}") + "mappings: [mock.yaml]\n"
+MAPPING = """
+version: 1
+mapping: test/mock
+extends: qitech/mock
+commands:
+  Tune: {args: {To: [0, 1000]}, send: {SetFrequency1: $To}, confirm: {Setpoints/Frequency1: $To}}
+  Go: {send: {SetMode: Paused}, confirm: {Setpoints/Mode: Running}}
+"""
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
+    (tmp_path / "mock.yaml").write_text(MAPPING, encoding="utf-8")
+    async with Office(tmp_path, site=SITE) as one:
+        yield one
+
+
+async def test_a_number_that_is_clamped_is_changed_with_what_it_is(office: Office) -> None:
+    office.panel.instead = 22.0
+    outcome = await office.ends(TUNE, {"To": 15})
+    assert (outcome.result, outcome.status, outcome.actual) == (Result.CHANGED, StatusCode.GoodClamped, 22.0)
+
+
+async def test_a_number_that_is_announced_as_before_was_refused(office: Office) -> None:
+    office.panel.follows = False
+    ticket = office.submit(TUNE, {"To": 15})
+    await office.panel.began.wait()
+    while not ticket._result.done():
+        office.panel.announce()
+        await office.house.clock.sleep(0.02)
+    outcome = await ticket.result
+    assert (outcome.result, outcome.actual) == (Result.REFUSED, 100.0)
+
+
+async def test_a_word_may_pass_through_others_and_is_waited_for(office: Office) -> None:
+    office.panel.state["mode_state"] = {"mode": "Standby"}
+    office.panel.announce()
+    outcome = await office.ends(GO)
+    assert (outcome.result, outcome.actual) == (Result.UNKNOWN, "Paused")
+
+
+async def test_what_our_own_command_changes_was_not_changed_at_the_machine(office: Office) -> None:
+    office.house.keeper.is_own = office.desk.is_own
+    assert (await office.ends(STANDBY)).result is Result.CONFIRMED
+    assert [event for event in office.house.events if event.kind == "SetpointChangedAtMachine"] == []
+    office.panel.state = {**office.panel.state, "mode_state": {"mode": "Running"}}
+    office.panel.announce()
+    (event,) = [event for event in office.house.events if event.kind == "SetpointChangedAtMachine"]
+    assert event.data["tag"] == MODE
