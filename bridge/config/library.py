@@ -13,6 +13,7 @@ from bridge.config.documents import Document, read_document, validate
 from bridge.errors import ConfigError, Fault, did_you_mean
 from bridge.mapping.compile import CompiledMapping, KeyPath, compile_mapping, deep_merge
 from bridge.mapping.examples import run_examples
+from bridge.mapping.prefix import prefixed
 from bridge.mapping.schema import MappingFile
 
 OWN_KEYS = ("mapping", "extends", "abstract", "match", "examples", "version")
@@ -49,7 +50,7 @@ class MappingLibrary:
     faults: list[Fault] = field(default_factory=list)
     _documents: dict[str, Document] = field(default_factory=dict)
     _resolved: dict[str, MappingFile] = field(default_factory=dict)
-    _compiled: dict[tuple[str, str], CompiledMapping] = field(default_factory=dict)
+    _compiled: dict[tuple[str, str, str], CompiledMapping] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folders: Iterable[Path], *, shipped: bool = True) -> MappingLibrary:
@@ -138,26 +139,29 @@ class MappingLibrary:
         return merged
 
     def compiled(
-        self, name: str, overrides: Mapping[str, Any] | None = None, at: Locator | None = None
+        self, name: str, overrides: Mapping[str, Any] | None = None, at: Locator | None = None, prefix: str = ""
     ) -> CompiledMapping:
-        """A mapping, compiled, with a machine's overrides. Their faults are located by `at`. Raises KeyError."""
-        key = (name, json.dumps(overrides or {}, sort_keys=True, default=str))
+        """A mapping, compiled, with a part's prefix and a machine's overrides. Raises KeyError.
+
+        Faults of the overrides are located by `at`.
+        """
+        key = (name, prefix, json.dumps(overrides or {}, sort_keys=True, default=str))
         if key not in self._compiled:
-            self._compiled[key] = self._compile(name, overrides or {}, at)
+            self._compiled[key] = self._compile(name, prefix, overrides or {}, at)
         return self._compiled[key]
 
-    def _compile(self, name: str, overrides: Mapping[str, Any], at: Locator | None) -> CompiledMapping:
-        document = self._documents[name]
+    def _compile(self, name: str, prefix: str, overrides: Mapping[str, Any], at: Locator | None) -> CompiledMapping:
+        document, file = self._documents[name], self._resolved[name]
 
         def report(path: KeyPath, problem: str, expected: str, hint: str) -> None:
             if path[0] == "overrides":
                 if at is not None:
                     self.faults.append(at.document.fault((*at.prefix, *path[1:]), problem, expected, hint, at_key=True))
-            elif not overrides:
+            elif not overrides and not prefix:
                 self.faults.append(self._owner(document, path).fault(path, problem, expected, hint, at_key=True))
 
         before = len(self.faults)
-        compiled = compile_mapping(self._resolved[name], report, overrides)
+        compiled = compile_mapping(prefixed(file, prefix) if prefix else file, report, overrides)
         if not overrides and len(self.faults) == before:
             run_examples(compiled, report)
         return compiled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations, product
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
@@ -21,8 +21,9 @@ from bridge.config.library import Locator, MappingLibrary, is_mapping, yaml_file
 from bridge.config.merge import Sheaf, read_sheaf
 from bridge.config.shifts import ShiftRules, TimeZone
 from bridge.errors import ConfigError, Fault, did_you_mean
+from bridge.mapping.clash import BRIDGE, Clash, clashes
 from bridge.mapping.compile import CompiledMapping
-from bridge.mapping.machine import PartMapping, duplicate_names
+from bridge.mapping.machine import PartMapping
 from bridge.model.calendar import Calendar
 from bridge.model.path import MACHINE_ID, SEGMENT, Place
 from bridge.model.plant import BRIDGE_MACHINE_ID, Part
@@ -107,6 +108,12 @@ class PartRules(Rules):
     source: str = Field(description="Name of a source.")
     machine: dict[str, Any] = Field(description="Which of the source's machines; QiTech: slug and serial.")
     mapping: str | None = Field(None, description="Mapping to use instead of the one that matches.")
+    prefix: Segment | None = Field(
+        None,
+        description="A level after the group in the names of all its tags (KPI/<prefix>/…) and before those of its "
+        "commands, where another part has the same names; keep it for ever, ids are made of it.",
+        examples=["Quantiix"],
+    )
 
 
 class MachineRules(Rules):
@@ -176,6 +183,7 @@ class ConfiguredPart:
     part: Part
     identity: Mapping[str, str | int]
     mapping: str | None
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,21 +224,23 @@ class Site:
     def mapping(self, machine: ConfiguredMachine | None, part: ConfiguredPart) -> CompiledMapping | None:
         """The compiled mapping of a part, with the machine's overrides; None while it cannot be known."""
         chosen = self.library.compiled(part.mapping) if part.mapping else self.library.choose(part.identity)
-        return None if chosen is None else self._overridden(chosen, machine)
+        return None if chosen is None else self._changed(chosen, machine, part.prefix)
 
     def mappings(self, machine: ConfiguredMachine, part: ConfiguredPart) -> list[CompiledMapping]:
         """The compiled mapping of a part, or each that it may turn out to have, with the machine's overrides."""
         known = self.mapping(machine, part)
         if known is not None:
             return [known]
-        return [self._overridden(chosen, machine) for chosen in self.library.candidates(part.identity)]
+        return [self._changed(chosen, machine, part.prefix) for chosen in self.library.candidates(part.identity)]
 
-    def _overridden(self, chosen: CompiledMapping, machine: ConfiguredMachine | None) -> CompiledMapping:
+    def _changed(self, chosen: CompiledMapping, machine: ConfiguredMachine | None, prefix: str) -> CompiledMapping:
+        if prefix:
+            chosen = self.library.compiled(chosen.name, prefix=prefix)
         if machine is None or not machine.overrides:
             return chosen
         names = {spec.definition.name for spec in chosen.tags}
         overrides = {name: change for name, change in machine.overrides.items() if name in names}
-        return self.library.compiled(chosen.name, overrides, machine.locator)
+        return self.library.compiled(chosen.name, overrides, machine.locator, prefix)
 
 
 def site_files(path: Path) -> list[Path]:
@@ -320,7 +330,6 @@ def _override_faults(site: Site, sheaf: Sheaf) -> Iterator[Fault] | list[Fault]:
     """Compile what every machine overrides; names that no part has are faults here, rules in the library."""
     faults: list[Fault] = []
     for index, machine in enumerate(site.machines):
-        mappings = [PartMapping(part.part, site.mapping(machine, part), part.identity) for part in machine.parts]
         possible = [mapping for part in machine.parts for mapping in site.mappings(machine, part)]
         names = {spec.definition.name for mapping in possible for spec in mapping.tags}
         path: KeyPath = ("machines", index)
@@ -335,11 +344,34 @@ def _override_faults(site: Site, sheaf: Sheaf) -> Iterator[Fault] | list[Fault]:
             for name in machine.overrides
             if name not in names
         )
-        faults.extend(
-            sheaf.fault((*path, "parts"), f"two parts both make {name}", "each tag made by one part")
-            for name in duplicate_names(mappings)
-        )
+        faults.extend(_clash_fault(clash, others, machine, sheaf, path) for clash, others in _clashes(site, machine))
     return faults
+
+
+def _clashes(site: Site, machine: ConfiguredMachine) -> list[tuple[Clash, int]]:
+    """For each two parts that clash, whichever mappings they turn out to have: the first name, and how many more."""
+    mapped = [
+        [PartMapping(part.part, mapping, part.identity) for mapping in site.mappings(machine, part)]
+        for part in machine.parts
+    ]
+    alone = ([part] for possible in mapped for part in possible)
+    pairs = (list(pair) for one, other in combinations(mapped, 2) for pair in product(one, other))
+    found: dict[tuple[str, str], dict[str, Clash]] = {}
+    for clash in (clash for parts in chain(alone, pairs) for clash in clashes(parts)):
+        found.setdefault((clash.part, clash.other_part), {}).setdefault(clash.name, clash)
+    return [(next(iter(names.values())), len(names) - 1) for names in found.values()]
+
+
+def _clash_fault(clash: Clash, others: int, machine: ConfiguredMachine, sheaf: Sheaf, path: KeyPath) -> Fault:
+    more = f" (and {others} more)" if others else ""
+    if clash.other_part == BRIDGE:
+        owner, expected = f"the bridge makes {clash.other}", "another prefix"
+    else:
+        makes = "it too" if clash.other == clash.name else clash.other
+        owner, expected = f"the part {clash.other_part} makes {makes}", "prefix: <Word> in one of the two parts"
+    named = any(part.part.name == clash.part for part in machine.parts) and len(machine.parts) > 1
+    where = (*path, "parts", clash.part) if named else path
+    return sheaf.fault(where, f"makes {clash.name}{more}, but {owner}", expected, at_key=True)
 
 
 class _Checker:
@@ -427,7 +459,8 @@ class _Checker:
         if rules.mapping is None and not self.library.candidates(identity):
             self._say((*path, "machine"), "no mapping matches this machine", "a known machine type, or mapping: <name>")
             return None
-        return ConfiguredPart(Part(name, rules.source, key, rules.mapping or ""), identity, rules.mapping)
+        part = Part(name, rules.source, key, rules.mapping or "")
+        return ConfiguredPart(part, identity, rules.mapping, rules.prefix or "")
 
 
 __all__ = ["ConfiguredMachine", "ConfiguredPart", "Site", "SiteFile", "load_sheaf", "load_site", "site_files"]

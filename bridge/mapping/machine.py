@@ -88,7 +88,7 @@ def compile_machine(
     """The machine made of these parts; the first part is the primary one (item state, identification).
 
     Tag names of later parts that an earlier one already has are left out: the first part wins, and
-    `duplicate_names` tells which.
+    `bridge.mapping.clash` tells which.
     """
     definitions = {definition.name: definition for definition in _definitions(parts)}
     ids = _ids(machine_id, parts)
@@ -123,22 +123,10 @@ def compile_machine(
     return BoundMachine(machine, projections)
 
 
-def duplicate_names(parts: Sequence[PartMapping]) -> list[str]:
-    """Tag names that more than one part makes."""
-    seen: set[str] = set()
-    twice = []
-    for part in parts:
-        for definition in _vendor_definitions(part):
-            if definition.name in seen:
-                twice.append(definition.name)
-            seen.add(definition.name)
-    return twice
-
-
 def _definitions(parts: Sequence[PartMapping]) -> Iterator[TagDefinition]:
     """Every definition, the primary part's last: in the dict above a later one of a name wins."""
     for part in reversed(parts):
-        yield from _vendor_definitions(part)
+        yield from vendor_definitions(part)
     if any(p.mapping and p.mapping.item_state for p in parts):
         yield TagDefinition(
             ITEM_STATE,
@@ -159,7 +147,8 @@ def _definitions(parts: Sequence[PartMapping]) -> Iterator[TagDefinition]:
         yield from last_command_definitions()
 
 
-def _vendor_definitions(part: PartMapping) -> Iterator[TagDefinition]:
+def vendor_definitions(part: PartMapping) -> Iterator[TagDefinition]:
+    """What a part's mapping makes, without what the bridge adds."""
     for spec in part.mapping.tags if part.mapping else ():
         yield spec.definition if part.accepts_writes else _read_only(spec.definition)
         if spec.text:
@@ -178,7 +167,7 @@ def _makers(parts: Sequence[PartMapping]) -> dict[str, str]:
     """Which part makes each tag of the vendors': the first that has it."""
     makers: dict[str, str] = {}
     for part in parts:
-        for definition in _vendor_definitions(part):
+        for definition in vendor_definitions(part):
             makers.setdefault(definition.name, part.part.name)
         if part.mapping and part.mapping.item_state:
             makers.setdefault(ITEM_STATE, part.part.name)

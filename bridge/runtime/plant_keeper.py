@@ -14,7 +14,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bridge.config.site import DEFAULT_PART, ConfiguredPart
+from bridge.config.site import DEFAULT_PART
 from bridge.hub.slots import Slots
 from bridge.mapping.machine import BoundMachine, PartMapping, compile_machine
 from bridge.mapping.targets import targets_of
@@ -208,7 +208,7 @@ class PlantKeeper:
         for part in machine.parts:
             known = self.inventory.get(part.part.source, part.part.source_machine)
             identity = {**(known.identity if known else {}), **part.identity}
-            mapping = self.site.mapping(machine, ConfiguredPart(part.part, identity, part.mapping))
+            mapping = self.site.mapping(machine, replace(part, identity=identity))
             if known is not None and mapping is None:
                 self._report_unmapped(known)
             accepts = self._accepts_writes(part.part.source)

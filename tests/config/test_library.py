@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import combinations, product
 from pathlib import Path
 
 import pytest
 
 from bridge.config.library import MappingLibrary
+from bridge.mapping.clash import clashes
+from bridge.mapping.machine import PartMapping
+from bridge.model.plant import Part
 from bridge.model.status import StatusCode
 
 BASE = """
@@ -194,3 +198,15 @@ def test_statuses_of_shipped_examples_exist() -> None:
     ]
     assert said
     assert set(said) <= set(StatusCode.__members__)
+
+
+def test_shipped_mappings_of_different_vendors_fit_into_one_machine() -> None:
+    shipped = MappingLibrary.load([])
+    by_vendor: dict[str, list[PartMapping]] = {}
+    for name in shipped.names:
+        vendor = name.partition("/")[0]
+        part = PartMapping(Part(vendor, vendor, "1", name), shipped.compiled(name), {})
+        by_vendor.setdefault(vendor, []).append(part)
+    assert len(by_vendor) > 1
+    for one, other in combinations(by_vendor.values(), 2):
+        assert [clash for pair in product(one, other) for clash in clashes(pair)] == []
