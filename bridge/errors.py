@@ -126,7 +126,11 @@ class RateLimited(SourceError):
 
 
 class AuthFailed(SourceError):
-    """The vendor refused our credentials."""
+    """The vendor refused our credentials. `advice` is what a person can do, where the room knows better."""
+
+    def __init__(self, message: str = "", advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
 class ProtocolError(SourceError):

@@ -34,11 +34,16 @@ from bridge.northbound.uns.config import UnsConfig
 from bridge.sources._rules import MachineChoice
 from bridge.sources.qitech.config import QitechConfig, QitechMachine
 from bridge.sources.quantiix.config import QuantiixConfig, QuantiixMachine
+from bridge.sources.trackmymachines.config import TrackMyMachinesConfig, TrackMyMachinesMachine
 
-SourceConfig = Annotated[QitechConfig | QuantiixConfig, Field(discriminator="type")]
+SourceConfig = Annotated[QitechConfig | QuantiixConfig | TrackMyMachinesConfig, Field(discriminator="type")]
 """The union of every vendor's configuration, told apart by `type`."""
 
-SELECTORS: Mapping[str, type[MachineChoice]] = {"qitech": QitechMachine, "quantiix": QuantiixMachine}
+SELECTORS: Mapping[str, type[MachineChoice]] = {
+    "qitech": QitechMachine,
+    "quantiix": QuantiixMachine,
+    "trackmymachines": TrackMyMachinesMachine,
+}
 """How each vendor's machines are named in `machines:`, by source type."""
 
 DEFAULT_PART = "values"
@@ -221,6 +226,11 @@ class Site:
         logins = {user.name: user.email for user in self.file.northbound.opcua.users if user.email}
         return {**logins, **self.file.commands.people}
 
+    def identities(self, source: str) -> dict[str, Mapping[str, str | int]]:
+        """What the file says of the machines it names at a source, by their keys."""
+        parts = (part for machine in self.machines for part in machine.parts if part.part.source == source)
+        return {part.part.source_machine: part.identity for part in parts}
+
     def mapping(self, machine: ConfiguredMachine | None, part: ConfiguredPart) -> CompiledMapping | None:
         """The compiled mapping of a part, with the machine's overrides; None while it cannot be known."""
         chosen = self.library.compiled(part.mapping) if part.mapping else self.library.choose(part.identity)
@@ -384,6 +394,8 @@ class _Checker:
         self.faults: list[Fault] = []
         self._ids: dict[str, str] = {}
         self._taken: dict[tuple[str, str], str] = {}
+        self._selectors: dict[tuple[str, str], tuple[KeyPath, Mapping[str, str | int]]] = {}
+        """Where each source's machine is named, and its identity."""
 
     def machines(self) -> Iterator[ConfiguredMachine]:
         for index, rules in enumerate(self.file.machines):
@@ -391,8 +403,11 @@ class _Checker:
             if machine is not None:
                 yield machine
         for name, source in self.file.sources.items():
-            for fault in source.faults([key for of, key in self._taken if of == name], self.file.bridge.calendar):
-                self._say(("sources", name, *fault.key), fault.problem, fault.expected)
+            identities = {key: identity for (of, key), (_, identity) in self._selectors.items() if of == name}
+            for fault in source.faults(identities, self.file.bridge.calendar):
+                chosen = self._selectors.get((name, fault.machine))
+                where: KeyPath = ("sources", name) if chosen is None else chosen[0]
+                self._say((*where, *fault.key), fault.problem, fault.expected)
 
     def _say(self, path: KeyPath, problem: str, expected: str = "", hint: str = "") -> None:
         self.faults.append(self.sheaf.fault(path, problem, expected, hint))
@@ -456,6 +471,7 @@ class _Checker:
         if other != machine.id:
             self._say((*path, "machine"), f"is already part of {other}", "a machine that no other id has")
         identity = {**chosen.identity(), **source.hints()}
+        self._selectors[rules.source, key] = (*path, "machine"), identity
         if rules.mapping is None and not self.library.candidates(identity):
             self._say((*path, "machine"), "no mapping matches this machine", "a known machine type, or mapping: <name>")
             return None

@@ -4,8 +4,8 @@
 
 Rules:
 1. Everything SQLite runs in one thread of our own: neither fsync nor a slow disk stalls the event loop.
-2. A position is given once and only grows. An event that comes again unchanged is nothing; one that comes again
-   completed moves to the end, so that every reader sees it once more and there is still one row.
+2. A position is given once and only grows. An event that comes again unchanged is nothing, whenever it was read; one
+   that comes again completed moves to the end, so that every reader sees it once more and there is still one row.
 3. A cursor is written after the events it passes: a crash shows an event again, never loses one that was written.
 4. kill -9 loses at most what was still pending (WAL; `synchronous=NORMAL` does not fsync each commit).
 """
@@ -23,7 +23,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from bridge.model.event import Event
+from bridge.model.event import OF_THE_READING, Event
 from bridge.model.value import to_milliseconds
 
 if TYPE_CHECKING:
@@ -62,10 +62,13 @@ CREATE INDEX IF NOT EXISTS event_recorded ON event (recorded);
 CREATE TABLE IF NOT EXISTS cursor (reader TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
 """
 
-_PUT = """
+_SAME = ", ".join(f"'$.data.{key}'" for key in OF_THE_READING)
+_PUT = f"""
 INSERT OR REPLACE INTO event (id, recorded, body)
-SELECT :id, :recorded, :body WHERE NOT EXISTS (SELECT 1 FROM event WHERE id = :id AND body = :body)
-"""
+SELECT :id, :recorded, :body WHERE NOT EXISTS (
+    SELECT 1 FROM event WHERE id = :id AND (body = :body OR json_remove(body, {_SAME}) = json_remove(:body, {_SAME}))
+)
+"""  # noqa: S608 - the keys are ours
 
 # What goes by age and what goes by number, each with the count of what a reader had not seen of it.
 _BY_AGE = (

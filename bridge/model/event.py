@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
+
+OF_THE_READING: Final = ("observed_at", "replayed")
+"""Keys of `Event.data` that tell of the reading, not of the event: two readings of one event may differ in them."""
 
 
 @dataclass(frozen=True, slots=True)

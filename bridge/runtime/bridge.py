@@ -236,7 +236,9 @@ class Bridge:
 
     def _start_source(self, name: str) -> None:
         memory = SourceMemory(self.state.path / "sources" / f"{name}.json", self.log.flush)
-        surroundings = Surroundings(self.clock, self.keeper.wanted(name), memory, self.site.file.bridge.calendar)
+        surroundings = Surroundings(
+            self.clock, self.keeper.wanted(name), memory, self.site.file.bridge.calendar, self.site.identities(name)
+        )
         source = make_source(name, self.site.file.sources[name], surroundings)
         runner = SourceRunner(source, self.keeper, self.clock)
         self.runners[name] = runner
@@ -317,6 +319,7 @@ class Bridge:
                 before.file.sources.get(n) != site.file.sources.get(n)
                 or site.file.discovery != before.file.discovery
                 or site.file.bridge.calendar != before.file.bridge.calendar
+                or site.identities(n) != before.identities(n)
             )
         }
         for name in changed & set(self._source_tasks):

@@ -42,6 +42,21 @@ READINGS: dict[str, dict[str, ReadingShape]] = {
         "StatePeriod": (DataType.Double, "s", "How often each machine's state is really read"),
         "ActivityPeriod": (DataType.Double, "s", "How often each machine's activity is really read"),
     },
+    "trackmymachines": {
+        "ClockOffset": _EVERY["ClockOffset"],
+        "TlsVerified": _EVERY["TlsVerified"],
+        "KeyExpiresInDays": (DataType.Int32, "d", "Days until the API key ends, by api_key_expires"),
+        "WriteAllowed": (DataType.Boolean, None, "The vendor takes writes with this key; no value until one was tried"),
+        "Requests": (DataType.Int64, None, "Requests sent since the bridge started"),
+        "HttpStatus": (DataType.Int32, None, "Of the newest answer"),
+        "LastError": (DataType.String, None, "What the vendor, or the network, refused last"),
+        "UnmappedEvents": (DataType.Int64, None, "Events known now whose machine has no foreign id"),
+        "KnownEvents": (DataType.Int64, None, "Events known now, to see what is changed in them"),
+        "Watermark": (DataType.DateTime, None, "The timeline is read up to here"),
+        "PollPeriod": (DataType.Double, "s", "How often the timeline is really read"),
+        "BudgetRate": _OF_CLOUDS["BudgetRate"],
+        "Throttled": _OF_CLOUDS["Throttled"],
+    },
 }
 """Facts that sources report about themselves: by source type, by name."""
 

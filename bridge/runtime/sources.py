@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from bridge.config.site import SourceConfig
     from bridge.model.calendar import Calendar
@@ -22,6 +22,8 @@ class Surroundings:
     memory: Memory
     calendar: Calendar | None
     """The site's days and shifts; None where the site does not tell its time zone."""
+    machines: Mapping[str, Mapping[str, str | int]]
+    """What the configuration says of the machines it names, by their keys."""
 
 
 def make_source(name: str, config: SourceConfig, house: Surroundings) -> Source:
@@ -30,6 +32,12 @@ def make_source(name: str, config: SourceConfig, house: Surroundings) -> Source:
         from bridge.sources.quantiix.source import QuantiixSource  # here: a vendor's room is for those who have it
 
         return QuantiixSource(name, config, house.clock, house.memory, house.calendar, house.wanted)
+    if config.type == "trackmymachines":
+        from bridge.sources.trackmymachines.source import TrackMyMachinesSource
+
+        return TrackMyMachinesSource(
+            name, config, house.clock, house.memory, house.calendar, house.wanted, house.machines
+        )
     from bridge.sources.qitech.source import QitechSource
 
     return QitechSource(name, config, house.clock, house.wanted)

@@ -79,7 +79,7 @@ class SourceRunner:
         try:
             await self.source.run(self._keeper.publish)
         except AuthFailed as error:
-            advice = "Check the user name and password of this source"
+            advice = error.advice or "Check the user name and password of this source"
             self._down(ConnectionState.Refused, StatusCode.BadConfigurationError, str(error), advice)
             return max(REFUSED_WAIT_S, self._next_wait())
         except RateLimited as error:

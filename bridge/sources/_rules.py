@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator, Mapping
 
     from bridge.model.calendar import Calendar
 
@@ -18,6 +18,8 @@ class RuleFault(NamedTuple):
     key: tuple[str | int, ...]
     problem: str
     expected: str
+    machine: str = ""
+    """Key of the machine whose selector is at fault; `key` is then below that."""
 
 
 class SourceRules(BaseModel):
@@ -39,8 +41,8 @@ class SourceRules(BaseModel):
         """What the configuration alone says about the identity of every machine here."""
         return {}
 
-    def faults(self, machines: Collection[str], calendar: Calendar | None) -> Iterator[RuleFault]:
-        """What cannot work with these machines (by key; all that `machines:` names) and this calendar."""
+    def faults(self, machines: Mapping[str, Mapping[str, str | int]], calendar: Calendar | None) -> Iterator[RuleFault]:
+        """What cannot work with these machines (identities by key; all that `machines:` names) and this calendar."""
         yield from ()
 
 

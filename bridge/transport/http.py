@@ -124,6 +124,10 @@ class Answer:
             return RETRY_AFTER
 
 
+class BodyTooLong(ProtocolError):
+    """An answer is longer than the limit: ask for less at a time."""
+
+
 Trace = Callable[[str, Any], Awaitable[None]]
 """Hears of a request's steps by httpcore's names ("connection.connect_tcp.started"); what it raises ends the request.
 
@@ -152,7 +156,7 @@ async def fetch(
     `timeout` takes the place of the client's: seconds for each of connecting, sending and waiting for bytes. `trace`
     is told of every step on the wire.
 
-    Raises NotConnected, or ProtocolError where the body is longer than `limit` bytes.
+    Raises NotConnected, or BodyTooLong where the body is longer than `limit` bytes.
     """
     where = client.base_url.host
     sent = dict(headers or {})
@@ -172,7 +176,7 @@ async def _body(response: httpx.Response, limit: int) -> bytes:
     async for chunk in response.aiter_bytes():
         body += chunk
         if len(body) > limit:
-            raise ProtocolError(f"The answer of {response.url.host} is longer than {limit} bytes")
+            raise BodyTooLong(f"The answer of {response.url.host} is longer than {limit} bytes")
     return bytes(body)
 
 

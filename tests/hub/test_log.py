@@ -90,6 +90,21 @@ async def test_new_reader_starts_at_the_present(tmp_path: Path) -> None:
         assert await take(log, "new") == [event("b")]
 
 
+async def test_event_that_differs_only_by_its_reading_is_the_same(tmp_path: Path) -> None:
+    def read(at: str, replayed: bool, label: str) -> Event:
+        return replace(event("a"), data={"observed_at": at, "replayed": replayed, "label": label})
+
+    async with store(tmp_path) as log:
+        await known(log, "uns")
+        log.append(read("12:00", False, "Tool change"))
+        assert await take(log, "uns") == [read("12:00", False, "Tool change")]
+        log.append(read("12:15", True, "Tool change"))
+        log.append(event("b"))
+        assert await take(log, "uns") == [event("b")]
+        log.append(read("12:30", True, "Cleaning"))
+        assert await take(log, "uns") == [read("12:30", True, "Cleaning")]
+
+
 async def test_what_was_not_acknowledged_comes_again(tmp_path: Path) -> None:
     async with store(tmp_path) as log:
         await known(log, "uns")
