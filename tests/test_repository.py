@@ -16,6 +16,7 @@ from tests import plc_examples
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {
     "QUANTIIX_PASSWORD": "x",
+    "TRACKMYMACHINES_KEY": "x",
     "QITECH_PASSWORD": "word",
     "DEMO_OPERATOR_HASH": "scrypt$16384$8$1$c2FsdA==$aGFzaA==",
     "DEMO_OPERATOR_PASSWORD": "word",
