@@ -7,6 +7,7 @@
       x StateDirectoryBusy    another bridge of this name runs: stay passive
       x NotRecorded           the journal could not take a command's step: refuse the command, send nothing
       x NotDeclared           say what there is, exit 1
+      x NotRecordable         no recording: say why, exit 1
       x StateDirectoryUnusable  say where and why, exit 1
       + SourceError           a vendor's room failed; the supervisor decides
         x NotConnected        connect again, with back-off
@@ -99,6 +100,10 @@ class NotRecorded(BridgeError):
 
 class NotDeclared(BridgeError):
     """Declarations were asked for what is not there: a machine, a command, a dialect, an OPC UA server."""
+
+
+class NotRecordable(BridgeError):
+    """A recording was asked for what is not there, or there are too many already."""
 
 
 class StateDirectoryUnusable(BridgeError):

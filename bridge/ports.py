@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +16,10 @@ from bridge.model.plant import Batch, Plant
 from bridge.model.tag import Tag
 from bridge.model.value import DataValue, Value
 
-Publish = Callable[[Observation | Condition | Inventory | Event | Reading], None]
+Published = Observation | Condition | Inventory | Event | Reading
+"""What a source says."""
+
+Publish = Callable[[Published], None]
 """How a source speaks. Never blocks, never raises for what it is given."""
 
 
@@ -206,6 +209,16 @@ Submit = Callable[[Command], Ticket]
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingWish:
+    """What is to be recorded: sources by name, machines by the plant's id; all where none is named."""
+
+    sources: tuple[str, ...] = ()
+    machines: tuple[str, ...] = ()
+    keep_hosts: bool = False
+    anonymous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SourceHealth:
     """One source as a person wants to see it. `state` is one of the words of Connection/<part>/State."""
 
@@ -276,6 +289,13 @@ class Operations(Protocol):
 
     def plc_source(self, machine: str, dialect: str, commands: Sequence[str]) -> str:
         """What a PLC's programmer declares for a machine, for these commands or all. Raises NotDeclared."""
+
+    def record(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
+        """A header, then what sources publish, redacted, as lines of JSON, in portions; until it is closed.
+
+        There is a portion every second at least, an empty line where there is nothing else. Nothing is recorded
+        before the first is asked for. Raises NotRecordable, at once: an unknown name, or too many at a time.
+        """
 
     def explain(self, tag: Tag) -> Mapping[str, Any]:
         """Where a value comes from and why it is as it is."""

@@ -90,6 +90,12 @@ class AdminClient:
                 elif field == "data":
                     yield name, json.loads(content)
 
+    async def lines(self, path: str, query: Mapping[str, str | Sequence[str]]) -> AsyncIterator[bytes]:
+        """What a route streams, in pieces that end anywhere, until the connection ends."""
+        async with self._answer(path, (), SILENCE_S, query=query) as response:
+            async for piece in response.aiter_bytes():
+                yield piece
+
     async def get(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
         """What a route answers, as JSON."""
         async with self._answer(path, (), TIMEOUT_S, query=query) as response:

@@ -25,6 +25,8 @@ VERBS = {
     "write": "Set a set point of a machine, and say what really happened.",
     "call": "Call a command of a machine, and say what really happened.",
     "commands": "Show commands and how they ended; decide about dead letters.",
+    "record": "Record what vendors say to a running bridge, without secrets, for a bug report.",
+    "replay": "Run a bridge from a record: what a customer saw, again.",
     "docs": "Print what the programmer of a PLC declares for a machine.",
     "simulate": "Run a vendor's simulator alone, with faults to switch on.",
     "users": "Logins for the OPC UA server: list, add, change a password.",

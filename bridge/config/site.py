@@ -34,15 +34,19 @@ from bridge.northbound.uns.config import UnsConfig
 from bridge.sources._rules import MachineChoice
 from bridge.sources.qitech.config import QitechConfig, QitechMachine
 from bridge.sources.quantiix.config import QuantiixConfig, QuantiixMachine
+from bridge.sources.replay.config import ReplayConfig, ReplayMachine
 from bridge.sources.trackmymachines.config import TrackMyMachinesConfig, TrackMyMachinesMachine
 
-SourceConfig = Annotated[QitechConfig | QuantiixConfig | TrackMyMachinesConfig, Field(discriminator="type")]
+SourceConfig = Annotated[
+    QitechConfig | QuantiixConfig | TrackMyMachinesConfig | ReplayConfig, Field(discriminator="type")
+]
 """The union of every vendor's configuration, told apart by `type`."""
 
 SELECTORS: Mapping[str, type[MachineChoice]] = {
     "qitech": QitechMachine,
     "quantiix": QuantiixMachine,
     "trackmymachines": TrackMyMachinesMachine,
+    "replay": ReplayMachine,
 }
 """How each vendor's machines are named in `machines:`, by source type."""
 
@@ -310,7 +314,7 @@ def _rooted(file: SiteFile, folder: Path) -> SiteFile:
         "sparkplug": north.sparkplug.model_copy(update={"broker": rooted(north.sparkplug.broker, "ca_file")}),
         "uns": north.uns.model_copy(update={"broker": rooted(north.uns.broker, "ca_file")}),
     }
-    sources = {name: rooted(source, "ca_file") for name, source in file.sources.items()}
+    sources = {name: rooted(rooted(source, "ca_file"), "file") for name, source in file.sources.items()}
     return file.model_copy(update={"sources": sources, "northbound": north.model_copy(update=faces)})
 
 

@@ -33,6 +33,7 @@ from bridge.runtime.memory import SourceMemory
 from bridge.runtime.offline import OfflinePlant
 from bridge.runtime.operations import BridgeOperations
 from bridge.runtime.plant_keeper import PlantKeeper
+from bridge.runtime.recorder import Recorder
 from bridge.runtime.sources import Surroundings, executor_of, make_source
 from bridge.runtime.state_directory import StateDirectory
 from bridge.runtime.supervisor import SourceRunner
@@ -89,6 +90,7 @@ class Bridge:
         self.desk: Desk
         self.keeper: PlantKeeper
         self.table: Table
+        self.recorder: Recorder
         self.admin_url = ""
 
     @property
@@ -143,6 +145,8 @@ class Bridge:
         self.table = Table(plant, self.clock, self.log)
         self.keeper.attach(self.table)
         self.desk = Desk(self.table, self.keeper.target, self._executor, self.journal, self._desk_rules(), self.clock)
+        secrets = frozenset({self.state.admin_token().get_secret_value()})
+        self.recorder = Recorder(self.keeper, self.clock, self.configuration, secrets)
         self.desk.finished = self._command_ended
         self.keeper.observed = self.desk.observe
         self.keeper.is_own = self.desk.is_own

@@ -57,6 +57,12 @@ READINGS: dict[str, dict[str, ReadingShape]] = {
         "BudgetRate": _OF_CLOUDS["BudgetRate"],
         "Throttled": _OF_CLOUDS["Throttled"],
     },
+    "replay": {
+        "Position": (DataType.Double, "s", "How far into the recording"),
+        "Items": (DataType.Int64, None, "What has been published of the record"),
+        "Progress": (DataType.Double, "%", "How much of the recording has passed"),
+        "Ended": (DataType.Boolean, None, "The record is over; no more comes"),
+    },
 }
 """Facts that sources report about themselves: by source type, by name."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr, ValidationError
 
 from bridge import __version__
-from bridge.errors import ConfigError, NotDeclared
+from bridge.errors import ConfigError, NotDeclared, NotRecordable
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
 from bridge.model.plant import Plant
@@ -23,14 +23,14 @@ from bridge.runtime.desk import closed_desk
 from bridge.runtime.reload import LOOK_EVERY_S, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from pathlib import Path
 
     from bridge.config.site import Site
     from bridge.model.command import Outcome
     from bridge.model.event import Event
     from bridge.model.tag import Tag
-    from bridge.ports import Clock
+    from bridge.ports import Clock, RecordingWish
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +134,10 @@ class CrippledBridge:
     def plc_source(self, machine: str, dialect: str, commands: Sequence[str]) -> str:
         """There is nothing to declare."""
         raise NotDeclared(f"there is no {machine} while the configuration has faults")
+
+    def record(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
+        """No source speaks."""
+        raise NotRecordable("there is nothing to record while the configuration has faults")
 
     def explain(self, tag: Tag) -> Mapping[str, Any]:
         """There is nothing to explain."""

@@ -74,6 +74,8 @@ class PartState:
         self.advice = ""
         self.last_update: datetime | None = None
         self._last_heard: float | None = None
+        self.last: dict[str, Observation] = {}
+        """What each channel said last, as it came: a recording begins with it."""
         self._failed = False
         if former is not None:
             self._take_over(former)
@@ -82,6 +84,7 @@ class PartState:
         """Go on where the part that was fed from the same address stood: a vendor does not say everything again."""
         self._enter(former.state, former.reason, former.since, former.advice)
         self.last_update, self._last_heard, self._failed = former.last_update, former._last_heard, former._failed
+        self.last = {channel: heard for channel, heard in former.last.items() if channel in self._watches}
         if self.projection is not None and former.projection is not None:
             self.projection.remember(former.projection)
 
@@ -124,6 +127,8 @@ class PartState:
             if other.stay_alive(now):
                 pairs.extend(self.projection.restate(other.name, observation.received))
         self.last_update, self._last_heard = observation.received, now
+        if not observation.historical:
+            self.last[observation.channel] = observation
         if self.state is not ConnectionState.Connected and self._all_heard():
             self._failed = False
             self._enter(ConnectionState.Connected, "", observation.received, "")

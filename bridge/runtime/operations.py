@@ -16,11 +16,12 @@ from bridge.ports import FaceHealth, Health, SourceHealth
 from bridge.runtime.declarations import plc_source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from bridge.commands.journal import Entry
     from bridge.model.event import Event
     from bridge.model.tag import Tag
+    from bridge.ports import RecordingWish
     from bridge.runtime.bridge import Bridge
 
 
@@ -121,6 +122,10 @@ class BridgeOperations:
     def plc_source(self, machine: str, dialect: str, commands: Sequence[str]) -> str:
         """What a PLC's programmer declares for a machine of the plant as it is now."""
         return plc_source(self._bridge.table.plant, self._bridge.faces, machine, dialect, commands)
+
+    def record(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
+        """What sources publish, redacted, as lines of JSON."""
+        return self._bridge.recorder.lines(wish)
 
     def explain(self, tag: Tag) -> Mapping[str, Any]:
         """Where a value comes from and why it is as it is."""

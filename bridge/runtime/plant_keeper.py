@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bridge.config.site import ConfiguredMachine, Site
     from bridge.hub.table import Table
     from bridge.mapping.compile import CompiledMapping
-    from bridge.ports import Clock, Target
+    from bridge.ports import Clock, Published, Target
     from bridge.runtime.inventory import InventoryStore, KnownMachine
 
 logger = logging.getLogger(__name__)
@@ -90,6 +90,8 @@ class PlantKeeper:
         self.heard: Callable[[str], None] = lambda source: None
         self.observed: Callable[[Observation], None] = lambda observation: None
         """Told every observation as it is, before projection: commands are confirmed on these."""
+        self.recorded: Callable[[Published], None] | None = None
+        """Told everything that is published, while somebody records."""
         self.is_own: Callable[[str, Value], bool] = lambda target, value: False
         """Whether a set point's value is what a command of ours asked for."""
         self.set_points = SetPointWatch(clock, append_event, lambda target, value: self.is_own(target, value))
@@ -240,8 +242,10 @@ class PlantKeeper:
 
     # -- what sources say ---------------------------------------------------------------------------------------------
 
-    def publish(self, item: Observation | Condition | Inventory | Event | Reading) -> None:
+    def publish(self, item: Published) -> None:
         """What a source says (see `bridge.ports.Publish`)."""
+        if self.recorded is not None:
+            self.recorded(item)
         if isinstance(item, Observation):
             self._observe(item)
         elif isinstance(item, Condition):

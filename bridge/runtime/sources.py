@@ -38,6 +38,10 @@ def make_source(name: str, config: SourceConfig, house: Surroundings) -> Source:
         return TrackMyMachinesSource(
             name, config, house.clock, house.memory, house.calendar, house.wanted, house.machines
         )
+    if config.type == "replay":
+        from bridge.sources.replay.source import ReplaySource
+
+        return ReplaySource(name, config, house.clock)
     from bridge.sources.qitech.source import QitechSource
 
     return QitechSource(name, config, house.clock, house.wanted)

@@ -32,6 +32,9 @@ async def simulated(site: Site) -> AsyncIterator[Site]:
     async with AsyncExitStack() as stack:
         sources = {}
         for name, config in site.file.sources.items():
+            if config.type == "replay":
+                sources[name] = config  # no machine is needed for it either
+                continue
             play = SIMULATORS.get(config.type)
             if play is None:
                 raise NoSimulator(f"the source {name} cannot be simulated: nothing plays {config.type}")

@@ -8,6 +8,7 @@ GET  /api/v1/tags?q=GLOB…   token       tags with value, status, age, addresse
 GET  /api/v1/tags/{id}      token       one tag, and where its value comes from
 GET  /api/v1/machines/{id}/plc?dialect=scl|st&command=NAME…   token       declarations for a PLC, as text
 GET  /api/v1/stream?q=GLOB… token       server-sent events (see stream.py)
+GET  /api/v1/record?source=NAME…&machine=ID…&keep_hosts=true&anonymous=true   token   what sources publish, as lines
 GET  /api/v1/events?limit=N token       the newest events first
 POST /api/v1/reload         token       read the configuration again
      /api/v1/commands…      token       see commands.py
@@ -16,7 +17,8 @@ POST /api/v1/reload         token       read the configuration again
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from http import HTTPStatus
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -27,14 +29,16 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from bridge.errors import NotDeclared
+from bridge.errors import NotDeclared, NotRecordable
 from bridge.northbound.status.commands import CommandRoutes
 from bridge.northbound.status.exposition import CONTENT_TYPE, exposition
 from bridge.northbound.status.filter import TagFilter
 from bridge.northbound.status.payload import event_payload, health_payload, plain, tag_payload
 from bridge.northbound.status.stream import PORTION, TagStream, portions
+from bridge.ports import RecordingWish
 
 if TYPE_CHECKING:
+    from starlette.datastructures import QueryParams
     from starlette.requests import Request
 
     from bridge.model.tag import Tag
@@ -93,6 +97,7 @@ class AdminApi:
                 Route("/api/v1/tags/{id}", self._for_admins(self._tag)),
                 Route("/api/v1/machines/{id}/plc", self._for_admins(self._plc)),
                 Route("/api/v1/stream", self._for_admins(self._stream)),
+                Route("/api/v1/record", self._for_admins(self._record)),
                 Route("/api/v1/events", self._for_admins(self._events)),
                 Route("/api/v1/reload", self._for_admins(self._reload), methods=["POST"]),
                 *(
@@ -186,6 +191,25 @@ class AdminApi:
         finally:
             self._streams -= 1
 
+    async def _record(self, request: Request) -> Response:
+        asked = request.query_params
+        wish = RecordingWish(
+            tuple(asked.getlist("source")), tuple(asked.getlist("machine")), _is_set(asked, "keep_hosts"),
+            _is_set(asked, "anonymous"),
+        )  # fmt: skip
+        try:
+            lines = self._operations.record(wish)
+        except NotRecordable as error:
+            raise HTTPException(404, str(error)) from None
+        return StreamingResponse(self._until_stopped(lines), media_type="application/x-ndjson", headers=_HEADERS)
+
+    async def _until_stopped(self, lines: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+        async with aclosing(lines):
+            async for portion in lines:
+                yield portion
+                if self._stopping.done():
+                    return
+
     async def _events(self, request: Request) -> Response:
         limit = _limit(request.query_params.get("limit", "100"))
         events = await self._operations.events(limit)
@@ -213,6 +237,10 @@ def _limit(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= MAX_EVENTS):
         raise HTTPException(400, f"limit must be 1 to {MAX_EVENTS}")
     return int(text)
+
+
+def _is_set(asked: QueryParams, name: str) -> bool:
+    return asked.get(name, "false") == "true"
 
 
 async def _refused(_: Request, error: Exception) -> Response:

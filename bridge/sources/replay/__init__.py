@@ -1,0 +1,1 @@
+"""Replay: a file that `plantbridge record` has written, as a source."""
