@@ -5,7 +5,7 @@ import contextlib
 import json
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ import httpx
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from bridge.errors import AddressTaken, NotDeclared
+from bridge.errors import AddressTaken, NotDeclared, NotRecordable
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
 from bridge.model.event import Event
@@ -30,7 +30,7 @@ from bridge.northbound.status.exposition import exposition
 from bridge.northbound.status.filter import TagFilter
 from bridge.northbound.status.guard import Guard
 from bridge.northbound.status.server import StatusServer
-from bridge.ports import FaceHealth, Health, SourceHealth
+from bridge.ports import FaceHealth, Health, RecordingWish, SourceHealth
 from bridge.transport.clock import SystemClock
 from tests.one_of_everything import NOW, NoEvents, filled_table, machine, plant
 
@@ -70,6 +70,15 @@ class FakeOperations:
         if machine != "extruder-1":
             raise NotDeclared(f'there is no machine "{machine}"')
         return f"// {machine} {dialect} {', '.join(commands)}"
+
+    def record(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
+        if "none" in wish.sources:
+            raise NotRecordable("there is no source 'none'")
+        return self._lines(wish)
+
+    async def _lines(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
+        yield f"{wish}\n".encode()
+        yield b"{}\n"
 
     def explain(self, tag: Tag) -> dict[str, Any]:
         return {"rule": ("a", 1), "at": NOW, "status": StatusCode.Good, "odd": object}
@@ -116,7 +125,7 @@ async def test_liveness_and_readiness_need_no_token_and_say_why_not(ask: Asker, 
 @pytest.mark.parametrize(
     "given", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", "Bearer ü"]
 )
-@pytest.mark.parametrize("path", ["health", "tags", "tags/extruder-1.Status.Homed", "stream", "events"])
+@pytest.mark.parametrize("path", ["health", "tags", "tags/extruder-1.Status.Homed", "stream", "record", "events"])
 async def test_everything_under_api_needs_the_token(ask: Asker, path: str, given: str) -> None:
     answer = await ask(f"/api/v1/{path}", Authorization=given.encode())
     assert answer.status_code == 401
@@ -505,3 +514,13 @@ async def test_request_that_never_ends_does_not_hold_up_the_stop(table: Table, o
             with contextlib.suppress(httpx.HTTPError):
                 await asking
     assert asyncio.all_tasks() == before
+
+
+async def test_a_recording_is_streamed_as_it_was_asked_for(ask: Asker) -> None:
+    answer = await ask("/api/v1/record?source=panel&machine=m-1&machine=m-2&anonymous=true&keep_hosts=yes")
+    wish = RecordingWish(("panel",), ("m-1", "m-2"), keep_hosts=False, anonymous=True)
+    assert answer.text.splitlines() == [str(wish), "{}"]
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    refused = await ask("/api/v1/record?source=none")
+    assert (refused.status_code, refused.json()["detail"]) == (404, "there is no source 'none'")
+    assert (await ask("/api/v1/record", Authorization="")).status_code == 401
