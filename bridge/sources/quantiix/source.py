@@ -152,7 +152,7 @@ class QuantiixSource:
         for event in self._listing_events(listed, now):
             self._publish(event)
         self._machines = listed
-        for machine in appeared:
+        for machine in listed.values() if is_first else appeared:  # a loss has taken also what never changes
             self._observe(machine.unique_id, "info", _info(machine), now)
         self._read_those_that_are_wanted()
 

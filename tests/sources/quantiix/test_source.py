@@ -109,7 +109,7 @@ async def test_a_server_that_is_gone_ends_the_run_and_the_next_one_goes_on_with_
         await at.vendor.faults.accept()
         at.heard.payloads.clear()
         again = asyncio.create_task(source.run(at.heard))
-        await at.until(lambda: (ONE, "state") in at.heard.payloads)
+        await at.until(lambda: {channel for _, channel in at.heard.payloads} == {"info", "state", "activity", "kpi"})
         again.cancel()
         await asyncio.gather(again, return_exceptions=True)
         assert len([r for r in at.vendor.journal if r.path.endswith("getAPIToken")]) == 1
