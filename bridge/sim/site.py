@@ -13,6 +13,7 @@ from bridge.config.site_changes import with_sources
 from bridge.sim.cast import Cast, NamedMachine, NoSimulator
 from bridge.sim.qitech import site as qitech
 from bridge.sim.quantiix import site as quantiix
+from bridge.sim.trackmymachines import site as trackmymachines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 Play = Callable[[Any, Cast], AbstractAsyncContextManager[Any]]
 """Takes a source's configuration; gives it pointed at a simulator on loopback, while the context lasts."""
 
-SIMULATORS: Mapping[str, Play] = {"qitech": qitech.played, "quantiix": quantiix.played}
+SIMULATORS: Mapping[str, Play] = {
+    "qitech": qitech.played,
+    "quantiix": quantiix.played,
+    "trackmymachines": trackmymachines.played,
+}
 """Who plays which vendor, by source type."""
 
 

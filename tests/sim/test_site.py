@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,7 @@ from bridge.sim.qitech.panel import DEFAULT_MACHINES
 from bridge.sim.qitech.site import machines_of
 from bridge.sim.site import SIMULATORS, cast_of, simulated
 from bridge.sources.quantiix.config import QuantiixConfig
+from bridge.sources.trackmymachines.config import TrackMyMachinesConfig
 from tests.sites import BASE, make_site
 
 MANY = """
@@ -21,12 +23,14 @@ bridge: {name: bridge-1, enterprise: acme, site: essen, state_directory: state}
 sources:
   panel: {type: qitech, url: "https://panel.example", username: machine, password: real, profile: 3.x}
   account: {type: quantiix, email: me@acme.example, password: no colon;, requests_per_minute: 200}
+  jobs: {type: trackmymachines, events_url: "https://a.example", step_events_url: "https://b.example", api_key: KEY}
   nothing-named: {type: quantiix, email: you@acme.example, password: another}
 machines:
   - id: extruder-1
     label: Extruder 1
     parts:
       values: {source: panel, machine: {slug: extruder_v1, serial: 57922}}
+      job: {source: jobs, machine: {foreign_id: EX 1}}
       availability: {source: account, machine: {unique_id: ESSEN 7}}
   - {id: saw-1, source: account, machine: {unique_id: ESSEN_8}}
 """
@@ -62,9 +66,28 @@ async def test_what_a_person_wrote_stays_as_it_was_but_for_the_address(tmp_path:
     async with simulated(real) as site:
         for name, config in real.file.sources.items():
             played = site.file.sources[name]
-            assert played.url.startswith("http://127.0.0.1:")
-            access = {"url", "username", "password", "ca_file", "verify"}
+            access = {"url", "events_url", "step_events_url", "username", "password", "ca_file", "verify"}
+            urls = [url for key in access if "url" in key and (url := getattr(played, key, None))]
+            assert urls
+            assert all(url.startswith("http://127.0.0.1:") for url in urls)
             assert played.model_dump(exclude=access) == config.model_dump(exclude=access)
+
+
+async def test_an_organisation_has_the_machines_and_the_key_of_the_configuration(tmp_path: Path) -> None:
+    async with simulated(make_site(tmp_path, MANY)) as site:
+        config = site.file.sources["jobs"]
+        assert isinstance(config, TrackMyMachinesConfig)
+        now = datetime.now(UTC)
+        window = {"from": _text(now - timedelta(hours=8)), "to": _text(now)}
+        async with httpx.AsyncClient(base_url=config.events_url, verify=False) as http:
+            refused = await http.get("/events", params=window, headers={"Authorization": "Bearer another"})
+            answer = await http.get("/events", params=window, headers={"Authorization": "Bearer KEY"})
+    assert refused.status_code == 401
+    assert {event["machine_foreign_id"] for event in answer.raise_for_status().json()} == {"EX 1"}
+
+
+def _text(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 async def listed(site: Site, source: str) -> dict[str, str]:
