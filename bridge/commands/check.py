@@ -6,7 +6,7 @@ Every lossless number is accepted: a PLC's Float 30.0 for an Int32, an Int 30 fo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from bridge.errors import did_you_mean
@@ -31,13 +31,15 @@ def checked(arguments: Sequence[Argument], given: Mapping[str, Value]) -> dict[s
     known = {argument.name for argument in arguments}
     for name in given:
         if name not in known:
-            hint = did_you_mean(name, known)
-            sentence = f"There is no argument {name!r}; it takes {', '.join(sorted(known)) or 'none'}. {hint}".strip()
+            sentence = (
+                f"There is no argument {name!r}; it takes {', '.join(sorted(known)) or 'none'}{_hint(name, known)}"
+            )
             raise NotAccepted(StatusCode.BadInvalidArgument, sentence)
     raw = {one.name: one.initial if given.get(one.name) is None else given[one.name] for one in arguments}
     missing = [name for name, value in raw.items() if value is None]
     if missing:
-        raise NotAccepted(StatusCode.BadInvalidArgument, f"{', '.join(missing)} is not given")
+        wanted = ", ".join(f"{one.name}: {_wanted(one)}" for one in arguments if one.name in missing)
+        raise NotAccepted(StatusCode.BadInvalidArgument, f"{', '.join(missing)} is not given; expected {wanted}")
     return {argument.name: _converted(argument, raw[argument.name]) for argument in arguments}
 
 
@@ -59,8 +61,7 @@ def _text_of(argument: Argument, raw: Value) -> str:
     if isinstance(raw, str):
         if raw in texts:
             return raw
-        hint = did_you_mean(raw, texts)
-        sentence = f"{argument.name} is {raw!r}; it must be one of {', '.join(texts)}. {hint}".strip()
+        sentence = f"{argument.name} is {raw!r}; it must be one of {', '.join(texts)}{_hint(raw, texts)}"
         raise NotAccepted(StatusCode.BadOutOfRange, sentence)
     if isinstance(raw, int | float) and not isinstance(raw, bool):
         text = next((text for text, number in argument.numbers.items() if number == raw), None)
@@ -111,5 +112,21 @@ def _moment(argument: Argument, raw: Value) -> datetime:
 
 
 def _mismatch(argument: Argument, raw: Value) -> NotAccepted:
-    sentence = f"{argument.name} is {raw!r} ({type(raw).__name__}); it must be {argument.data_type.value}"
+    shown = f"{str(raw).lower()} (Boolean)" if isinstance(raw, bool) else f"{raw!r}"
+    sentence = f"{argument.name} is {shown}; it must be {_wanted(argument)}"
     return NotAccepted(StatusCode.BadTypeMismatch, sentence)
+
+
+def _wanted(argument: Argument) -> str:
+    """What it takes: "Double from 0 to 100 bar", "one of Standby, Heat"."""
+    if argument.enumeration:
+        return f"one of {', '.join(argument.enumeration)}"
+    unit = f" {argument.unit.symbol}" if argument.unit else ""
+    bounds = argument.eu_range
+    limits = "" if bounds is None else f" from {bounds.low:g} to {bounds.high:g}{unit}"
+    return f"{argument.data_type.value}{limits}"
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    hint = did_you_mean(word, known)
+    return f"; {hint}" if hint else ""

@@ -27,8 +27,9 @@ from bridge.commands.lane import Lane
 from bridge.commands.masking import impersonal
 from bridge.commands.people import People
 from bridge.commands.recovery import Recovery
+from bridge.commands.unknown import no_target
 from bridge.errors import NotRecorded
-from bridge.model.command import ENGINEERS_HAZARDS, Command, Outcome, Result, Role
+from bridge.model.command import ENGINEERS_HAZARDS, Command, Door, Outcome, Result, Role
 from bridge.model.status import StatusCode
 from bridge.model.value import Value
 
@@ -176,10 +177,7 @@ class Desk:
             )
         target = self._targets(command.target)
         if target is None:
-            known = self._view.plant.find(command.target)
-            status = StatusCode.BadNotFound if known is None else StatusCode.BadNotWritable
-            words = "There is no" if known is None else "Nothing may be written to"
-            raise NotAccepted(status, f"{words} {command.target}")
+            raise no_target(self._view.plant, command.target)
         return target
 
     def _is_known(self, command: Command, ticket: CommandTicket) -> bool:
@@ -206,21 +204,25 @@ class Desk:
     def _is_repeated(
         self, command: Command, target: Target, arguments: Mapping[str, Value], ticket: CommandTicket
     ) -> bool:
-        """A cyclic writer does no harm: the same value again is answered from the last result."""
+        """A cyclic writer does no harm: the same value again is answered from the last result.
+
+        Who typed it writes no cycles: it is sent again where it is not so any more.
+        """
+        by_hand = command.door is Door.ADMIN
         last = self._last.get(target.id)
         if target.set_point is None or last is None or last.requester != command.requester:
             return False
         if not same(arguments["value"], last.value):
             return False
         if not last.outcome.status.is_good:
-            if self.clock.monotonic() - last.at > self.rules.repeat_failed_after_s:
+            if by_hand or self.clock.monotonic() - last.at > self.rules.repeat_failed_after_s:
                 return False
             ticket.end(last.outcome)
             return True
         current = self._view.read(target.set_point)
         shown = _shown(target.set_point, current.value)
         if current.status.is_good and not same(shown, last.value) and last.outcome.result is not Result.CHANGED:
-            if self.rules.reassert:
+            if self.rules.reassert or by_hand:
                 return False
             when = current.source_timestamp.strftime("%H:%M:%S")
             sentence = f"It was changed at the machine to {shown} at {when}; write another value to set it again"
@@ -246,7 +248,8 @@ class Desk:
         special = action.hazards & ENGINEERS_HAZARDS
         if special and command.role is not Role.ENGINEER:
             hazards = ", ".join(sorted(special))
-            raise NotAccepted(StatusCode.BadUserAccessDenied, f"The hazard {hazards} wants the role Engineer")
+            sentence = f"The hazard {hazards} wants the role Engineer; {command.requester} has {command.role.value}"
+            raise NotAccepted(StatusCode.BadUserAccessDenied, sentence)
         refused = action.hazards - self.rules.hazards.get(action.source, frozenset())
         if refused and not action.safe:
             hazards = ", ".join(sorted(refused))
@@ -263,9 +266,10 @@ class Desk:
             tag = self._view.plant.find(identifier)
             current = None if tag is None else self._view.read(tag)
             if tag is None or current is None or not current.status.is_good:
-                raise NotAccepted(StatusCode.BadInvalidState, f"{identifier} must be {wanted} and is not known")
+                raise NotAccepted(StatusCode.BadInvalidState, f"{identifier} must be {_word(wanted)} and is not known")
             if not same(actual := _shown(tag, current.value), wanted):
-                raise NotAccepted(StatusCode.BadInvalidState, f"{identifier} must be {wanted} and is {actual}")
+                words = f"{identifier} must be {_word(wanted)} and is {_word(actual)}"
+                raise NotAccepted(StatusCode.BadInvalidState, words)
 
     def old(self, item: Item) -> Value:
         """What the item's set point is now, as a command would say it."""
@@ -366,6 +370,10 @@ def _shown(tag: Tag, value: Value) -> Value:
     if enumeration and value is not None:
         return next((text for text, number in enumeration.items() if number == value), value)
     return value
+
+
+def _word(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 async def _follow(first: CommandTicket, second: CommandTicket) -> None:

@@ -111,7 +111,7 @@ class Office:
         now = SystemClock().now()
         fields = {
             "id": f"test:{next(self.ids)}",
-            "door": Door.ADMIN,
+            "door": Door.OPCUA_WRITE,
             "requester": "anna",
             "issued": now,
             "expires": now + timedelta(seconds=30),
@@ -179,14 +179,17 @@ async def test_what_was_not_sent_is_unreached(office: Office) -> None:
     [
         ("mock-1.Setpoints.Nothing", {"value": 1}, StatusCode.BadNotFound, "There is no"),
         ("mock-1.Monitoring.Amplitude1", {"value": 1}, StatusCode.BadNotWritable, "may be written"),
-        ("mock-2.Commands.Nothing", {}, StatusCode.BadNotFound, "There is no"),
+        ("mock-2.Commands.Nothing", {}, StatusCode.BadNotFound, "; there are "),
+        ("mock-2.Commands.stanby", {}, StatusCode.BadNotFound, 'did you mean "Standby"?'),
+        ("mock-2.Setpoints.Frequenzy1", {"value": 1}, StatusCode.BadNotFound, 'did you mean "Frequency1"?'),
+        ("mock.Commands.Standby", {}, StatusCode.BadNotFound, 'did you mean "mock-'),
         (FREQUENCY, {"value": 10_001}, StatusCode.BadOutOfRange, "from 0 to 10000"),
         (FREQUENCY, {"value": float("nan")}, StatusCode.BadOutOfRange, "no number"),
         (FREQUENCY, {"value": "fast"}, StatusCode.BadTypeMismatch, "Double"),
         (FREQUENCY, {"value": True}, StatusCode.BadTypeMismatch, "Double"),
-        (FREQUENCY, {}, StatusCode.BadInvalidArgument, "not given"),
+        (FREQUENCY, {}, StatusCode.BadInvalidArgument, "value is not given; expected value: Double from 0 to 10000"),
         (FREQUENCY, {"value": 1, "speed": 2}, StatusCode.BadInvalidArgument, "speed"),
-        (MODE, {"value": "Runing"}, StatusCode.BadOutOfRange, "did you mean"),
+        (MODE, {"value": "Runing"}, StatusCode.BadOutOfRange, '; did you mean "Running"?'),
         (MODE, {"value": 7}, StatusCode.BadOutOfRange, "one of"),
     ],
 )
@@ -430,3 +433,13 @@ async def test_after_a_crash_what_was_not_sent_is_unreached_and_what_may_have_be
         assert second is not None and second.outcome is not None and second.outcome.result is Result.CONFIRMED
         assert again.panel.sent == []
         assert [action.payload for action in again.panel.reconciled] == [{"SetFrequency1": 5.0}]
+
+
+async def test_who_types_the_same_again_means_it(office: Office) -> None:
+    await office.ends(FREQUENCY, {"value": 30}, door=Door.ADMIN)
+    assert (await office.ends(FREQUENCY, {"value": 30}, door=Door.ADMIN)).result is Result.CONFIRMED
+    assert len(office.panel.sent) == 1  # it is so still
+    office.panel.state = {**office.panel.state, "frequency1": 0.0}  # the panel was restarted
+    office.panel.announce()
+    assert (await office.ends(FREQUENCY, {"value": 30}, door=Door.ADMIN)).result is Result.CONFIRMED
+    assert len(office.panel.sent) == 2
