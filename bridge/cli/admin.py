@@ -31,7 +31,7 @@ def access_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 "--state-dir",
                 type=click.Path(path_type=Path, file_okay=False),
                 envvar="PLANTBRIDGE_STATE_DIR",
-                help="State directory of the bridge: its address and token are there.",
+                help="State directory of the bridge: its address and token are there.  [env: PLANTBRIDGE_STATE_DIR]",
             ),
             click.option("--url", help=f"Address of the admin API.  [default: {DEFAULT_URL}]"),
             click.option("--token", envvar="PLANTBRIDGE_TOKEN", help="Admin token.  [env: PLANTBRIDGE_TOKEN]"),
@@ -43,6 +43,19 @@ def access_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 class Unreachable(click.ClickException):
     """The bridge does not answer now; says what to do."""
+
+
+class Unanswered(click.ClickException):
+    """A command left, and its answer was lost."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the bridge went away before it answered: it is not known whether the machine took it.\n"
+            "Look at the machine before anything is repeated; when the bridge runs again: plantbridge commands list"
+        )
+
+
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +121,21 @@ class AdminClient:
             return (await response.aread()).decode()
 
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """What a route answers to `body`; a command may take as long as the machine does."""
-        async with self._answer(path, (), COMMAND_TIMEOUT_S, body=body) as response:
+        """What a route answers to `body`."""
+        async with self._answer(path, (), TIMEOUT_S, body=body) as response:
             answer: dict[str, Any] = json.loads(await response.aread())
             return answer
+
+    async def command(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """How a command ended; that may take as long as the machine does. Raises `Unanswered` where nobody knows."""
+        try:
+            async with self._answer(path, (), COMMAND_TIMEOUT_S, body=body) as response:
+                answer: dict[str, Any] = json.loads(await response.aread())
+                return answer
+        except Unreachable as error:
+            if isinstance(error.__cause__, _NEVER_SENT) or error.__cause__ is None:
+                raise
+            raise Unanswered from error
 
     @asynccontextmanager
     async def _answer(
@@ -139,7 +163,7 @@ class AdminClient:
             raise click.UsageError(f"{url} is no URL of a bridge; expected {DEFAULT_URL}") from None
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
-            raise Unreachable(f"no bridge answers at {url} ({reason}); start it with: plantbridge run") from None
+            raise Unreachable(f"no bridge answers at {url} ({reason}); start it with: plantbridge run") from error
         except (ValueError, KeyError):
             raise click.ClickException(f"what answers at {url} is not a bridge") from None
 

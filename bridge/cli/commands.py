@@ -13,6 +13,12 @@ import click
 from bridge.cli.admin import Access, AdminClient, access_options
 from bridge.cli.examples import examples
 
+DECIDE = (
+    "Nobody knows whether these happened. Look at each machine first, then, with the id in [ ]:\n"
+    "  it happened, or is no longer wanted: plantbridge commands discard ID --reason WHY\n"
+    "  it did not, and is wanted:           plantbridge commands retry ID"
+)
+
 
 @click.group(
     "commands",
@@ -50,6 +56,8 @@ def list_(
         click.echo(json.dumps(entry) if as_json else _line(entry))
     if not entries and not as_json:
         click.echo("No dead letters." if dead else "No commands yet.")
+    elif dead and not as_json:
+        click.echo(DECIDE, err=True)
 
 
 @command.command(
@@ -79,7 +87,7 @@ def show(state_dir: Path | None, url: str | None, token: str | None, identifier:
 def retry(state_dir: Path | None, url: str | None, token: str | None, identifier: str) -> int:
     """Send a dead letter again, as a new command; look at the machine first."""
     client = AdminClient(Access.found(url, token, state_dir))
-    return told(asyncio.run(client.post(f"/api/v1/commands/{identifier}/retry", {})))
+    return told(asyncio.run(client.command(f"/api/v1/commands/{identifier}/retry", {})))
 
 
 @command.command(

@@ -56,6 +56,8 @@ def plc(
     if paths:
         text = _offline(paths, machine, dialect, commands)
     else:
+        if state_dir is None and token is None:
+            raise click.UsageError("say which: --state-dir DIR of a running bridge, or CONFIG, the files of a site")
         client = AdminClient(Access.found(url, token, state_dir))
         query = {"dialect": dialect, "command": list(commands)}
         text = asyncio.run(client.text(f"/api/v1/machines/{quote(machine, safe='')}/plc", query))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 
 def plain_value(text: str) -> bool | int | float | str:
@@ -10,5 +11,7 @@ def plain_value(text: str) -> bool | int | float | str:
     try:
         value = json.loads(text)
     except ValueError:
+        return text
+    if isinstance(value, float) and not math.isfinite(value):
         return text
     return value if isinstance(value, bool | int | float) else text

@@ -60,7 +60,8 @@ class CommandRoutes:
     async def _show(self, request: Request) -> Response:
         entry = await self._operations.command(request.path_params["id"])
         if entry is None:
-            raise HTTPException(404, "there is no command with this id; /api/v1/commands lists them")
+            where = "plantbridge commands list, or GET /api/v1/commands"
+            raise HTTPException(404, f"there is no command with this id; list them: {where}")
         return _json(plain(dict(entry)))
 
     async def _send(self, request: Request) -> Response:
@@ -117,9 +118,8 @@ async def _found(work: Awaitable[Any]) -> Any:
     try:
         return await work
     except KeyError:
-        raise HTTPException(
-            404, "there is no dead letter with this id; /api/v1/commands?dead=true lists them"
-        ) from None
+        where = "plantbridge commands list --dead, or GET /api/v1/commands?dead=true"
+        raise HTTPException(404, f"there is no dead letter with this id; list them: {where}") from None
 
 
 async def _body(request: Request) -> dict[str, Any]:
