@@ -85,7 +85,8 @@ class AddressTaken(BridgeError):
     """A port we were told to listen on is in use, or may not be bound."""
 
     def __init__(self, what: str, address: str, reason: str) -> None:
-        super().__init__(f"{what} cannot listen on {address}: {reason}")
+        advice = "; stop what listens there, or choose another port" if "in use" in reason else ""
+        super().__init__(f"{what} cannot listen on {address}: {reason}{advice}")
         self.what = what
         self.address = address
 

@@ -53,7 +53,7 @@ def command(opcua_port: int, mqtt_port: int, status_port: int, state_dir: Path, 
     from bridge.runtime.logging import set_up_logging
 
     set_up_logging("warning")
-    password = secrets.token_urlsafe(9)
+    password = secrets.token_hex(6)  # a "-" in front would read as an option where it is pasted
     environment = _environment(opcua_port, mqtt_port, status_port, state_dir, listen, password)
     with resting_collector():
         asyncio.run(_demo(environment, password, as_json))
@@ -112,6 +112,7 @@ async def _announce(bridge: Bridge, password: str, as_json: bool) -> None:
         "mqtt": client_url("mqtt", broker.host, broker.port),
         "status": bridge.admin_url,
         "operator": {"user": OPERATOR, "password": password},
+        "state_dir": str(bridge.state.path),
         "machines": list(bridge.table.plant.machines),
         "write_example": _write_example(bridge),
     }

@@ -34,13 +34,13 @@ Function = TypeVar("Function", bound=Callable[..., object])
     ),
 )
 def command() -> None:
-    r"""People and programs that may log in to the OPC UA server.
+    """People and programs that may log in to the OPC UA server.
 
     \b
     Observer   reads, browses, subscribes
     Operator   also writes set points and calls commands, where the source says writes: true
     Engineer   also what weakens a protection or loses data, where allow_hazards names it
-    """
+    """  # noqa: D301 - click's mark is the character itself
 
 
 def password_options(function: Function) -> Function:

@@ -7,6 +7,7 @@ mosquitto. Retained messages live in memory: the bridge publishes them again whe
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,9 @@ class EmbeddedBroker:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             return socket.create_server((host, port), family=family, backlog=100)
         except OSError as error:
-            raise AddressTaken(WHAT, f"{host}:{port}", error.strerror or str(error)) from None
+            raise AddressTaken(
+                WHAT, f"{host}:{port}", os.strerror(error.errno) if error.errno else str(error)
+            ) from None
 
 
 def _quieten() -> None:

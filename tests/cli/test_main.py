@@ -98,7 +98,8 @@ def test_taken_port_is_one_line_and_exit_1_also_out_of_a_task_group(
     error = AddressTaken("the status page", "127.0.0.1:8080", "in use")
     raising(monkeypatch, ExceptionGroup("outer", [ExceptionGroup("inner", [error])]))
     assert outcome("run") == 1
-    assert capsys.readouterr().err == "plantbridge: the status page cannot listen on 127.0.0.1:8080: in use\n"
+    advice = "; stop what listens there, or choose another port"
+    assert capsys.readouterr().err == f"plantbridge: the status page cannot listen on 127.0.0.1:8080: in use{advice}\n"
 
 
 @pytest.mark.parametrize(
