@@ -21,11 +21,23 @@ class EmbeddedBrokerConfig(BaseModel):
         description="Passwords by user name; write ${VAR} or ${file:path}. With none, everybody is let in.",
     )
 
+    def is_reached_at(self, host: str, port: int) -> bool:
+        """Whether a client that connects there finds this broker."""
+        own = self.host == host or (_is_loopback(host) and (_is_loopback(self.host) or _is_any(self.host)))
+        return self.enabled and own and self.port == port
+
     @model_validator(mode="after")
     def _anonymous_stays_at_home(self) -> EmbeddedBrokerConfig:
         if not self.users and not _is_loopback(self.host):
             raise ValueError(f"host {self.host} is not loopback: name users, or listen on 127.0.0.1")
         return self
+
+
+def _is_any(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:

@@ -291,6 +291,7 @@ def load_sheaf(sheaf: Sheaf, folder: Path, files: tuple[Path, ...]) -> Site:
         machines = tuple(checker.machines())
         faults.extend(checker.faults)
         faults.extend(_people_faults(file, sheaf))
+        faults.extend(_broker_faults(file, sheaf))
     if faults or file is None:
         raise ConfigError(faults)
     site = Site(file, library, machines, folder, (*files, *library.files))
@@ -338,6 +339,16 @@ def _people_faults(file: SiteFile, sheaf: Sheaf) -> Iterator[Fault]:
         if known != email:
             problem = f"{other} has another e-mail address"
             yield sheaf.fault(("commands", "people", name), problem, "one for each name, in whatever case", at_key=True)
+
+
+def _broker_faults(file: SiteFile, sheaf: Sheaf) -> Iterator[Fault]:
+    """A face that would be refused for ever by the broker beside it."""
+    for name in ("sparkplug", "uns"):
+        face = getattr(file.northbound, name)
+        reached = file.broker.is_reached_at(face.broker.host, face.broker.port)
+        if face.enabled and reached and face.broker.protocol == "5":
+            path = ("northbound", name, "broker", "protocol")
+            yield sheaf.fault(path, "the embedded broker speaks MQTT 3.1.1 only", "auto, or another broker")
 
 
 def _override_faults(site: Site, sheaf: Sheaf) -> Iterator[Fault] | list[Fault]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bridge.config.site import Site
     from bridge.model.plant import Plant
     from bridge.ports import Clock, Northbound
+    from bridge.transport.mqtt import BrokerConfig
 
 
 def opcua_face(site: Site, clock: Clock, state_directory: Path) -> OpcuaServer:
@@ -29,13 +30,24 @@ def opcua_face(site: Site, clock: Clock, state_directory: Path) -> OpcuaServer:
 def sparkplug_face(site: Site, clock: Clock, state_directory: Path) -> SparkplugNode:
     """The Sparkplug edge node of a site."""
     own = site.file.bridge
-    return SparkplugNode(site.file.northbound.sparkplug, clock, state_directory, own.enterprise, own.site, own.name)
+    config = site.file.northbound.sparkplug
+    config = config.model_copy(update={"broker": _known(site, config.broker)})
+    return SparkplugNode(config, clock, state_directory, own.enterprise, own.site, own.name)
 
 
 def uns_face(site: Site, clock: Clock) -> UnsPublisher:
     """The Unified Namespace publisher of a site."""
     own = site.file.bridge
-    return UnsPublisher(site.file.northbound.uns, clock, own.enterprise, own.site, own.name)
+    config = site.file.northbound.uns
+    config = config.model_copy(update={"broker": _known(site, config.broker)})
+    return UnsPublisher(config, clock, own.enterprise, own.site, own.name)
+
+
+def _known(site: Site, broker: BrokerConfig) -> BrokerConfig:
+    """The broker of a face, with what we know of it: the embedded one need not be asked for MQTT 5."""
+    if broker.protocol == "auto" and site.file.broker.is_reached_at(broker.host, broker.port):
+        return broker.model_copy(update={"protocol": "3.1.1"})
+    return broker
 
 
 def plant_faces(site: Site, clock: Clock, state_directory: Path) -> dict[str, Northbound]:

@@ -26,16 +26,19 @@ import aiomqtt
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, MQTT_ERR_SUCCESS, error_string
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from bridge.errors import LinkError, LinkLost, LinkRefused, SubscribeRefused
 from bridge.transport import mqtt_properties
+from bridge.transport.mqtt_version import UNSUPPORTED, Protocol, in_turn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTMessageInfo
     from paho.mqtt.properties import Properties
+
+    from bridge.transport.mqtt_version import Spoken
 
 ANSWER_TIMEOUT_S = 10.0
 """How long a broker may take to answer CONNECT or SUBSCRIBE."""
@@ -72,12 +75,22 @@ class BrokerConfig(BaseModel):
     password: SecretStr | None = Field(
         None, description="Password; write ${VAR} or ${file:path}, never the word itself."
     )
-    protocol: str = Field(
-        "3.1.1", pattern=r"^(3\.1\.1|5)$", description="MQTT version. amqtt, the embedded broker, speaks 3.1.1 only."
+    protocol: Protocol = Field(
+        "auto", description="MQTT version; auto: 5, or 3.1.1 where the broker does not speak 5, as the embedded one."
     )
     keep_alive: int = Field(30, ge=5, le=3600, description="Seconds; a silent break is noticed after 1.5 of them.")
     tls: bool = Field(False, description="Encrypt with TLS and verify the broker's certificate and host name.")
     ca_file: str | None = Field(None, description="PEM file of the authority that signed the broker's certificate.")
+
+    @field_validator("protocol", mode="before")
+    @classmethod
+    def _may_be_a_number(cls, protocol: object) -> object:
+        return "5" if protocol == 5 else protocol  # YAML reads an unquoted 5 so
+
+    @property
+    def where(self) -> str:
+        """As host:port."""
+        return f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +130,8 @@ class Link:
         self._receive_maximum = IN_FLIGHT
         self._is_answered = False
         self._refusal: LinkError | None = None
+        self._is_unsupported = False
+        self._has_hung_up = False
         self._gate = threading.Lock()
         self._abandoned = False
         self._socket: Any = None
@@ -130,9 +145,24 @@ class Link:
         """Published messages the broker acknowledged with a refusal (MQTT 5 only)."""
 
     @classmethod
-    def connect(cls, broker: BrokerConfig, client_id: str, *, will: Message | None = None, clean: bool = True) -> Link:
-        """A link to be entered with `async with`; entering raises LinkLost or LinkRefused."""
-        return cls(broker, client_id, will, clean)
+    def connect(
+        cls,
+        broker: BrokerConfig,
+        client_id: str,
+        *,
+        will: Message | None = None,
+        clean: bool = True,
+        spoken: Spoken | None = None,
+    ) -> Connecting:
+        """To be entered with `async with`, which gives the link; entering raises LinkLost or LinkRefused.
+
+        Where `protocol` is "auto", `spoken` says which version it was, once for all connections that share it.
+        """
+        links = [
+            cls(broker.model_copy(update={"protocol": version}), client_id, will, clean)
+            for version in in_turn(broker.protocol)
+        ]
+        return Connecting(links, broker.where, spoken)
 
     async def __aenter__(self) -> Link:
         self._loop = asyncio.get_running_loop()
@@ -155,9 +185,14 @@ class Link:
             await self._close("the link was left")
 
     @property
-    def protocol(self) -> str:
+    def protocol(self) -> Protocol:
         """The MQTT version in use, "3.1.1" or "5"."""
         return self._broker.protocol
+
+    @property
+    def is_misunderstood(self) -> bool:
+        """The broker refused this version, or ended the connection instead of answering CONNECT, as old ones do."""
+        return self._is_unsupported or (self._socket is not None and not self._is_answered and self._has_hung_up)
 
     @property
     def may_have_begun(self) -> bool:
@@ -292,6 +327,7 @@ class Link:
             self._is_answered = True
             if code.is_failure:
                 self._refusal = (LinkLost if code.value in TRY_LATER else LinkRefused)(f"the broker says: {code}")
+                self._is_unsupported = code.value == UNSUPPORTED
             self._receive_maximum = min(getattr(properties, "ReceiveMaximum", IN_FLIGHT), IN_FLIGHT)
             if answered is not None:
                 answered(paho, userdata, flags, code, properties)  # type: ignore[arg-type, call-arg]
@@ -317,6 +353,7 @@ class Link:
             entering.cancel()
             await asyncio.wait({entering})
         error = None if entering.cancelled() else entering.exception()
+        self._has_hung_up = self._end.done()
         if self._refusal is not None:
             raise self._refusal
         if isinstance(error, (aiomqtt.MqttError, OSError, ValueError)):
@@ -488,6 +525,38 @@ class Link:
         properties = mqtt_properties.incoming(received.properties)
         self._inbox.append(Message(topic, bytes(received.payload), received.qos, received.retain, **properties))
         self._arrived.set()
+
+
+class Connecting:
+    """A link that is not up yet: the same session in one version of MQTT after another."""
+
+    def __init__(self, links: Sequence[Link], where: str, spoken: Spoken | None) -> None:
+        self._links = links
+        self._where = where
+        self._spoken = spoken
+        self._link = links[0]
+
+    async def __aenter__(self) -> Link:
+        for link in self._links:
+            self._link = link
+            try:
+                await link.__aenter__()
+            except LinkError:
+                if link is self._links[-1] or not link.is_misunderstood:
+                    raise
+            else:
+                break
+        if len(self._links) > 1 and self._spoken is not None:
+            self._spoken.now(self._where, self._link.protocol)
+        return self._link
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._link.__aexit__(*exception)
+
+    @property
+    def may_have_begun(self) -> bool:
+        """CONNECT was sent and not refused: the broker holds, or held, a session of ours with its will."""
+        return any(link.may_have_begun for link in self._links)
 
 
 class _Messages:

@@ -9,6 +9,8 @@ import pytest
 from bridge.config.check import check_paths
 from bridge.config.site import load_site
 from bridge.errors import ConfigError
+from bridge.runtime.faces import uns_face
+from bridge.transport.clock import SystemClock
 from tests.sites import BASE
 
 OWN_MAPPING = """
@@ -151,4 +153,45 @@ def test_ten_thousand_people_fit_and_no_more(tmp_path: Path) -> None:
     assert len(load_site([tmp_path], {}).people) == 10_000
     write(tmp_path, bridge=people(10_001))
     with pytest.raises(ConfigError, match="at most 10000 entries"):
+        load_site([tmp_path], {})
+
+
+@pytest.mark.parametrize("written", ['"5"', "5"])
+def test_the_protocol_may_be_written_without_quotes(tmp_path: Path, written: str) -> None:
+    write(tmp_path, bridge=BASE + f"northbound: {{uns: {{broker: {{host: broker, protocol: {written}}}}}}}\n")
+    assert load_site([tmp_path], {}).file.northbound.uns.broker.protocol == "5"
+
+
+def test_another_protocol_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    write(tmp_path, bridge=BASE + "northbound: {uns: {broker: {protocol: 3.1}}}\n")
+    with pytest.raises(ConfigError, match=r"northbound\.uns\.broker\.protocol.*auto"):
+        load_site([tmp_path], {})
+
+
+EMBEDDED = (
+    "broker: {{enabled: true, port: 1884, {own}}}\nnorthbound: {{uns: {{broker: {{{reached}, protocol: {speaks}}}}}}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("own", "reached", "is_it"),
+    [
+        ("", "port: 1884", True),
+        ("", "host: localhost, port: 1884", True),
+        ("host: 0.0.0.0, users: {a: b}", "host: localhost, port: 1884", True),
+        ("host: 10.0.0.9, users: {a: b}", "host: 10.0.0.9, port: 1884", True),
+        ("host: 10.0.0.9, users: {a: b}", "port: 1884", False),
+        ("", "port: 1883", False),
+        ("", "host: broker, port: 1884", False),
+    ],
+)
+def test_the_embedded_broker_is_known_to_speak_3_1_1(tmp_path: Path, own: str, reached: str, is_it: bool) -> None:
+    write(tmp_path, bridge=BASE + EMBEDDED.format(own=own, reached=reached, speaks="auto"))
+    site = load_site([tmp_path], {})
+    assert uns_face(site, SystemClock())._config.broker.protocol == ("3.1.1" if is_it else "auto")
+    write(tmp_path, bridge=BASE + EMBEDDED.format(own=own, reached=reached, speaks='"5"'))
+    if not is_it:
+        load_site([tmp_path], {})
+        return
+    with pytest.raises(ConfigError, match=r"uns\.broker\.protocol: the embedded broker speaks MQTT 3\.1\.1 only"):
         load_site([tmp_path], {})

@@ -239,8 +239,7 @@ async def test_shutdown_delivers_what_is_under_way_and_leaves_nothing(caplog: py
     caplog.set_level(logging.INFO)
     before = asyncio.all_tasks()
     async with EmbeddedBroker(settings()) as broker:
-        stays = Link.connect(reach(broker), "stays")
-        await stays.__aenter__()
+        stays = await Link.connect(reach(broker), "stays").__aenter__()
         await stays.subscribe("#")
         async with Link.connect(reach(broker), "leaves") as leaves:
             leaves.publish(Message("death", b"1", 1))

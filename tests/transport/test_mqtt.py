@@ -23,7 +23,8 @@ from pydantic import SecretStr
 from bridge.errors import LinkLost, LinkRefused, SubscribeRefused
 from bridge.transport import mqtt
 from bridge.transport.mqtt import BrokerConfig, Link, Message
-from tests.broker import Broker, Mosquitto, broker, free_port
+from bridge.transport.mqtt_version import Spoken
+from tests.broker import Amqtt, Broker, Mosquitto, broker, free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -49,7 +50,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def played_broker(play: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]):
+async def played_broker(play: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], port: int = 0):
     """A "broker" that does what `play` does with each connection; yields how to reach it."""
     writers: list[asyncio.StreamWriter] = []
 
@@ -57,9 +58,9 @@ async def played_broker(play: Callable[[asyncio.StreamReader, asyncio.StreamWrit
         writers.append(writer)
         await play(reader, writer)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
     try:
-        yield BrokerConfig(port=server.sockets[0].getsockname()[1])
+        yield BrokerConfig(port=server.sockets[0].getsockname()[1], protocol="3.1.1")
     finally:
         server.close()
         await server.wait_closed()
@@ -128,7 +129,7 @@ async def test_unsubscribed_topic_is_heard_no_more(protocol: str) -> None:
 
 
 async def test_properties_are_dropped_on_3_1_1() -> None:
-    async with broker() as server, Link.connect(server.config, "one") as link:
+    async with broker() as server, Link.connect(using(server), "one") as link:
         await link.subscribe("plant/#")
         link.publish(Message("plant/a", b"{}", 1, False, 60, "application/json", "plant/answer", b"\x01"))
         assert await take(link, 1) == [Message("plant/a", b"{}", 1)]
@@ -265,6 +266,144 @@ async def test_broker_that_knows_only_3_1_1_refuses_mqtt_5_at_once() -> None:
         with pytest.raises(LinkRefused, match=r"MQTT 5|protocol version"):
             async with asyncio.timeout(5), Link.connect(config.model_copy(update={"protocol": "5"}), "one"):
                 pass
+
+
+# --- protocol: auto ------------------------------------------------------------------------------------------------
+
+
+class OldBroker:
+    """Speaks MQTT 3.1.1; does `rebuff` with a CONNECT of any other version."""
+
+    def __init__(self, rebuff: Callable[[asyncio.StreamWriter], None]) -> None:
+        self.versions: list[int] = []
+        self.wills: list[bytes] = []
+        self._rebuff = rebuff
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, length = await reader.readexactly(2)
+        connect = await reader.readexactly(length)
+        self.versions.append(connect[6])
+        self.wills.append(connect[-2:])
+        if connect[6] != 4:
+            self._rebuff(writer)
+            return
+        assert connect[7] & 0x02, "the session is clean"
+        writer.write(b"\x20\x02\x00\x00")
+        await reader.read()
+
+
+def _hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
+def _says(answer: bytes) -> Callable[[asyncio.StreamWriter], None]:
+    def say(writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        writer.close()
+
+    return say
+
+
+REBUFFS = {
+    "0x01": _says(b"\x20\x02\x00\x01"),
+    "0x84": _says(b"\x20\x03\x00\x84\x00"),
+    "3.1.1's not authorized": _says(b"\x20\x02\x00\x05"),
+    "accepted as 3.1.1": _says(b"\x20\x02\x00\x00"),
+    "hangs up": _hang_up,
+    "resets": _reset,
+}
+
+
+@pytest.mark.parametrize("rebuff", REBUFFS.values(), ids=REBUFFS)
+async def test_auto_speaks_3_1_1_where_the_broker_does_not_understand_5(
+    rebuff: Callable[[asyncio.StreamWriter], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "bridge")
+    old, spoken = OldBroker(rebuff), Spoken("The face")
+    async with played_broker(old) as reached:
+        config = reached.model_copy(update={"protocol": "auto"})
+        for _ in range(2):
+            connecting = Link.connect(config, "one", will=Message("death", b"me", 1), spoken=spoken)
+            async with asyncio.timeout(5), connecting as link:
+                assert link.protocol == "3.1.1"
+                assert connecting.may_have_begun
+    assert old.versions == [5, 4, 5, 4], "5 is tried again: the broker may be another one by now"
+    assert set(old.wills) == {b"me"}
+    assert [record.levelname for record in caplog.records] == ["INFO"], "said once"
+    assert f"The face speaks MQTT 3.1.1 with the broker {config.where}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"\x20\x03\x00\x87\x00", LinkRefused),  # not authorized
+        (b"\x20\x03\x00\x85\x00", LinkRefused),  # client identifier not valid
+        (b"\x20\x03\x00\x89\x00", LinkLost),  # server busy
+    ],
+)
+async def test_auto_takes_a_refusal_in_mqtt_5_for_an_answer(answer: bytes, error: type[Exception]) -> None:
+    refusing = OldBroker(_says(answer))
+    async with played_broker(refusing) as reached:
+        with pytest.raises(error):
+            async with Link.connect(reached.model_copy(update={"protocol": "auto"}), "one"):
+                pass
+    assert refusing.versions == [5]
+
+
+async def test_auto_does_not_take_silence_for_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt, "ANSWER_TIMEOUT_S", 0.05)
+    silent = OldBroker(lambda _: None)
+    async with played_broker(silent) as reached:
+        connecting = Link.connect(reached.model_copy(update={"protocol": "auto"}), "one")
+        with pytest.raises(LinkLost):
+            async with connecting:
+                pass
+    assert silent.versions == [5]
+    assert connecting.may_have_begun
+
+
+async def test_auto_that_is_refused_in_both_has_begun_nothing() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(2)
+        writer.write(b"\x20\x02\x00\x01")
+
+    async with played_broker(refuse) as reached:
+        connecting = Link.connect(reached.model_copy(update={"protocol": "auto"}), "one")
+        with pytest.raises(LinkRefused):
+            async with connecting:
+                pass
+    assert not connecting.may_have_begun
+
+
+@mosquitto
+async def test_auto_speaks_5_with_mosquitto_and_says_it_when_that_changes(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "bridge")
+    spoken = Spoken("The face")
+    async with Mosquitto() as server:
+        assert server.config.protocol == "auto"
+        for _ in range(2):
+            async with Link.connect(server.config, "one", spoken=spoken) as link:
+                assert link.protocol == "5"
+        await server.stop()
+        played = OldBroker(_hang_up)
+        async with played_broker(played, server.port), Link.connect(server.config, "one", spoken=spoken) as link:
+            assert link.protocol == "3.1.1"
+        await server.start()
+        async with Link.connect(server.config, "one", spoken=spoken) as link:
+            assert link.protocol == "5"
+    assert [record.args[1] for record in caplog.records if record.args] == ["5", "3.1.1", "5"]  # type: ignore[index]
+
+
+async def test_auto_speaks_3_1_1_with_amqtt() -> None:
+    async with Amqtt() as server, Link.connect(server.config, "one") as link:
+        assert link.protocol == "3.1.1"
+        await link.subscribe("plant/#")
+        link.publish(Message("plant/a", b"1", 1))
+        assert await take(link, 1) == [Message("plant/a", b"1", 1)]
 
 
 async def test_nobody_listening_is_a_lost_link() -> None:

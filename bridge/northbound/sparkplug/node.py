@@ -32,6 +32,7 @@ from bridge.northbound.sparkplug.session import Session, State
 from bridge.northbound.sparkplug.topic import EdgeNode, MessageType
 from bridge.northbound.sparkplug.wire import varint
 from bridge.transport.mqtt import Link, Message
+from bridge.transport.mqtt_version import Spoken
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -91,6 +92,7 @@ class SparkplugNode:
         self._config = config
         self._clock = clock
         self._bd_seq = BdSeq(state_directory / "bdseq", self.node)
+        self._spoken = Spoken(f"Sparkplug node {self.node}")
         self._plan: Plan
         self._door: CommandDoor
         self._nudge: asyncio.Event
@@ -144,12 +146,12 @@ class SparkplugNode:
         """One connection, from its will to its loss (LinkError) or our farewell (when cancelled)."""
         self._nudge.clear()
         will = self.session.connect(await asyncio.to_thread(self._bd_seq.next), self._now_ms())
-        link = Link.connect(self._config.broker, self._client_id, will=will)
+        connecting = Link.connect(self._config.broker, self._client_id, will=will, spoken=self._spoken)
         async with AsyncExitStack() as stack:
             try:
-                await stack.enter_async_context(link)
+                link = await stack.enter_async_context(connecting)
             finally:
-                if link.may_have_begun:
+                if connecting.may_have_begun:
                     await asyncio.to_thread(self._bd_seq.advance)
             try:
                 await self._plan_for(view.plant)  # before a retained DCMD can come: it wants an answer
@@ -389,7 +391,7 @@ class SparkplugNode:
 
     @property
     def _where(self) -> str:
-        return f"{self._config.broker.host}:{self._config.broker.port}"
+        return self._config.broker.where
 
     def _now_ms(self) -> int:
         return to_milliseconds(self._clock.now())

@@ -32,6 +32,7 @@ from bridge.northbound.uns.payload import JSON
 from bridge.northbound.uns.sweep import left_behind
 from bridge.northbound.uns.topic import Namespace, is_valid
 from bridge.transport.mqtt import Link, Message
+from bridge.transport.mqtt_version import Spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,6 +86,7 @@ class UnsPublisher:
         self._rounds: deque[int] = deque()
         self._doomed: set[str] = set()
         self._is_swept = False
+        self._spoken = Spoken("UNS")
         self._is_up = False
         self._is_reported_down = False
         self._attempts = 0
@@ -144,11 +146,11 @@ class UnsPublisher:
 
     async def _session(self, view: TagView, operations: Operations) -> None:
         if not self._is_swept:
-            broker, client_id = self._config.broker, f"{self._client_id}-sweep"
-            self._doomed |= await left_behind(broker, client_id, self._namespace.machines)
+            connecting = Link.connect(self._config.broker, f"{self._client_id}-sweep", spoken=self._spoken)
+            self._doomed |= await left_behind(connecting, self._namespace.machines)
             self._is_swept = True
         will = self._retained(self._namespace.online, payload.online(False, self._clock.now()))
-        async with Link.connect(self._config.broker, self._client_id, will=will) as link:
+        async with Link.connect(self._config.broker, self._client_id, will=will, spoken=self._spoken) as link:
             try:
                 await self._serve(link, view, operations)
             except asyncio.CancelledError:
@@ -312,7 +314,7 @@ class UnsPublisher:
 
     @property
     def _where(self) -> str:
-        return f"{self._config.broker.host}:{self._config.broker.port}"
+        return self._config.broker.where
 
     async def _goodbye(self, link: Link, view: TagView) -> None:
         """Every value becomes Uncertain, then offline, then DISCONNECT; cut short when the broker does not listen."""

@@ -15,12 +15,11 @@ import orjson
 
 from bridge.errors import SubscribeRefused
 from bridge.northbound.uns.topic import META, is_valid
-from bridge.transport.mqtt import Link
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
-    from bridge.transport.mqtt import BrokerConfig
+    from bridge.transport.mqtt import Connecting, Link
 
 _log = logging.getLogger(__name__)
 
@@ -32,13 +31,13 @@ AT_ONCE = 100
 """Subscriptions in one step; their answers fit a link's inbox."""
 
 
-async def left_behind(broker: BrokerConfig, client_id: str, machines_topic: str) -> set[str]:
+async def left_behind(connecting: Connecting, machines_topic: str) -> set[str]:
     """Every retained topic the documents of an earlier run name; empty when there was none.
 
     Uses a short session of its own, so that the publisher's has no subscriptions. A broker that lets us publish only
     is not asked twice. Raises LinkLost, LinkRefused.
     """
-    async with Link.connect(broker, client_id) as link:
+    async with connecting as link:
         try:
             return await _collect(link, machines_topic)
         except SubscribeRefused as refusal:

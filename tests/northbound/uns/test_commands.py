@@ -155,7 +155,7 @@ async def test_response_topic_and_correlation_data_come_back_unchanged() -> None
     desk = FakeDesk()
     correlation = bytes(range(256))
     async with Mosquitto() as server:
-        config = using(server, "5")
+        config = server.config  # protocol: auto
         async with watching(config) as watcher, serving(config, desk), asking(config) as link:
             await up(watcher)
             link.publish(
@@ -224,7 +224,7 @@ async def test_retained_command_is_refused_with_an_answer(server: Broker) -> Non
     async with watching(server.config) as watcher, asking(server.config) as link:
         link.publish(Message(SPEED, b"30", 1, retain=True))
         assert await link.flush(5)
-        async with serving(server.config, desk):
+        async with serving(using(server, "3.1.1"), desk):
             answer = await answered(watcher, f"{SPEED}/result")
     assert (answer["status"], answer["code"]) == ("error", "BadInvalidState")
     assert desk.commands[0].retained

@@ -1,0 +1,36 @@
+"""Which MQTT version a connection speaks."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_log = logging.getLogger(__name__)
+
+Protocol: TypeAlias = Literal["auto", "3.1.1", "5"]
+
+UNSUPPORTED = 0x84
+"""CONNACK: Unsupported Protocol Version (MQTT 5, 3.2.2.2); paho reads the 0x01 of MQTT 3.1.1, 3.2.2.3, as this."""
+
+
+def in_turn(protocol: Protocol) -> Sequence[Protocol]:
+    """The versions to try. MQTT 5 first at every connection: a broker may have been mistaken, or replaced, before."""
+    return ("5", "3.1.1") if protocol == "auto" else (protocol,)
+
+
+class Spoken:
+    """The version a broker was last spoken to in, over connections: said when found, and when it changes."""
+
+    def __init__(self, who: str) -> None:
+        self._who = who
+        self._version: Protocol | None = None
+
+    def now(self, where: str, version: Protocol) -> None:
+        """A connection was made in this version."""
+        if version != self._version:
+            self._version = version
+            less = "" if version == "5" else ", for it refuses 5: without response topics and message expiry"
+            _log.info("%s speaks MQTT %s with the broker %s%s", self._who, version, where, less)
