@@ -101,6 +101,9 @@ class _Script:
     async def refresh(self, machine: str) -> None:
         return None
 
+    def can_reconcile(self, action: Action) -> bool:
+        return bool(action.confirm)
+
     async def reconcile(self, action: Action) -> Outcome:
         return TAKEN
 

@@ -123,6 +123,9 @@ class Executor(Protocol):
     async def refresh(self, machine: str) -> None:
         """Ask for the machine's state now, so that observations requested after this moment arrive."""
 
+    def can_reconcile(self, action: Action) -> bool:
+        """Whether reading can tell what became of an action. Pure."""
+
     async def reconcile(self, action: Action) -> Outcome:
         """Find out by reading what became of an action whose fate is unknown. Never sends it again.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from bridge.errors import did_you_mean
-from bridge.model.command import Argument, Outcome, Result
+from bridge.model.command import UNSET_TIMES, Argument, Outcome, Result
 from bridge.model.status import StatusCode
 from bridge.model.value import INTEGER_LIMITS, DataType, Value
 
@@ -26,8 +26,11 @@ class NotAccepted(Exception):
         self.outcome = Outcome(Result.REJECTED, status, sentence)
 
 
-def checked(arguments: Sequence[Argument], given: Mapping[str, Value]) -> dict[str, Value]:
-    """The arguments in their declared types. Raises NotAccepted for the first that is not."""
+def checked(arguments: Sequence[Argument], given: Mapping[str, Value], now: datetime) -> dict[str, Value]:
+    """The arguments in their declared types; a time that is not set is `now`.
+
+    Raises NotAccepted for the first that is not.
+    """
     known = {argument.name for argument in arguments}
     for name in given:
         if name not in known:
@@ -40,7 +43,8 @@ def checked(arguments: Sequence[Argument], given: Mapping[str, Value]) -> dict[s
     if missing:
         wanted = ", ".join(f"{one.name}: {_wanted(one)}" for one in arguments if one.name in missing)
         raise NotAccepted(StatusCode.BadInvalidArgument, f"{', '.join(missing)} is not given; expected {wanted}")
-    return {argument.name: _converted(argument, raw[argument.name]) for argument in arguments}
+    converted = {argument.name: _converted(argument, raw[argument.name]) for argument in arguments}
+    return {name: now if value in UNSET_TIMES else value for name, value in converted.items()}
 
 
 def _converted(argument: Argument, raw: Value) -> Value:
@@ -101,6 +105,8 @@ def _number(argument: Argument, raw: float) -> int | float:
 
 
 def _moment(argument: Argument, raw: Value) -> datetime:
+    if raw == "now":
+        return UNSET_TIMES[0]
     if isinstance(raw, str):
         try:
             raw = datetime.fromisoformat(raw)

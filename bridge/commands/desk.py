@@ -154,7 +154,7 @@ class Desk:
         if self._is_known(command, ticket):
             return
         target = self._target(command)
-        arguments = checked(target.arguments, command.arguments)
+        arguments = checked(target.arguments, command.arguments, self.clock.now())
         items = target.items(self.rules.people.resolved(target.arguments, arguments, command.user))
         if self._is_repeated(command, target, arguments, ticket):
             return

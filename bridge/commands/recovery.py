@@ -74,7 +74,7 @@ class _InFlight:
         """What the journal keeps."""
         confirm = tuple(tuple(Expectation(path, value) for path, value in one) for one in kept["confirm"])
         action = Action(kept["source"], kept["machine"], kept["payload"], confirm, absolute=bool(kept["absolute"]))
-        return cls(action, old, is_set_point, bool(confirm) and not is_masked)
+        return cls(action, old, is_set_point, not is_masked)
 
 
 NOT_SENT = Outcome(Result.UNREACHED, StatusCode.BadNotConnected, "The bridge stopped before it was sent")
@@ -172,6 +172,8 @@ class Recovery:
         landed = began + min(max(self._late_s - age, 0.0), self._late_s)
         was_taken = entry.state is State.ANSWERED
         while sent.is_readable:
+            if not self._can_read(entry, sent):
+                return UNTOLD
             has_landed = was_taken or self._clock.monotonic() >= landed
             read = await self._read(entry, sent)
             told = read and aftermath(
@@ -188,6 +190,13 @@ class Recovery:
                 return read if read and read.result is Result.UNKNOWN else UNTOLD
             await self._clock.sleep(min(AGAIN_S, self._within_s))
         return UNTOLD
+
+    def _can_read(self, entry: Entry, sent: _InFlight) -> bool:
+        """Reading can tell; so it may turn out to where nobody can be asked yet."""
+        executor = self._executors(entry.lane[0])
+        if executor is None:
+            return bool(sent.action.confirm) or not sent.action.absolute
+        return executor.can_reconcile(sent.action)
 
     async def _read(self, entry: Entry, sent: _InFlight) -> Outcome | None:
         """What the machine reads now; None while nobody can be asked."""

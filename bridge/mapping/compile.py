@@ -33,7 +33,7 @@ from bridge.mapping.schema import (
     WriteRule,
 )
 from bridge.mapping.select import Path, parse_path
-from bridge.model.command import Argument, ArgumentRange, CommandDefinition
+from bridge.model.command import UNSET_TIMES, Argument, ArgumentRange, CommandDefinition
 from bridge.model.path import SEGMENT
 from bridge.model.plant import ALIVE, ITEM_STATE
 from bridge.model.tag import GROUPS, Limits, Owner, Range, TagDefinition
@@ -736,7 +736,9 @@ def _argument(name: str, rule: tuple[float, float] | ArgumentRule) -> Argument:
 
 def _default(rule: ArgumentRule) -> Value:
     """In the argument's type; None where there is none, or it does not fit. A time that never changes is no default."""
-    if rule.default is None or rule.type is DataType.DateTime:
+    if rule.type is DataType.DateTime:
+        return UNSET_TIMES[0] if rule.default == "now" else None
+    if rule.default is None:
         return None
     try:
         return converter(DataType.String if rule.enum else rule.type)(rule.default)
@@ -745,7 +747,9 @@ def _default(rule: ArgumentRule) -> Value:
 
 
 def _default_wanted(rule: ArgumentRule) -> str:
-    return "no default: a time is given each time" if rule.type is DataType.DateTime else rule.type.value
+    return (
+        "now, or no default: a time that never changes is none" if rule.type is DataType.DateTime else rule.type.value
+    )
 
 
 def command_definition(spec: CommandSpec, part: str) -> CommandDefinition:

@@ -166,7 +166,9 @@ class ArgumentRule(Rules):
     enum: list[str] | None = Field(None, description="The texts it accepts.")
     unit: Unit | None = None
     description: str = ""
-    default: Scalar | None = Field(None, description="Sent where it is not given; without it, it must be given.")
+    default: Scalar | None = Field(
+        None, description="Sent where it is not given; without it, it must be given. Of a DateTime: now."
+    )
     person: bool = Field(
         False,
         description="A badge number, user name or e-mail address (type String); the vendor is sent the e-mail address "

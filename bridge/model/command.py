@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from typing import NamedTuple
 
@@ -23,6 +23,10 @@ class ArgumentRange(NamedTuple):
     high: float
 
 
+UNSET_TIMES = (datetime(1970, 1, 1, tzinfo=UTC), datetime(1601, 1, 1, tzinfo=UTC))
+"""What a PLC sends for a time it does not set (IEC 61131-3's zero; OPC UA Part 6, 5.2.2.5): it means now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Argument:
     """One input of a command."""
@@ -39,6 +43,11 @@ class Argument:
     """What is sent where nothing is given; of a `person`, who it is where nobody is named. None: there is none."""
     person: bool = False
     """A badge number, a user name or an e-mail address; the vendor is sent the e-mail address."""
+
+    @property
+    def default_words(self) -> Value:
+        """The default as a person and JSON say it."""
+        return "now" if self.default in UNSET_TIMES else self.default
 
     @property
     def initial(self) -> Value:

@@ -75,6 +75,9 @@ class Panel:
     async def refresh(self, machine: str) -> None:
         return None
 
+    def can_reconcile(self, action: Action) -> bool:
+        return bool(action.confirm)
+
     async def reconcile(self, action: Action) -> Outcome:
         self.reconciled.append(action)
         return self.reconcile_answer

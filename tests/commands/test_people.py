@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from bridge.commands.journal import Entry, State
 from bridge.commands.people import People
 from bridge.mapping.targets import CommandTarget
 from bridge.model.action import Action
-from bridge.model.command import Argument, Outcome, Result
+from bridge.model.command import UNSET_TIMES, Argument, Outcome, Result
 from bridge.model.email import is_email, without_emails
 from bridge.model.plant import Part
 from bridge.model.status import StatusCode
@@ -46,6 +47,7 @@ commands:
     confirm: {Job/Part: $Part}
     absolute: false
 """
+NOW = datetime(2025, 5, 27, 12, tzinfo=UTC)
 START = "mock-1.Commands.StartStep"
 
 
@@ -104,10 +106,10 @@ def test_addresses_are_not_shown_by_accident() -> None:
 
 def test_what_is_not_given_is_its_default() -> None:
     arguments = (WHO, Argument("Count", DataType.Int32, default=0), Argument("On", DataType.Boolean, default=False))
-    assert checked(arguments, {}) == {"Who": "", "Count": 0, "On": False}
-    assert checked(arguments, {"Count": 3, "On": None}) == {"Who": "", "Count": 3, "On": False}
+    assert checked(arguments, {}, NOW) == {"Who": "", "Count": 0, "On": False}
+    assert checked(arguments, {"Count": 3, "On": None}, NOW) == {"Who": "", "Count": 3, "On": False}
     with pytest.raises(NotAccepted, match="Part is not given"):
-        checked((*arguments, Argument("Part", DataType.String)), {"Who": "0451"})
+        checked((*arguments, Argument("Part", DataType.String)), {"Who": "0451"}, NOW)
 
 
 @pytest.mark.parametrize(
@@ -269,3 +271,12 @@ def test_a_command_with_a_person_renders_its_payload() -> None:
     target = CommandTarget("m", Part("values", "panel", "1", "x"), mapping.commands[0], mapping)
     action: Action = target.items({"Part": "P1", "Who": ANNA, "Count": 2})[0].action
     assert action.payload == {"start_step": {"user_email": ANNA, "part": "P1", "count": 2}}
+
+
+def test_a_time_that_nobody_sets_is_now() -> None:
+    arguments = (Argument("Start", DataType.DateTime, default=UNSET_TIMES[0]),)
+    for unset in ({}, {"Start": None}, {"Start": "now"}, *({"Start": zero} for zero in UNSET_TIMES)):
+        assert checked(arguments, unset, NOW) == {"Start": NOW}
+    earlier = NOW - timedelta(hours=1)
+    assert checked(arguments, {"Start": earlier.isoformat()}, NOW) == {"Start": earlier}
+    assert arguments[0].default_words == "now"

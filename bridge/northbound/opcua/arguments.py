@@ -42,7 +42,7 @@ def described(argument: Argument) -> str:
     if argument.person:
         parts.append("a badge number, a user name or an e-mail address; empty: who is logged in")
     elif argument.default is not None:
-        parts.append(f"{argument.default} by default")
+        parts.append(f"{argument.default_words} by default")
     return "; ".join(parts)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncua import ua
 
+from bridge.model.command import UNSET_TIMES
 from bridge.model.status import StatusCode
 from bridge.model.value import INTEGER_LIMITS, DataType, DataValue, Value
 
@@ -152,8 +153,6 @@ _SCALARS = frozenset(
         *("String", "DateTime"),
     )
 )
-NO_MOMENT = frozenset({datetime(1601, 1, 1, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)})
-"""What a PLC sends for a DateTime it does not set: OPC UA's zero (Part 6, 5.2.2.5), and its own."""
 
 
 def from_variant(variant: ua.Variant | None, now: datetime, *, trim: bool) -> Value | StatusCode:
@@ -179,7 +178,7 @@ def _written_text(value: str, *, trim: bool) -> Value | StatusCode:
 
 def _written_moment(value: datetime | None, now: datetime) -> Value | StatusCode:
     moment = _aware(value)
-    if moment is None or moment in NO_MOMENT:
+    if moment is None or moment in UNSET_TIMES:
         return now
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 

@@ -180,7 +180,7 @@ def signature(machine: Machine) -> tuple[object, ...]:
 
 def _of_argument(argument: Argument) -> bytes:
     texts = ", ".join(argument.enumeration)
-    default = "" if argument.person or argument.default is None else f"{argument.default} by default"
+    default = "" if argument.person or argument.default is None else f"{argument.default_words} by default"
     person = "a badge number, a user name or an e-mail address" if argument.person else ""
     told = "; ".join(text for text in (argument.description, texts, default, person) if text)
     unit = argument.unit.symbol if argument.unit is not None else ""

@@ -122,7 +122,9 @@ def _described_argument(argument: Argument) -> dict[str, Any]:
         "optional": argument.initial is not None,
     }
     described = {key: content for key, content in document.items() if content}
-    return described if argument.person or argument.default is None else {**described, "default": argument.default}
+    return (
+        described if argument.person or argument.default is None else {**described, "default": argument.default_words}
+    )
 
 
 def _of_set_point(tag: Tag) -> Commandable:
@@ -136,7 +138,7 @@ def _in_words(argument: Argument) -> str:
     words = _accepted(argument)
     if argument.person:
         return f"{words}: badge number, user name or e-mail address; may be left out"
-    return words if argument.default is None else f"{words}; {argument.default} when left out"
+    return words if argument.default is None else f"{words}; {argument.default_words} when left out"
 
 
 def _accepted(argument: Argument) -> str:

@@ -183,6 +183,10 @@ class QitechExecutor:
         if self._session is not None:
             await self._session.refresh(machine)
 
+    def can_reconcile(self, action: Action) -> bool:
+        """The machine shows what the action sets."""
+        return bool(action.confirm)
+
     async def reconcile(self, action: Action) -> Outcome:
         """Find out by reading, within 10 s, whether the machine reads as the action wanted. Sends nothing."""
         session = self._session

@@ -165,6 +165,8 @@ class TrackMyMachinesClient:
         query = urlencode(params)
         for _ in range(TRIES):
             turn = turn or await self._budget.turn(priority)
+            if http.is_closed:  # a command may outlive the connection
+                raise NotConnected("TrackMyMachines is not connected now")
             try:
                 answer = await fetch(http, "GET", f"{path}?{query}", headers=self._headers)
             except SourceError as error:
@@ -189,6 +191,8 @@ class TrackMyMachinesClient:
     async def write(self, method: str, path: str, fields: dict[str, Any], timeout: float) -> Answer:
         """Send a step event once, and give whatever was answered. Raises NotSent, NotConnected, ProtocolError."""
         turn = await self._budget.turn(Priority.COMMAND)
+        if self._steps.is_closed:
+            raise NotSent("TrackMyMachines is not connected now")
         departure = _Departure()
         try:
             answer = await fetch(

@@ -40,6 +40,7 @@ from bridge.sources.trackmymachines.client import (
     TrackMyMachinesClient,
     machines_filter,
 )
+from bridge.sources.trackmymachines.executor import TrackMyMachinesExecutor
 from bridge.sources.trackmymachines.figures import Rules, payloads
 from bridge.sources.trackmymachines.payloads import TYPES
 from bridge.sources.trackmymachines.story import told
@@ -144,6 +145,7 @@ class TrackMyMachinesSource:
         self.write_allowed: bool | None = None
         """What the vendor said of writing with this key; None while it has not been tried."""
         self._publish: Publish = lambda item: None
+        self.executor = TrackMyMachinesExecutor(self, config, self._named, clock)
 
     @property
     def name(self) -> str:
@@ -166,6 +168,7 @@ class TrackMyMachinesSource:
             clients = [await stack.enter_async_context(http) for http in (events, steps)]
             stack.enter_context(self.client.connected(*clients))
             await self._begin()
+            stack.enter_context(self.executor.connected())
             try:
                 await self._serve()
             except BaseExceptionGroup as group:
@@ -235,7 +238,10 @@ class TrackMyMachinesSource:
         except TooMuch:
             return
         known = {entry.id for entry in told_of}
-        hidden = [entry for entries in asked for entry in entries if entry.id not in known and entry.start < end]
+        hidden = [entry for entries in asked for entry in entries if entry.id not in known]
+        if hidden:  # the feed may only have been late
+            shown = {entry.id for entry in await self._ask(window, ALL)}
+            hidden = [entry for entry in hidden if entry.id not in shown]
         if hidden and not self.client.types_alone:
             log.warning("Source %s: TrackMyMachines leaves out types that are not named; each is asked for", self._name)
             self.client.types_alone = True
