@@ -256,8 +256,10 @@ class Desk:
             sentence = f"The hazard {hazards} is not allowed: name it in allow_hazards of the source {action.source}"
             raise NotAccepted(StatusCode.BadUserAccessDenied, sentence)
         executor = self._executors(action.source)
-        why = "its source takes no commands" if executor is None else executor.validate(action)
-        if why is not None:
+        if executor is None:
+            sentence = f"The source {action.source} does not run yet, or takes no commands any more"
+            raise _Ended(Outcome(Result.UNREACHED, StatusCode.BadNotConnected, sentence))
+        if (why := executor.validate(action)) is not None:
             raise NotAccepted(StatusCode.BadInvalidArgument, f"It must not be sent: {why}")
 
     def check_requirements(self, action: Action) -> None:

@@ -96,9 +96,9 @@ class Office:
 
     async def __aenter__(self) -> Office:
         await self.journal.__aenter__()
-        executors = {"panel": self.panel}
+        self.executors = {"panel": self.panel}
         self.desk = Desk(
-            self.house.table, self.house.keeper.target, executors.get, self.journal, self.rules, SystemClock()
+            self.house.table, self.house.keeper.target, self.executors.get, self.journal, self.rules, SystemClock()
         )
         self.task = asyncio.create_task(self.desk.run())
         await asyncio.sleep(0)
@@ -446,3 +446,10 @@ async def test_who_types_the_same_again_means_it(office: Office) -> None:
     office.panel.announce()
     assert (await office.ends(FREQUENCY, {"value": 30}, door=Door.ADMIN)).result is Result.CONFIRMED
     assert len(office.panel.sent) == 2
+
+
+async def test_a_source_that_does_not_run_yet_is_unreached(office: Office) -> None:
+    office.executors.clear()
+    outcome = await office.ends(FREQUENCY, {"value": 30})
+    assert (outcome.result, outcome.status) == (Result.UNREACHED, StatusCode.BadNotConnected)
+    assert "does not run yet" in outcome.sentence
