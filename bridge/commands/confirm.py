@@ -106,7 +106,8 @@ class Confirmation:
             return self._decided.result()
         if self._announced_old is not None:
             return Verdict(Reading.REFUSED, self._announced_old)
-        return Verdict(Reading.UNKNOWN, self._read)
+        last_known = next(iter(self._olds.values()), None) if self._is_set_point else None
+        return Verdict(Reading.UNKNOWN, last_known if self._read is None else self._read)
 
 
 def _expectations(action: Action) -> Iterator[Expectation]:
