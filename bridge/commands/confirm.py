@@ -5,7 +5,8 @@ Rules
    arrives after the send.
 2. What was asked for reads back: confirmed, at once. A number or a set point that reads a third value: changed, at
    once. A command's words and switches may pass through others on their way: they are waited for.
-3. The old value after the send proves nothing at once (an event may have been on its way); if it is still so when the
+3. What has no lasting effect (homing, zeroing) may have read so before: then it counts only once it read otherwise.
+4. The old value after the send proves nothing at once (an event may have been on its way); if it is still so when the
    window closes and the machine has *announced* it, the machine refused; if it was only polled, or nothing came,
    the outcome is unknown.
 """
@@ -17,7 +18,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from bridge.model.action import Action, Expectation
     from bridge.model.observation import Observation
@@ -33,6 +34,8 @@ class Reading(Enum):
     CONFIRMED = "confirmed"
     CHANGED = "changed"
     REFUSED = "refused"
+    AS_BEFORE = "as before"
+    """What was asked for, as before: it does not show whether anything was done."""
     UNKNOWN = "unknown"
 
 
@@ -51,6 +54,7 @@ class Confirmation:
         self._action = action
         self._olds = {expectation.path: old(expectation) for expectation in _expectations(action)}
         self._is_set_point = is_set_point
+        self._standing = [one for one in action.confirm if not action.absolute and self._held_before(one)]
         self._payloads: dict[str, Any] = {}
         self._sent_at: float | None = None
         self._announced_old: Value = None
@@ -70,7 +74,9 @@ class Confirmation:
         if observation.requested_at is not None and observation.requested_at < self._sent_at:
             return
         self._payloads[observation.channel] = observation.payload
-        if any(all(map(self._holds, alternative)) for alternative in self._action.confirm):
+        holding = [one for one in self._action.confirm if all(map(self._holds, one))]
+        self._standing = [one for one in self._standing if one in holding or not self._is_told(one)]
+        if any(one not in self._standing for one in holding):
             self._decided.set_result(Verdict(Reading.CONFIRMED))
         else:
             self._look_at_others(observation)
@@ -92,6 +98,12 @@ class Confirmation:
                 self._decided.set_result(Verdict(Reading.CHANGED, actual))
             return
 
+    def _held_before(self, alternative: tuple[Expectation, ...]) -> bool:
+        return all(same(self._olds[expectation.path], expectation.value) for expectation in alternative)
+
+    def _is_told(self, alternative: tuple[Expectation, ...]) -> bool:
+        return all(read_path(self._payloads, expectation.path) is not None for expectation in alternative)
+
     def _holds(self, expectation: Expectation) -> bool:
         return same(read_path(self._payloads, expectation.path), expectation.value)
 
@@ -100,10 +112,27 @@ class Confirmation:
         done, _ = await asyncio.wait([self._decided], timeout=seconds)
         return self._decided.result() if done else None
 
+    async def during(self, asking: Coroutine[Any, Any, None], seconds: float) -> Verdict | None:
+        """The verdict, if it comes while a read that was asked for goes on; that is given up after this time."""
+        read = asyncio.create_task(asking, name="desk: refresh")
+        both: list[asyncio.Future[Any]] = [self._decided, read]
+        try:
+            await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            read.cancel()
+        failure = read.exception() if read.done() and not read.cancelled() else None
+        if self._decided.done():
+            return self._decided.result()
+        if failure is not None:
+            raise failure
+        return None
+
     def at_the_end(self) -> Verdict:
         """What to make of it when the window closes without a decision."""
         if self._decided.done():
             return self._decided.result()
+        if self._standing:
+            return Verdict(Reading.AS_BEFORE)
         if self._announced_old is not None:
             return Verdict(Reading.REFUSED, self._announced_old)
         last_known = next(iter(self._olds.values()), None) if self._is_set_point else None

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from bridge.commands.confirm import same
 from bridge.commands.job import CommandTicket, Job
 from bridge.commands.journal import without_secrets
 from bridge.commands.lane import Lane
+from bridge.commands.last_writes import LastWrite, LastWrites
 from bridge.commands.masking import impersonal
 from bridge.commands.people import People
 from bridge.commands.recovery import Recovery
@@ -66,20 +66,6 @@ class DeskRules:
     """Whose e-mail address a vendor is told for a badge number or a user name."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Last:
-    """A writer's last write of a set point."""
-
-    requester: str
-    value: Value
-    outcome: Outcome
-    at: float
-
-
-LAST_LIMIT = 10_000
-"""Set points whose last writer is remembered."""
-
-
 class Desk:
     """Takes commands for every machine. `run` must be running while commands are taken."""
 
@@ -102,7 +88,7 @@ class Desk:
         self._executors = executors
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._open: dict[str, Job] = {}
-        self._last: OrderedDict[str, _Last] = OrderedDict()
+        self._writes = LastWrites()
         self._group: asyncio.TaskGroup | None = None
         self._stopping = False
         self._recovery = Recovery(
@@ -208,27 +194,20 @@ class Desk:
 
         Who typed it writes no cycles: it is sent again where it is not so any more.
         """
-        by_hand = command.door is Door.ADMIN
-        last = self._last.get(target.id)
-        if target.set_point is None or last is None or last.requester != command.requester:
+        point, by_hand = target.set_point, command.door is Door.ADMIN
+        if point is None:
             return False
-        if not same(arguments["value"], last.value):
+        last = self._writes.repeated(point.id, command.requester, arguments["value"])
+        if last is None:
             return False
-        if not last.outcome.status.is_good:
-            if by_hand or self.clock.monotonic() - last.at > self.rules.repeat_failed_after_s:
-                return False
-            ticket.end(last.outcome)
-            return True
-        current = self._view.read(target.set_point)
-        shown = _shown(target.set_point, current.value)
-        if current.status.is_good and not same(shown, last.value) and last.outcome.result is not Result.CHANGED:
-            if self.rules.reassert or by_hand:
-                return False
-            when = current.source_timestamp.strftime("%H:%M:%S")
-            sentence = f"It was changed at the machine to {shown} at {when}; write another value to set it again"
-            ticket.end(Outcome(Result.REJECTED, StatusCode.BadInvalidState, sentence, shown))
-            return True
-        ticket.end(last.outcome)
+        failed = not last.outcome.status.is_good
+        if failed and (by_hand or self.clock.monotonic() - last.at > self.rules.repeat_failed_after_s):
+            return False
+        current = self._view.read(point)
+        answer = last.answer(current, _shown(point, current.value))
+        if answer is not last.outcome and (by_hand or (self.rules.reassert and answer.result is Result.REJECTED)):
+            return False
+        ticket.end(answer)
         return True
 
     def _check(self, job: Job) -> None:
@@ -325,10 +304,8 @@ class Desk:
     def _remember(self, requester: str, item: Item, outcome: Outcome) -> None:
         if item.set_point is None or outcome.result is Result.SUPERSEDED:
             return
-        self._last[item.set_point.id] = _Last(requester, item.value, outcome, self.clock.monotonic())
-        self._last.move_to_end(item.set_point.id)
-        if len(self._last) > LAST_LIMIT:
-            self._last.popitem(last=False)
+        write = LastWrite(item.value, outcome, self.clock.monotonic())
+        self._writes.put(item.set_point.id, requester, write)
 
     def refuse(self, job: Job, sentence: str) -> None:
         """Answer a job that will not be sent, without the journal."""
@@ -341,7 +318,7 @@ class Desk:
         """This value of a set point is what a command of ours asked for, or asks for now."""
         if any(job.sets(target) for job in self._open.values()):
             return True
-        last = self._last.get(target)
+        last = self._writes.newest(target)
         return last is not None and (same(last.value, value) or same(last.outcome.actual, value))
 
     def is_recovering(self, lane: tuple[str, str]) -> bool:

@@ -18,6 +18,7 @@ import asyncio
 import logging
 from collections import deque
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bridge.commands.check import NotAccepted
@@ -195,9 +196,9 @@ class Lane:
         deadline = clock.monotonic() + window
         verdict = None
         try:
-            while verdict is None and clock.monotonic() < deadline:
-                await executor.refresh(self._key[1])
-                verdict = await confirmation.wait(min(0.25, max(0.0, deadline - clock.monotonic())))
+            while verdict is None and (left := deadline - clock.monotonic()) > 0:
+                verdict = await confirmation.during(executor.refresh(self._key[1]), left)
+                verdict = verdict or await confirmation.wait(min(0.25, max(0.0, deadline - clock.monotonic())))
             return _outcome(verdict or confirmation.at_the_end(), answer, window)
         except Exception as error:
             return _fault(job, error)
@@ -234,6 +235,9 @@ def _outcome(verdict: Verdict, answer: Outcome, window: float) -> Outcome:
     if verdict.reading is Reading.REFUSED:
         sentence = f"The machine answered and still reads {actual}: it refused"
         return Outcome(Result.REFUSED, StatusCode.BadInvalidState, sentence, actual, code, text)
+    if verdict.reading is Reading.AS_BEFORE and answer.result is Result.ACCEPTED:
+        sentence = "The vendor took it; the machine reads as asked, as it did before, so nothing shows that it was done"
+        return replace(answer, sentence=sentence)
     taken = "took it, but" if answer.result is Result.ACCEPTED else "may have it:"
     sentence = f"The vendor {taken} nothing was read back within {window:g} s: outcome unknown"
     return Outcome(Result.UNKNOWN, StatusCode.BadTimeout, sentence, actual, code, text)

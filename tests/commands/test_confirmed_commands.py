@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bridge.model.command import Result
+from bridge.model.command import Outcome, Result
 from bridge.model.status import StatusCode
 from tests.commands.test_desk import MODE, STANDBY, WRITABLE, Office
 
-TUNE, GO = "mock-1.Commands.Tune", "mock-1.Commands.Go"
+TUNE, GO, HOME = "mock-1.Commands.Tune", "mock-1.Commands.Go", "mock-1.Commands.Home"
 SITE = WRITABLE.replace("serial: 1}}", "serial: 1}, mapping: test/mock}") + "mappings: [mock.yaml]\n"
 MAPPING = """
 version: 1
@@ -19,6 +19,7 @@ mapping: test/mock
 extends: qitech/mock
 commands:
   Tune: {args: {To: [0, 1000]}, send: {SetFrequency1: $To}, confirm: {Setpoints/Frequency1: $To}}
+  Home: {send: {SetHome: true}, confirm: {Setpoints/Mode: Running}, absolute: false}
   Go: {send: {SetMode: Paused}, confirm: {Setpoints/Mode: Running}}
 """
 
@@ -62,3 +63,29 @@ async def test_what_our_own_command_changes_was_not_changed_at_the_machine(offic
     office.panel.announce()
     (event,) = [event for event in office.house.events if event.kind == "SetpointChangedAtMachine"]
     assert event.data["tag"] == MODE
+
+
+async def home(office: Office, *modes: str) -> Outcome:
+    """How it ends where the machine then announces these modes."""
+    ticket = office.submit(HOME)
+    await office.panel.began.wait()
+    while not ticket._result.done():
+        for mode in modes:
+            office.panel.state = {**office.panel.state, "mode_state": {"mode": mode}}
+            office.panel.announce()
+        await office.house.clock.sleep(0.02)
+    return await ticket.result
+
+
+async def test_what_read_so_before_does_not_show_that_it_was_done_again(office: Office) -> None:
+    office.panel.follows = False
+    outcome = await home(office, "Running")
+    assert (outcome.result, outcome.status) == (Result.ACCEPTED, StatusCode.GoodCompletesAsynchronously)
+    assert "as it did before" in outcome.sentence
+    office.panel.answer = Outcome(Result.UNKNOWN, StatusCode.BadTimeout, "No answer")
+    assert (await home(office, "Running")).result is Result.UNKNOWN
+
+
+async def test_what_reads_otherwise_and_then_so_again_was_done(office: Office) -> None:
+    office.panel.follows = False
+    assert (await home(office, "Standby", "Running")).result is Result.CONFIRMED

@@ -347,6 +347,47 @@ async def test_a_cyclic_writer_is_told_of_a_change_at_the_machine_and_does_not_f
     assert (await office.ends(FREQUENCY, {"value": 30}, requester="bert")).result is Result.CONFIRMED
 
 
+async def test_two_cyclic_writers_do_not_fight_each_other(office: Office) -> None:
+    await office.ends(FREQUENCY, {"value": 30})
+    await office.ends(FREQUENCY, {"value": 25}, requester="bert")
+    for _ in range(3):
+        told = await office.ends(FREQUENCY, {"value": 30})
+        assert (told.status, told.actual) == (StatusCode.BadInvalidState, 25.0)
+        assert (await office.ends(FREQUENCY, {"value": 25}, requester="bert")).result is Result.CONFIRMED
+    assert office.panel.sent == [{"SetFrequency1": 30.0}, {"SetFrequency1": 25.0}]
+
+
+async def test_a_cyclic_writer_that_was_given_another_value_is_told_when_that_is_gone_too(office: Office) -> None:
+    office.panel.instead = 80.0
+    for _ in range(2):
+        assert (await office.ends(FREQUENCY, {"value": 250})).status is StatusCode.GoodClamped
+    office.panel.state = {**office.panel.state, "frequency1": 25.0}
+    office.panel.announce()
+    told = await office.ends(FREQUENCY, {"value": 250})
+    assert (told.status, told.actual) == (StatusCode.BadInvalidState, 25.0)
+    assert len(office.panel.sent) == 1
+
+
+async def test_a_cyclic_writer_is_not_told_good_while_the_machine_is_lost(office: Office) -> None:
+    assert (await office.ends(FREQUENCY, {"value": 30})).result is Result.CONFIRMED
+    office.house.lose()
+    told = await office.ends(FREQUENCY, {"value": 30})
+    assert (told.result, told.status) == (Result.UNREACHED, StatusCode.BadNotConnected)
+    office.panel.announce()
+    assert (await office.ends(FREQUENCY, {"value": 30})).result is Result.CONFIRMED
+    assert len(office.panel.sent) == 1
+
+
+async def test_a_source_that_cannot_read_keeps_nobody_waiting(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(machine: str) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(office.panel, "refresh", never)
+    assert (await office.ends(FREQUENCY, {"value": 30})).result is Result.CONFIRMED
+    office.panel.follows = False
+    assert (await office.ends(FREQUENCY, {"value": 31})).result is Result.UNKNOWN
+
+
 async def test_reassert_is_opt_in(tmp_path: Path) -> None:
     async with Office(tmp_path, DeskRules(reassert=True, confirm_window_s=0.3)) as office:
         await office.ends(FREQUENCY, {"value": 30})
