@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -72,7 +73,7 @@ def list_(
 def show(state_dir: Path | None, url: str | None, token: str | None, identifier: str) -> None:
     """Show one command with its whole life."""
     client = AdminClient(Access.found(url, token, state_dir))
-    click.echo(json.dumps(asyncio.run(client.get(f"/api/v1/commands/{identifier}", {})), indent=2))
+    click.echo(json.dumps(asyncio.run(client.get(_path(identifier), {})), indent=2))
 
 
 @command.command(
@@ -87,7 +88,7 @@ def show(state_dir: Path | None, url: str | None, token: str | None, identifier:
 def retry(state_dir: Path | None, url: str | None, token: str | None, identifier: str) -> int:
     """Send a dead letter again, as a new command; look at the machine first."""
     client = AdminClient(Access.found(url, token, state_dir))
-    return told(asyncio.run(client.command(f"/api/v1/commands/{identifier}/retry", {})))
+    return told(asyncio.run(client.command(f"{_path(identifier)}/retry", {})))
 
 
 @command.command(
@@ -103,8 +104,12 @@ def retry(state_dir: Path | None, url: str | None, token: str | None, identifier
 def discard(state_dir: Path | None, url: str | None, token: str | None, identifier: str, reason: str) -> None:
     """Put a dead letter aside."""
     client = AdminClient(Access.found(url, token, state_dir))
-    asyncio.run(client.post(f"/api/v1/commands/{identifier}/discard", {"reason": reason}))
+    asyncio.run(client.post(f"{_path(identifier)}/discard", {"reason": reason}))
     click.echo(f"{identifier} is put aside.")
+
+
+def _path(identifier: str) -> str:
+    return f"/api/v1/commands/{quote(identifier, safe='')}"
 
 
 def told(outcome: Mapping[str, Any]) -> int:

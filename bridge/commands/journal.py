@@ -30,9 +30,10 @@ from typing import TYPE_CHECKING, TypeVar
 from bridge.commands.entry import Entry, State, encode_progress, encode_request
 from bridge.commands.journal_file import JournalFile, Row, key
 from bridge.commands.known import Known
-from bridge.commands.masking import MASK, Secrets, impersonal, is_secret, without_secrets
+from bridge.commands.masking import MASK, Secrets, impersonal, without_secrets
 from bridge.errors import NotRecorded
 from bridge.model.email import without_emails
+from bridge.model.secret import is_secret
 from bridge.model.value import to_milliseconds
 
 if TYPE_CHECKING:

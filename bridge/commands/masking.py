@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.model.email import HIDDEN, without_emails
+from bridge.model.secret import is_secret
 
 if TYPE_CHECKING:
     from bridge.model.command import Command, ItemOutcome, Outcome
@@ -16,27 +16,12 @@ if TYPE_CHECKING:
 MASK = "***"
 """What stands where a secret was."""
 
-_SECRET = ("passw", "passphrase", "passcode", "kennwort", "secret", "token", "credential", "apikey", "privatekey")
-"""A name that contains one of these is a secret's, also across its words ("api_key")."""
-
-_SECRET_AT_THE_END = ("pin", "pwd")
-"""A name whose last word is one of these is a secret's: "UserPin", not "PinDistance" or "Spin"."""
-
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-
 _SHORTEST = 3
 """Characters of a secret that is looked for inside a text; a shorter one would hide half of it."""
 
 
 _LARGEST = 2**64
 """Python refuses to spell integers of thousands of digits; nobody's secret is one."""
-
-
-def is_secret(name: str) -> bool:
-    """Whether an argument, a payload's key or a tag of this name holds a secret."""
-    words = [word.casefold() for word in _WORD.findall(name)]
-    joined = "".join(words)
-    return any(part in joined for part in _SECRET) or words[-1:] in ([word] for word in _SECRET_AT_THE_END)
 
 
 def is_masked(tree: Any) -> bool:

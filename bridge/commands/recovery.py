@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from bridge.commands import recipe
 from bridge.commands.aftermath import aftermath
 from bridge.commands.journal import State
-from bridge.commands.masking import MASK, is_masked, is_secret
+from bridge.commands.masking import MASK, is_masked
 from bridge.commands.recipe import Part
 from bridge.errors import NotRecorded
 from bridge.model.action import Action, Expectation
 from bridge.model.command import Outcome, Result
+from bridge.model.secret import is_secret
 from bridge.model.status import StatusCode
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from bridge.commands.masking import Secrets
 from bridge.mapping.machine import LAST_COMMAND
 from bridge.model.command import Door
 from bridge.model.connection import ConnectionState
+from bridge.model.email import without_emails
 from bridge.model.event import Event
 from bridge.model.status import StatusCode
 from bridge.model.value import DataValue, Value
@@ -99,7 +100,8 @@ def last_command_pairs(
     """Commands/Last/* after a command ended: what the journal would show of it."""
     secrets = Secrets(command)
     command, outcome, now = secrets.command(command), secrets.outcome(outcome), clock.now()
-    by = f"claimed {command.requester}" if command.door in CLAIMED else command.requester
+    who = without_emails(command.requester)  # everybody may read it
+    by = f"claimed {who}" if command.door in CLAIMED else who
     asked = ", ".join(f"{name}={value}" for name, value in command.arguments.items())
     values: dict[str, Value] = {
         "At": now,

@@ -357,6 +357,7 @@ class Bridge:
             "inventory_refused_total": float(self.keeper.inventory.refused_total),
             "event_loop_longest_stall_seconds": self._loop_watch.longest_s,
             "event_loop_longest_stall_busy_seconds": self._loop_watch.longest_busy_s,
+            **self.journal.metrics(),
             **(self._broker.metrics() if self._broker else {}),
             **{f"log_{name}" if not name.startswith("log") else name: v for name, v in self.log.metrics().items()},
         }

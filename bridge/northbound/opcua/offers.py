@@ -9,6 +9,7 @@ from asyncua import ua
 
 from bridge.model.command import ENGINEERS_HAZARDS, Role
 from bridge.model.email import without_emails
+from bridge.model.secret import is_secret
 from bridge.model.status import StatusCode
 from bridge.model.value import DataValue, bad
 from bridge.northbound.opcua.arguments import EXECUTE, REQUEST_ID
@@ -43,6 +44,7 @@ class CommandObject:
         """Somebody waits for the moment at which it may become Idle."""
         self.handshake = Handshake({one.name: one.initial for one in command.arguments}, clock)
         self._values = values
+        self._secret = {f"{ARGS}{one.name}" for one in command.arguments if is_secret(one.name)}
         self._clock = clock
         self._seen: dict[str, object] = {}
         self._is_retired = False
@@ -59,6 +61,9 @@ class CommandObject:
             return
         self._seen[name] = value
         now = self._clock.now()
+        if name in self._secret:
+            self._values[name].set(bad(StatusCode.BadUserAccessDenied, "A secret is written and never shown", now))
+            return
         absent = StatusCode.BadWaitingForInitialData if name.startswith(ARGS) else StatusCode.BadNoData
         value = without_emails(value) if isinstance(value, str) else value  # everybody may read it
         shown = bad(absent, "No value", now) if value is None else DataValue(value, StatusCode.Good, now, now)

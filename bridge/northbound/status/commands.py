@@ -42,12 +42,12 @@ class CommandRoutes:
         self._submit = submit
 
     def routes(self) -> Iterator[tuple[str, str, Handler]]:
-        """Method, path and handler of each."""
+        """Method, path and handler of each. An id is its caller's: it may have slashes."""
         yield "GET", "/api/v1/commands", self._list
         yield "POST", "/api/v1/commands", self._send
-        yield "GET", "/api/v1/commands/{id}", self._show
-        yield "POST", "/api/v1/commands/{id}/retry", self._retry
-        yield "POST", "/api/v1/commands/{id}/discard", self._discard
+        yield "GET", "/api/v1/commands/{id:path}", self._show
+        yield "POST", "/api/v1/commands/{id:path}/retry", self._retry
+        yield "POST", "/api/v1/commands/{id:path}/discard", self._discard
 
     async def _list(self, request: Request) -> Response:
         asked = request.query_params
