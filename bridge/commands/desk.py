@@ -24,7 +24,7 @@ from bridge.commands.job import CommandTicket, Job
 from bridge.commands.journal import without_secrets
 from bridge.commands.lane import Lane
 from bridge.commands.last_writes import LastWrite, LastWrites
-from bridge.commands.masking import impersonal
+from bridge.commands.masking import discreet, impersonal
 from bridge.commands.people import People
 from bridge.commands.recovery import Recovery
 from bridge.commands.unknown import no_target
@@ -57,6 +57,8 @@ class DeskRules:
     """`repeat: reassert`: the same value from the same writer is sent again when somebody else changed it."""
     lane_limit: int = 50
     confirm_window_s: float = 2.0
+    refresh_timeout_s: float = 5.0
+    """A read that was begun within the window is waited for so long at most."""
     execute_timeout_s: float = 5.0
     reconcile_within_s: float = 60.0
     """How long, after a crash, a machine is asked what became of a command."""
@@ -129,9 +131,10 @@ class Desk:
         try:
             self._take(command, ticket)
         except NotAccepted as refusal:
-            ticket.end(refusal.outcome)
-            self.spawn(self.journal.record(command, command.target.partition(".")[0], refusal.outcome), "record")
-            self.finished(command, self._targets(command.target), refusal.outcome)
+            outcome = discreet(command, refusal.outcome)
+            ticket.end(outcome)
+            self.spawn(self.journal.record(command, command.target.partition(".")[0], outcome), "record")
+            self.finished(command, self._targets(command.target), outcome)
         return ticket
 
     def _take(self, command: Command, ticket: CommandTicket) -> None:
@@ -290,7 +293,7 @@ class Desk:
 
     async def finish(self, job: Job, outcome: Outcome) -> None:
         """Journal the outcome, then answer: a vendor may repeat in its words whom it was told."""
-        outcome = impersonal(outcome)
+        outcome = discreet(job.command, outcome)
         try:
             await self.journal.finish(job.command.id, outcome, dead=_needs_a_person(job, outcome))
         except NotRecorded as error:  # the journal writes it later by itself; the caller must not wait for a disk

@@ -192,12 +192,13 @@ class Lane:
         await self._desk.finish(job, job.outcome)
 
     async def _confirmed(self, job: Job, confirmation: Confirmation, executor: Executor, answer: Outcome) -> Outcome:
-        clock, window = self._desk.clock, self._desk.rules.confirm_window_s
+        clock, rules = self._desk.clock, self._desk.rules
+        window = rules.confirm_window_s
         deadline = clock.monotonic() + window
         verdict = None
         try:
-            while verdict is None and (left := deadline - clock.monotonic()) > 0:
-                verdict = await confirmation.during(executor.refresh(self._key[1]), left)
+            while verdict is None and clock.monotonic() < deadline:
+                verdict = await confirmation.during(executor.refresh(self._key[1]), rules.refresh_timeout_s)
                 verdict = verdict or await confirmation.wait(min(0.25, max(0.0, deadline - clock.monotonic())))
             return _outcome(verdict or confirmation.at_the_end(), answer, window)
         except Exception as error:

@@ -45,6 +45,11 @@ def impersonal(outcome: Outcome) -> Outcome:
     return replace(outcome, sentence=sentence, vendor_text=words, items=items)
 
 
+def discreet(command: Command, outcome: Outcome) -> Outcome:
+    """The outcome as whoever asked may be told it: some doors answer where everybody can read it."""
+    return impersonal(Secrets(command).outcome(outcome))
+
+
 def without_secrets(command: Command) -> Command:
     """The command as the journal keeps it and all may see it: compare with this, not with the command that came."""
     return Secrets(command).command(command)

@@ -19,6 +19,7 @@ mapping: test/mock
 extends: qitech/mock
 commands:
   Tune: {args: {To: [0, 1000]}, send: {SetFrequency1: $To}, confirm: {Setpoints/Frequency1: $To}}
+  Unlock: {args: {Pin: {type: Int32}}, send: {SetFrequency1: $Pin}}
   Home: {send: {SetHome: true}, confirm: {Setpoints/Mode: Running}, absolute: false}
   Go: {send: {SetMode: Paused}, confirm: {Setpoints/Mode: Running}}
 """
@@ -89,3 +90,10 @@ async def test_what_read_so_before_does_not_show_that_it_was_done_again(office: 
 async def test_what_reads_otherwise_and_then_so_again_was_done(office: Office) -> None:
     office.panel.follows = False
     assert (await home(office, "Standby", "Running")).result is Result.CONFIRMED
+
+
+@pytest.mark.parametrize("pin", ["4711x", "anna@acme.example"])
+async def test_an_answer_that_everybody_may_read_has_no_secret_in_it(office: Office, pin: str) -> None:
+    outcome = await office.ends("mock-1.Commands.Unlock", {"Pin": pin})
+    assert (outcome.result, outcome.status) == (Result.REJECTED, StatusCode.BadTypeMismatch)
+    assert pin not in outcome.sentence

@@ -378,14 +378,15 @@ async def test_a_cyclic_writer_is_not_told_good_while_the_machine_is_lost(office
     assert len(office.panel.sent) == 1
 
 
-async def test_a_source_that_cannot_read_keeps_nobody_waiting(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_source_that_cannot_read_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(machine: str) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(office.panel, "refresh", never)
-    assert (await office.ends(FREQUENCY, {"value": 30})).result is Result.CONFIRMED
-    office.panel.follows = False
-    assert (await office.ends(FREQUENCY, {"value": 31})).result is Result.UNKNOWN
+    async with Office(tmp_path, DeskRules(confirm_window_s=0.3, refresh_timeout_s=0.3)) as office:
+        monkeypatch.setattr(office.panel, "refresh", never)
+        assert (await office.ends(FREQUENCY, {"value": 30})).result is Result.CONFIRMED
+        office.panel.follows = False
+        assert (await office.ends(FREQUENCY, {"value": 31})).result is Result.UNKNOWN
 
 
 async def test_reassert_is_opt_in(tmp_path: Path) -> None:

@@ -197,6 +197,8 @@ async def test_an_address_that_was_given_is_sent_and_not_shown(shop: Shop, tmp_p
     machine = shop.house.table.plant.machines["mock-1"]
     given = replace(entry.command, arguments={"Who": OTTO})
     assert "acme" not in str(last_command_pairs(machine, given, None, UNKNOWN, SystemClock()))
+    claimed = replace(given, requester="claimed:anna@acme.example")
+    assert "acme" not in str(last_command_pairs(machine, claimed, None, UNKNOWN, SystemClock()))
     assert OTTO.encode() not in everything_in(tmp_path)
 
 

@@ -408,3 +408,16 @@ async def test_faults_name_commands_that_cannot_be_shown(
     made = replace(machine(slots, "m", definitions), commands=commands, _by_name={})
     (found,) = nodes.faults(Plant(table.plant.bridge, {"m": made}))
     assert fault in found
+
+
+async def test_a_secret_argument_is_written_and_never_shown() -> None:
+    async with house() as home:
+        home.trust(identity("plc"))
+        async with await secure_client(home, identity("plc"), "engineer") as client:
+            unlock = CommandDefinition("Unlock", "values", (Argument("Pin", DataType.Int32),))
+            show(home, replace(machine(home.slots), commands=(*COMMANDS, unlock), _by_name={}))
+            base = "extruder-1.Commands.Unlock"
+            await until_status(client, f"{base}.Args.Pin", "BadUserAccessDenied")
+            assert await edge(client, base, Pin=4711) == ["Good", "Good"]
+            assert await status(client, f"{base}.Args.Pin") == "BadUserAccessDenied"
+            assert home.desk.commands[-1].arguments == {"Pin": 4711}
