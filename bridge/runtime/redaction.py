@@ -22,10 +22,11 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, SecretStr
 
-from bridge.commands.masking import MASK, is_secret
+from bridge.commands.masking import MASK
 from bridge.model.email import without_emails
 from bridge.model.event import Event
 from bridge.model.observation import Condition, FoundMachine, Inventory, Observation, Reading
+from bridge.model.secret import is_secret
 from bridge.sources.replay.plain import DEEPEST
 
 if TYPE_CHECKING:
