@@ -131,7 +131,7 @@ class Confirmation:
         """What to make of it when the window closes without a decision."""
         if self._decided.done():
             return self._decided.result()
-        if self._standing:
+        if any(all(map(self._holds, one)) for one in self._standing):
             return Verdict(Reading.AS_BEFORE)
         if self._announced_old is not None:
             return Verdict(Reading.REFUSED, self._announced_old)

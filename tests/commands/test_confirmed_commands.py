@@ -87,6 +87,11 @@ async def test_what_read_so_before_does_not_show_that_it_was_done_again(office: 
     assert (await home(office, "Running")).result is Result.UNKNOWN
 
 
+async def test_what_read_so_before_and_is_not_read_again_is_unknown(office: Office) -> None:
+    office.panel.follows = False
+    assert (await office.ends(HOME)).result is Result.UNKNOWN
+
+
 async def test_what_reads_otherwise_and_then_so_again_was_done(office: Office) -> None:
     office.panel.follows = False
     assert (await home(office, "Standby", "Running")).result is Result.CONFIRMED
