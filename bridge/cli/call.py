@@ -25,7 +25,8 @@ from bridge.cli.targets import arguments_given, command_meant
 def command(state_dir: Path | None, url: str | None, token: str | None, words: tuple[str, ...]) -> int:
     """Call COMMAND of MACHINE and say what really happened. Exit code 0 only where the machine took it.
 
-    A command's id stands for both. A name that does not exist is answered with those that do.
+    A command's id stands for both. A text that looks like a number is written in double quotes within single ones:
+    RecipeVersion='"1.10"'. A name that does not exist is answered with those that do.
     """
     target, given = command_meant(words)
     body = {"target": target, "args": arguments_given(given)}

@@ -76,6 +76,8 @@ def _text_of(argument: Argument, raw: Value) -> str:
 
 def _typed(argument: Argument, raw: Value) -> Value:
     data_type = argument.data_type
+    if data_type is DataType.String and isinstance(raw, int) and not isinstance(raw, bool):
+        raw = str(raw)  # a part number; of a fraction nobody knows how many digits it had
     if data_type is DataType.String and isinstance(raw, str):
         if len(raw) > TEXT_LIMIT:
             raise NotAccepted(StatusCode.BadOutOfRange, f"{argument.name} is longer than {TEXT_LIMIT} characters")

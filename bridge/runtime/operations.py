@@ -105,8 +105,10 @@ class BridgeOperations:
             expires=now + timedelta(seconds=30),
             role=Role.ENGINEER,
         )
-        await self._bridge.journal.discard(identifier, requester, f"sent again as {again.id}")
-        return await self._bridge.desk.submit(again).result
+        ticket = self._bridge.desk.submit(again)
+        if await ticket.accepted is None:  # what was refused at once leaves the letter where it is
+            await self._bridge.journal.discard(identifier, requester, f"sent again as {again.id}")
+        return await ticket.result
 
     async def discard(self, identifier: str, requester: str, reason: str) -> None:
         """Put a dead letter aside."""
