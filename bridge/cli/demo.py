@@ -32,6 +32,7 @@ SHOWN_TAG = "extruder-1.Monitoring.Temperature.Front"
         "plantbridge demo",
         "plantbridge demo --opcua-port 4841 --mqtt-port 1884 --status-port 8081 --state-dir /tmp/demo",
         "plantbridge demo --json | head -1                # where everything is, for a script",
+        "plantbridge watch --state-dir demo-state 'extruder-1.*'   # one machine, three vendors; in another terminal",
     )
 )
 @click.option("--opcua-port", type=click.IntRange(1, 65535), default=4840, show_default=True, help="OPC UA server.")
@@ -43,7 +44,10 @@ SHOWN_TAG = "extruder-1.Monitoring.Temperature.Front"
 @click.option("--listen", default="127.0.0.1", show_default=True, help="Address OPC UA and MQTT listen on.")
 @click.option("--json", "as_json", is_flag=True, help="First line on standard output is one JSON object.")
 def command(opcua_port: int, mqtt_port: int, status_port: int, state_dir: Path, listen: str, as_json: bool) -> None:
-    """Start a simulated QiTech line with OPC UA, Sparkplug and Unified Namespace, and say where to look.
+    """Start a simulated extrusion line with OPC UA, Sparkplug and Unified Namespace, and say where to look.
+
+    Its machines stand at a QiTech panel. The extruder also has its job from TrackMyMachines and its availability from
+    Quantiix, and is still one machine on every face.
 
     Nothing real is touched. Set points may be written: by OPC UA with the printed login, and by MQTT.
     On loopback there is also an OPC UA endpoint without encryption or login, read only, and
@@ -188,7 +192,9 @@ def _guide(bridge: Bridge, where: dict[str, Any], password: str) -> str:
     note = "   also without encryption and login, read only, because this is loopback" if open_endpoint else ""
     who = "the same login" if broker.users else "anybody on this computer"
     lines = [
-        "plantbridge demo: a simulated QiTech line. Ctrl-C stops it.",
+        "plantbridge demo: a simulated extrusion line. Ctrl-C stops it.",
+        "extruder-1 is one machine of three vendors: values and set points come from QiTech (Monitoring, Setpoints),",
+        "its job from TrackMyMachines (Job), its availability from Quantiix (KPI). Lose one: only its part turns grey.",
         "",
         f"  OPC UA     {where['opcua']}   user {OPERATOR}, password {password} (Basic256Sha256, SignAndEncrypt)",
         f"          {note}" if note else "",
@@ -199,7 +205,7 @@ def _guide(bridge: Bridge, where: dict[str, Any], password: str) -> str:
         "Read a value, subscribe, watch:",
         f"  {_program('uaread')} -u {where['opcua']} -n 'ns=2;s={SHOWN_TAG}'" if tag and open_endpoint else "",
         *(f"  {command}" for command in _subscriptions(where["mqtt"], broker, f"{own.enterprise}/{own.site}")),
-        f"  {_program('plantbridge')} watch --state-dir {bridge.state.path} 'extruder-1.Monitoring.*'",
+        f"  {_program('plantbridge')} watch --state-dir {bridge.state.path} 'extruder-1.Mon*' 'extruder-1.Job.*'",
         f"  curl {where['status']}/readyz",
         "",
         "Change something, and be told what really happened:",

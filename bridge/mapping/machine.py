@@ -90,7 +90,9 @@ def compile_machine(
     Tag names of later parts that an earlier one already has are left out: the first part wins, and
     `bridge.mapping.clash` tells which.
     """
-    definitions = {definition.name: definition for definition in _definitions(parts)}
+    definitions: dict[str, TagDefinition] = {}
+    for definition in _definitions(parts):
+        definitions.setdefault(definition.name, definition)
     ids = _ids(machine_id, parts)
     tags = tuple(_tag(machine_id, definition, ids, slot) for definition in definitions.values())
 
@@ -124,8 +126,8 @@ def compile_machine(
 
 
 def _definitions(parts: Sequence[PartMapping]) -> Iterator[TagDefinition]:
-    """Every definition, the primary part's last: in the dict above a later one of a name wins."""
-    for part in reversed(parts):
+    """Every definition, the primary part's first."""
+    for part in parts:
         yield from vendor_definitions(part)
     if any(p.mapping and p.mapping.item_state for p in parts):
         yield TagDefinition(
