@@ -15,6 +15,7 @@ from bridge.model.plant import ALIVE
 from bridge.model.quality import sparkplug_quality, uns_quality
 from bridge.model.tag import Tag
 from bridge.model.value import DataType, DataValue, to_milliseconds
+from bridge.ports import Clock
 from bridge.runtime.bridge import Bridge
 from bridge.transport.clock import SystemClock
 from bridge.transport.mqtt import Link
@@ -67,17 +68,26 @@ class PlantFloor:
 
 @contextlib.asynccontextmanager
 async def running_bridge(
-    folder: Path, rest: str, broker: Broker | None, *, reloadable: bool = False, faces: str = "", opcua: int = 0
+    folder: Path,
+    rest: str,
+    broker: Broker | None,
+    *,
+    reloadable: bool = False,
+    faces: str = "",
+    opcua: int = 0,
+    clock: Clock | None = None,
 ) -> AsyncIterator[PlantFloor]:
     """A bridge whose sources and machines are in `rest`, stopped as `plantbridge run` stops it.
 
-    `faces` replaces the usual ones; then `opcua` is the port they name.
+    `faces` replaces the usual ones; then `opcua` is the port they name. `clock` is the bridge's.
     """
     opcua = opcua or free_port()
     text = HEAD + rest + (faces or FACES.format(opcua=opcua, mqtt=broker.port if broker else 0))
     site = make_site(folder, text)
     bridge = Bridge(
-        site, SystemClock(), (lambda: make_site(folder, (folder / "bridge.yaml").read_text())) if reloadable else None
+        site,
+        clock or SystemClock(),
+        (lambda: make_site(folder, (folder / "bridge.yaml").read_text())) if reloadable else None,
     )
     task = asyncio.create_task(bridge.run())
     try:
