@@ -3,8 +3,9 @@
 Rules
 1. An observation that was asked for counts only if it was asked for after the send; a pushed one counts when it
    arrives after the send.
-2. What was asked for reads back: confirmed, at once. A number or a set point that reads a third value: changed, at
-   once. A command's words and switches may pass through others on their way: they are waited for.
+2. What was asked for reads back: confirmed, at once. A number or a set point that is asked for and reads a third
+   value: changed, at once; one that is pushed may have been on its way, and counts when the window closes. A command's
+   words and switches may pass through others on their way: they are waited for.
 3. What has no lasting effect (homing, zeroing) may have read so before: then it counts only once it read otherwise.
 4. The old value after the send proves nothing at once (an event may have been on its way); if it is still so when the
    window closes and the machine has *announced* it, the machine refused; if it was only polled, or nothing came,
@@ -58,6 +59,7 @@ class Confirmation:
         self._payloads: dict[str, Any] = {}
         self._sent_at: float | None = None
         self._announced_old: Value = None
+        self._announced_other: Value = None
         self._read: Value = None
         self._decided: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
 
@@ -65,7 +67,7 @@ class Confirmation:
         """The action leaves now (monotonic): only what comes after this counts."""
         self._sent_at = now
         self._payloads.clear()
-        self._announced_old = None
+        self._announced_old = self._announced_other = None
 
     def see(self, observation: Observation) -> None:
         """An observation of the machine."""
@@ -92,10 +94,13 @@ class Confirmation:
             self._read = actual
             if not (self._is_set_point or _is_number(expectation.value)):
                 continue
+            self._announced_other = None
             if same(actual, old):
                 self._announced_old = actual if observation.requested_at is None else self._announced_old
-            elif old is not None:
+            elif old is not None and observation.requested_at is not None:
                 self._decided.set_result(Verdict(Reading.CHANGED, actual))
+            elif old is not None:
+                self._announced_other = actual
             return
 
     def _held_before(self, alternative: tuple[Expectation, ...]) -> bool:
@@ -133,10 +138,11 @@ class Confirmation:
             return self._decided.result()
         if any(all(map(self._holds, one)) for one in self._standing):
             return Verdict(Reading.AS_BEFORE)
+        if self._announced_other is not None:
+            return Verdict(Reading.CHANGED, self._announced_other)
         if self._announced_old is not None:
             return Verdict(Reading.REFUSED, self._announced_old)
-        last_known = next(iter(self._olds.values()), None) if self._is_set_point else None
-        return Verdict(Reading.UNKNOWN, last_known if self._read is None else self._read)
+        return Verdict(Reading.UNKNOWN, self._read)
 
 
 def _expectations(action: Action) -> Iterator[Expectation]:

@@ -21,9 +21,9 @@ from bridge.commands import recipe
 from bridge.commands.check import NotAccepted, checked
 from bridge.commands.confirm import same
 from bridge.commands.job import CommandTicket, Job
-from bridge.commands.journal import without_secrets
+from bridge.commands.journal import MAX_LISTED, State, without_secrets
 from bridge.commands.lane import Lane
-from bridge.commands.last_writes import LastWrite, LastWrites
+from bridge.commands.last_writes import READ_BACK, LastWrite, LastWrites
 from bridge.commands.masking import discreet, impersonal
 from bridge.commands.people import People
 from bridge.commands.recovery import Recovery
@@ -107,11 +107,27 @@ class Desk:
         """Carry out commands until cancelled; what was left by a crash comes first."""
         async with asyncio.TaskGroup() as group:
             self._group = group
+            group.create_task(self._recall_writes(), name="desk: last writes")
             group.create_task(self._recovery.run(), name="desk: recovery")
             try:
                 await asyncio.Event().wait()
             finally:
                 self._group = None
+
+    async def _recall_writes(self) -> None:
+        """What writers last wrote: one that cycles must not take a start of ours for leave to write it again."""
+        for entry in reversed(await self.journal.newest(MAX_LISTED, state=State.FINISHED)):
+            point = self._set_point(entry.command.target)
+            if point is None or entry.outcome is None or entry.outcome.result not in READ_BACK:
+                continue
+            value = entry.command.arguments.get("value")
+            if point.definition.enumeration:
+                value = _shown(point, value)
+            self._writes.put(point.id, entry.command.requester, LastWrite(value, entry.outcome, self.clock.monotonic()))
+
+    def _set_point(self, identifier: str) -> Tag | None:
+        target = self._targets(identifier)
+        return None if target is None else target.set_point
 
     def close(self) -> None:
         """Take no more commands; those in flight go on."""
@@ -329,8 +345,7 @@ class Desk:
         return self._recovery.is_asking(lane)
 
     def _is_set_point(self, target: str) -> bool:
-        found = self._targets(target)
-        return found is not None and found.set_point is not None
+        return self._set_point(target) is not None
 
     def _recovered(self, entry: Entry, outcome: Outcome) -> None:
         """A command of an earlier life has its end: who asked is gone, the machine shows it."""

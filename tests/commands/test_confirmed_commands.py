@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.model.command import Outcome, Result
+from bridge.model.command import Door, Outcome, Result
 from bridge.model.status import StatusCode
 from tests.commands.test_desk import MODE, STANDBY, WRITABLE, Office
 
@@ -102,3 +102,30 @@ async def test_an_answer_that_everybody_may_read_has_no_secret_in_it(office: Off
     outcome = await office.ends("mock-1.Commands.Unlock", {"Pin": pin})
     assert (outcome.result, outcome.status) == (Result.REJECTED, StatusCode.BadTypeMismatch)
     assert pin not in outcome.sentence
+
+
+async def test_a_pushed_third_value_that_was_on_its_way_is_not_taken_for_the_answer(office: Office) -> None:
+    office.panel.follows = False
+    ticket = office.submit("mock-1.Setpoints.Frequency1", {"value": 250})
+    await office.panel.began.wait()
+    for frequency in (42.0, 250.0):  # somebody's earlier change, then what was asked
+        office.panel.state = {**office.panel.state, "frequency1": frequency}
+        office.panel.announce()
+        await office.house.clock.sleep(0.02)
+    assert (await ticket.result).result is Result.CONFIRMED
+
+
+async def test_a_writer_that_cycles_is_known_over_a_restart(tmp_path: Path) -> None:
+    async with Office(tmp_path) as first:
+        assert (
+            await first.ends("mock-1.Setpoints.Frequency1", {"value": 30}, requester="plc")
+        ).result is Result.CONFIRMED
+    async with Office(tmp_path) as second:
+        second.panel.state = {**second.panel.state, "frequency1": 25.0}
+        second.panel.announce()
+        await second.house.clock.sleep(0.2)
+        outcome = await second.ends(
+            "mock-1.Setpoints.Frequency1", {"value": 30}, requester="plc", id="plc:2", door=Door.OPCUA_WRITE
+        )
+        assert (outcome.result, outcome.actual) == (Result.REJECTED, 25.0)
+        assert second.panel.sent == []
