@@ -100,6 +100,10 @@ class Target(Protocol):
     def arguments(self) -> Sequence[Argument]:
         """What it takes; a set point takes "value"."""
 
+    @property
+    def max_delay(self) -> float | None:
+        """Of a booking (a record, kept while its vendor is offline): seconds it may be late; None: it is none."""
+
     def items(self, arguments: Mapping[str, Value]) -> Sequence[Item]:
         """What is sent, in order, for arguments that were checked and converted; more than one for a recipe only. Pure.
 
@@ -130,7 +134,7 @@ class Executor(Protocol):
         """Find out by reading what became of an action whose fate is unknown. Never sends it again.
 
         Confirmed: it was done. Accepted: the machine reads as asked, which may have been so before. Changed: it reads
-        otherwise. Unknown: it does not tell.
+        otherwise. Unreached: it certainly never arrived, so that a booking is sent again. Unknown: it does not tell.
         """
 
 
@@ -285,10 +289,10 @@ class Operations(Protocol):
         """One command with its whole life."""
 
     async def retry(self, identifier: str, requester: str) -> Outcome:
-        """Send a dead letter again, as a new command of this requester. Raises KeyError."""
+        """Send a dead letter again, as a new command of this requester; try a kept booking now. Raises KeyError."""
 
     async def discard(self, identifier: str, requester: str, reason: str) -> None:
-        """Put a dead letter aside. Raises KeyError."""
+        """Put a dead letter or a kept booking aside. Raises KeyError."""
 
     def plc_source(self, machine: str, dialect: str, commands: Sequence[str]) -> str:
         """What a PLC's programmer declares for a machine, for these commands or all. Raises NotDeclared."""

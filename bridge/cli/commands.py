@@ -86,7 +86,7 @@ def show(state_dir: Path | None, url: str | None, token: str | None, identifier:
 @access_options
 @click.argument("identifier", metavar="ID")
 def retry(state_dir: Path | None, url: str | None, token: str | None, identifier: str) -> int:
-    """Send a dead letter again, as a new command; look at the machine first."""
+    """Send a dead letter again, as a new command (look at the machine first); try a kept booking now."""
     client = AdminClient(Access.found(url, token, state_dir))
     return told(asyncio.run(client.command(f"{_path(identifier)}/retry", {})))
 
@@ -102,7 +102,7 @@ def retry(state_dir: Path | None, url: str | None, token: str | None, identifier
 @click.argument("identifier", metavar="ID")
 @click.option("--reason", default="", help="Why; kept in the journal.")
 def discard(state_dir: Path | None, url: str | None, token: str | None, identifier: str, reason: str) -> None:
-    """Put a dead letter aside."""
+    """Put a dead letter, or a kept booking, aside."""
     client = AdminClient(Access.found(url, token, state_dir))
     asyncio.run(client.post(f"{_path(identifier)}/discard", {"reason": reason}))
     click.echo(f"{identifier} is put aside.")

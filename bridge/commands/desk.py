@@ -8,16 +8,20 @@ Rules (design.md section 6)
 3. Before anything is sent the journal says so, durably; whatever it says "sending" of after a crash is reconciled by
    reading, never sent again.
 4. Refusals are outcomes. A vendor's yes is not a confirmation where a readback exists.
+5. A booking that its vendor does not get is kept (see `bridge.commands.bookings`): its caller is answered "queued", and
+   an event tells how it ended.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from bridge.commands import recipe
+from bridge.commands.bookings import IN_ALL, PER_LANE, Booking, Register, event_of
 from bridge.commands.check import NotAccepted, checked
 from bridge.commands.confirm import same
 from bridge.commands.job import CommandTicket, Job
@@ -31,13 +35,15 @@ from bridge.commands.unknown import no_target
 from bridge.errors import NotRecorded
 from bridge.model.command import ENGINEERS_HAZARDS, Command, Door, Outcome, Result, Role
 from bridge.model.status import StatusCode
-from bridge.model.value import Value
+from bridge.model.value import DataType, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from datetime import datetime
 
     from bridge.commands.journal import Entry, Journal
     from bridge.model.action import Action, Expectation
+    from bridge.model.event import Event
     from bridge.model.observation import Observation
     from bridge.model.tag import Tag
     from bridge.ports import Clock, Executor, Item, TagView, Target, Targets
@@ -84,7 +90,12 @@ class Desk:
         self.journal = journal
         self.clock = clock
         self.finished: Callable[[Command, Target | None, Outcome], None] = lambda command, target, outcome: None
-        """Called once for each command that ended, after its ticket."""
+        """Called for each command that ended, after its ticket; of a kept booking also when it is queued."""
+        self.tell: Callable[[Event], None] = lambda event: None
+        """Told how a kept booking ended."""
+        self.is_connected: Callable[[str], bool] = lambda source: True
+        """Whether values flow from a source; bookings wait until then (see `returned`)."""
+        self.bookings = Register()
         self._view = view
         self._targets = targets
         self._executors = executors
@@ -100,7 +111,7 @@ class Desk:
             within_s=rules.reconcile_within_s,
             late_s=rules.execute_timeout_s,
             is_set_point=self._is_set_point,
-            ended=self._recovered,
+            is_connected=lambda source: self.is_connected(source),
         )
 
     async def run(self) -> None:
@@ -108,7 +119,7 @@ class Desk:
         async with asyncio.TaskGroup() as group:
             self._group = group
             group.create_task(self._recall_writes(), name="desk: last writes")
-            group.create_task(self._recovery.run(), name="desk: recovery")
+            self._take_over(await self.journal.unfinished())
             try:
                 await asyncio.Event().wait()
             finally:
@@ -158,18 +169,31 @@ class Desk:
             raise NotAccepted(StatusCode.BadInvalidState, "The bridge is stopping")
         if self._is_known(command, ticket):
             return
-        target = self._target(command)
-        arguments = checked(target.arguments, command.arguments, self.clock.now())
-        items = target.items(self.rules.people.resolved(target.arguments, arguments, command.user))
+        target, edge = self._target(command), self.clock.now()
+        arguments = checked(target.arguments, command.arguments, edge)
         if self._is_repeated(command, target, arguments, ticket):
             return
-        job = Job(command, target, items, [self.old(item) for item in items], ticket)
+        job = self._job(command, target, arguments, ticket, edge)
+        if target.max_delay is not None:
+            job.booking = Booking(command, edge, edge + timedelta(seconds=target.max_delay))
         self._check(job)
-        lane = self._lane(target.lane)
+        self._check_room(job)
+        self._open[command.id] = job
+        self._lane(target.lane).put(job)
+
+    def _job(
+        self, command: Command, target: Target, arguments: Mapping[str, Value], ticket: CommandTicket, edge: datetime
+    ) -> Job:
+        items = target.items(self.rules.people.resolved(target.arguments, arguments, command.user))
+        return Job(command, target, items, [self.old(item) for item in items], ticket, edge)
+
+    def _check_room(self, job: Job) -> None:
+        lane = self._lane(job.target.lane)
         if lane.length >= self.rules.lane_limit:
             raise NotAccepted(StatusCode.BadTooManyOperations, f"{lane.length} commands already wait for this machine")
-        self._open[command.id] = job
-        lane.put(job)
+        if job.booking is not None and (lane.kept >= PER_LANE or len(self.bookings) >= IN_ALL):
+            many = f"{lane.kept} bookings of this machine and {len(self.bookings)} in all are kept already"
+            raise NotAccepted(StatusCode.BadTooManyOperations, many)
 
     def _target(self, command: Command) -> Target:
         now = self.clock.now()
@@ -194,15 +218,18 @@ class Desk:
             return False
         given = without_secrets(command).arguments if job is None else command.arguments
         if earlier.target != command.target or dict(earlier.arguments) != dict(given):
+            how = f". {entry.outcome.sentence}" if entry is not None and entry.outcome is not None else ""
             raise NotAccepted(
                 StatusCode.BadInvalidArgument,
-                f"The id {command.id} was used before, for {earlier.target} with other values",
+                f"The id {command.id} was used before, for {earlier.target} with other values{how}",
             )
         if job is not None:
             self.spawn(_follow(job.ticket, ticket), "follow")
         elif entry is not None and entry.outcome is not None:
             ticket.end(entry.outcome)
-        else:
+        elif (queued := self.bookings.answer(command.id)) is not None and not self._recovery.is_ending(command.id):
+            ticket.end(queued)
+        elif not self._recovery.follow(command.id, ticket):
             raise NotAccepted(StatusCode.BadInvalidState, "What became of this command is not known yet")
         return True
 
@@ -233,14 +260,14 @@ class Desk:
         """All of a recipe is checked before any of it is sent; what it requires, before each item."""
         for index, item in enumerate(job.items):
             try:
-                self._check_action(job.command, item.action)
+                self._check_action(job.command, item.action, is_booking=job.booking is not None)
             except NotAccepted as refusal:
                 if not job.is_recipe:
                     raise
                 raise _Ended(recipe.refused(job.parts, index, refusal.outcome)) from None
         self.check_requirements(job.item.action)
 
-    def _check_action(self, command: Command, action: Action) -> None:
+    def _check_action(self, command: Command, action: Action, *, is_booking: bool) -> None:
         if command.role is Role.OBSERVER:
             raise NotAccepted(StatusCode.BadUserAccessDenied, f"{command.requester} may only look (role Observer)")
         special = action.hazards & ENGINEERS_HAZARDS
@@ -254,6 +281,8 @@ class Desk:
             sentence = f"The hazard {hazards} is not allowed: name it in allow_hazards of the source {action.source}"
             raise NotAccepted(StatusCode.BadUserAccessDenied, sentence)
         executor = self._executors(action.source)
+        if executor is None and is_booking:
+            return
         if executor is None:
             sentence = f"The source {action.source} does not run yet, or takes no commands any more"
             raise _Ended(Outcome(Result.UNREACHED, StatusCode.BadNotConnected, sentence))
@@ -310,6 +339,7 @@ class Desk:
     async def finish(self, job: Job, outcome: Outcome) -> None:
         """Journal the outcome, then answer: a vendor may repeat in its words whom it was told."""
         outcome = discreet(job.command, outcome)
+        self._say_end(job.command, job.edge, outcome)
         try:
             await self.journal.finish(job.command.id, outcome, dead=_needs_a_person(job, outcome))
         except NotRecorded as error:  # the journal writes it later by itself; the caller must not wait for a disk
@@ -325,6 +355,139 @@ class Desk:
             return
         write = LastWrite(item.value, outcome, self.clock.monotonic())
         self._writes.put(item.set_point.id, requester, write)
+
+    # -- bookings -----------------------------------------------------------------------------------------------------
+
+    def _take_over(self, left: Sequence[Entry]) -> None:
+        """What a crash left: before anything new is taken, so that nothing overtakes a booking."""
+        for entry in left:
+            if entry.until is not None and entry.state in (State.ACCEPTED, State.QUEUED):
+                booking = Booking.of(entry)
+                self.bookings.put(booking, booking.queued("The bridge was started anew"))
+                self._lane(entry.lane).restore(booking)
+            else:
+                if entry.until is not None:
+                    booking = Booking.of(entry)
+                    self.bookings.put(booking, booking.queued("It is being looked for"))
+                self._reconcile(entry)
+
+    def unreachable(self, lane: tuple[str, str]) -> Outcome | None:
+        """A booking is not sent now: this is certain before anything is written or sent."""
+        if self._executors(lane[0]) is not None and self.is_connected(lane[0]):
+            return None
+        return Outcome(Result.UNREACHED, StatusCode.BadNotConnected, f"The source {lane[0]} is not connected")
+
+    def may_deliver(self, lane: tuple[str, str]) -> bool:
+        """Kept bookings may go."""
+        is_known = not self.is_recovering(lane) and not self.is_settling(lane)
+        return is_known and not self._stopping and self.unreachable(lane) is None
+
+    def is_settling(self, lane: tuple[str, str]) -> bool:
+        """It is not known yet what became of a booking: those after it wait."""
+        return self._recovery.is_settling(lane)
+
+    def returned(self, source: str) -> None:
+        """Values flow from a source again."""
+        for (name, _), lane in self._lanes.items():
+            if name == source:
+                lane.returned()
+
+    async def keep(self, job: Job, booking: Booking, why: str) -> None:
+        """Journal that it is kept, then answer."""
+        outcome = impersonal(booking.queued(why))
+        try:
+            await self.journal.mark(job.command.id, State.QUEUED, why)
+        except NotRecorded as error:  # after a crash it would be looked for, or sent: never twice
+            logger.error("That %s is kept is not on disk: %s", job.command.id, error)
+        self._open.pop(job.command.id, None)
+        self.bookings.put(booking, outcome)
+        job.ticket.end(outcome)
+        if not booking.is_told:
+            self.finished(job.command, job.target, outcome)
+
+    async def settle(self, job: Job, outcome: Outcome) -> None:
+        """A booking may have arrived: find out by reading, and keep those after it meanwhile."""
+        entry, booking = self.journal.known(job.command.id), job.booking
+        if entry is None or booking is None or entry.state is State.FINISHED:
+            await self.finish(job, outcome)
+            return
+        told = replace(outcome, sentence=f"{outcome.sentence}. It is being looked for; an event tells how it ended")
+        self._open.pop(job.command.id, None)
+        self.bookings.put(booking, told)
+        self._reconcile(entry)
+        job.ticket.end(impersonal(told))
+        if not booking.is_told:
+            self.finished(job.command, job.target, impersonal(told))
+
+    async def made_anew(self, booking: Booking) -> Job | None:
+        """The job of a kept booking, by the mapping and the people of now; None where it has come to its end."""
+        command = booking.command
+        try:
+            target = self._targets(command.target)
+            if target is None:
+                raise NotAccepted(StatusCode.BadNotFound, f"There is no {command.target} any more")
+            arguments = checked(target.arguments, command.arguments, booking.edge)
+            job = self._job(command, target, arguments, CommandTicket(), booking.edge)
+            job.booking = booking
+            self._check(job)
+        except NotAccepted as refusal:
+            await self.end_booking(booking, refusal.outcome, dead=True)
+            return None
+        self._open[command.id] = job
+        return job
+
+    async def end_booking(self, booking: Booking, outcome: Outcome, *, dead: bool = False) -> None:
+        """A kept booking ends without being sent."""
+        command = booking.command
+        self._say_end(command, booking.edge, outcome)
+        try:
+            await self.journal.finish(command.id, outcome, dead=dead)
+        except NotRecorded as error:
+            logger.error("The end of %s is not on disk yet: %s", command.id, error)
+        self.finished(command, self._targets(command.target), outcome)
+
+    def _say_end(self, command: Command, edge: datetime, outcome: Outcome) -> None:
+        """Before the journal: what is told again after a crash has the same id."""
+        if self.bookings.end(command.id, outcome):
+            source = self._source_of(command)
+            self.tell(event_of(command, edge, source, outcome, self.clock.now()))
+
+    def _source_of(self, command: Command) -> str:
+        target = self._targets(command.target)
+        return target.lane[0] if target is not None else ""
+
+    async def withdraw(self, command_id: str, by: str, reason: str) -> None:
+        """A person puts a kept booking aside. Raises KeyError where none is kept, or it is on its way."""
+        entry = self.journal.known(command_id)
+        booking = self._lane(entry.lane).withdraw(command_id) if entry and self.bookings.answer(command_id) else None
+        if booking is None:
+            raise KeyError(command_id)
+        sentence = f"Discarded by {by}: {reason}" if reason else f"Discarded by {by}"
+        outcome = Outcome(Result.SUPERSEDED, StatusCode.BadRequestCancelledByClient, sentence)
+        await self.end_booking(booking, impersonal(outcome))
+
+    def as_taken(self, entry: Entry) -> Mapping[str, Value]:
+        """A command's arguments with the time it was taken at, for somebody who sends it again."""
+        target = self._targets(entry.command.target)
+        if target is None or entry.edge is None:
+            return entry.command.arguments
+        given = entry.command.arguments
+        try:
+            then = checked(target.arguments, given, entry.edge)
+        except NotAccepted:
+            return given
+        times = {one.name: then[one.name] for one in target.arguments if one.data_type is DataType.DateTime}
+        return {**given, **times}
+
+    def hurry(self, command_id: str) -> Outcome:
+        """A person wants it tried now. Raises KeyError where it is not kept."""
+        entry, queued = self.journal.known(command_id), self.bookings.answer(command_id)
+        if entry is None or queued is None:
+            raise KeyError(command_id)
+        self._lane(entry.lane).hurry()
+        return queued
+
+    # -- the end of what never was in a lane --------------------------------------------------------------------------
 
     def refuse(self, job: Job, sentence: str) -> None:
         """Answer a job that will not be sent, without the journal."""
@@ -347,12 +510,40 @@ class Desk:
     def _is_set_point(self, target: str) -> bool:
         return self._set_point(target) is not None
 
-    def _recovered(self, entry: Entry, outcome: Outcome) -> None:
-        """A command of an earlier life has its end: who asked is gone, the machine shows it."""
-        lane = self._lanes.get(entry.lane)
-        if lane is not None:
-            lane.go_on()
+    def _reconcile(self, entry: Entry) -> None:
+        self._recovery.begin(entry)
+        self.spawn(self._reconciled(entry), f"reconcile {entry.command.id}")
+
+    async def _reconciled(self, entry: Entry) -> None:
+        outcome = await self._recovery.outcome(entry)
+        if entry.until is not None and outcome.result is Result.UNREACHED:
+            outcome = await self._requeue(entry)
+        else:
+            await self._recovered(entry, outcome)
+        self._recovery.over(entry, outcome)
+        if entry.lane in self._lanes:
+            self._lanes[entry.lane].go_on()
+
+    async def _recovered(self, entry: Entry, outcome: Outcome) -> None:
+        """It was read what became of a command: who asked is gone, the machine shows it."""
+        self._say_end(entry.command, entry.edge or entry.changed, outcome)
+        try:
+            await self.journal.finish(entry.command.id, outcome, dead=outcome.result is Result.UNKNOWN)
+        except NotRecorded as error:  # the journal writes it later by itself
+            logger.error("The end of %s is not on disk yet: %s", entry.command.id, error)
         self.finished(entry.command, self._targets(entry.command.target), outcome)
+
+    async def _requeue(self, entry: Entry) -> Outcome:
+        """A booking that may have been sent never arrived: it is the first of its lane again."""
+        booking = Booking.of(entry)
+        try:
+            await self.journal.mark(entry.command.id, State.QUEUED, "It never arrived")
+        except NotRecorded as error:
+            logger.error("That %s is kept is not on disk: %s", entry.command.id, error)
+        queued = booking.queued("It has not arrived yet")
+        self.bookings.put(booking, queued)
+        self._lane(entry.lane).requeue(booking)
+        return queued
 
 
 def _needs_a_person(job: Job, outcome: Outcome) -> bool:

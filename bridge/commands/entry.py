@@ -29,6 +29,8 @@ class State(Enum):
 
     ACCEPTED = "accepted"
     """Nothing was sent."""
+    QUEUED = "queued"
+    """A booking that is kept; nothing was sent."""
     SENDING = "sending"
     """It may have been sent."""
     ANSWERED = "answered"
@@ -73,6 +75,20 @@ class Entry:
     def is_rejected(self) -> bool:
         """It was recorded only; it never had an effect."""
         return self.history[0][0] is State.FINISHED
+
+    @property
+    def until(self) -> datetime | None:
+        """Of a booking: until when it is kept."""
+        return self._time("until")
+
+    @property
+    def edge(self) -> datetime | None:
+        """What "now" means in it, where it has such an argument."""
+        return self._time("edge")
+
+    def _time(self, name: str) -> datetime | None:
+        found = (self.action or {}).get(name)
+        return found if isinstance(found, datetime) else None
 
     @property
     def is_masked(self) -> bool:

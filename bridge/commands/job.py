@@ -11,7 +11,9 @@ from bridge.commands.recipe import Part
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
+    from datetime import datetime
 
+    from bridge.commands.bookings import Booking
     from bridge.model.command import Command, ItemOutcome, Outcome
     from bridge.model.value import Value
     from bridge.ports import Item, Target
@@ -58,6 +60,10 @@ class Job:
     olds: Sequence[Value]
     """What each item's set point was when it was taken."""
     ticket: CommandTicket
+    edge: datetime
+    """What "now" means in it."""
+    booking: Booking | None = None
+    """It is kept while its vendor is offline."""
     outcomes: list[Outcome] = field(default_factory=list)
     """How the items ended, in order; one that is not Good is the last."""
 

@@ -2,6 +2,7 @@
 
     put -> [journal: accepted] -> waits its turn -> each item: [journal: sending] -> executor -> [journal: answered]
         -> confirmation on raw observations -> the next item, or the end
+    a booking that cannot be sent -> [journal: queued] -> waits for its source (see `bridge.commands.bookings`)
 
 Rules
 1. First in, first out; a newer value for the same target replaces one that waits.
@@ -10,6 +11,7 @@ Rules
 3. While it is not known what became of a command before a crash, only a safe one is sent: the effect of another would
    be taken for that one's.
 4. A recipe goes on after an item that is done, if only with another value; anything else stops it.
+5. Bookings go in their order, past nothing but commands that are none; a safe command does not flush them.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bridge.commands.bookings import NOT_KEPT, SPREAD_S, BookingQueue
 from bridge.commands.check import NotAccepted
 from bridge.commands.confirm import Confirmation, Reading, Verdict
 from bridge.commands.journal import State
@@ -30,6 +33,7 @@ from bridge.model.command import Outcome, Result
 from bridge.model.status import StatusCode
 
 if TYPE_CHECKING:
+    from bridge.commands.bookings import Booking
     from bridge.commands.desk import Desk
     from bridge.commands.job import Job
     from bridge.model.observation import Observation
@@ -50,11 +54,17 @@ class Lane:
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
         self._watching: list[Confirmation] = []
+        self._kept = BookingQueue(desk.clock)
 
     @property
     def length(self) -> int:
-        """How many commands wait."""
+        """How many commands wait; kept bookings are not among them."""
         return self._intake.qsize() + len(self._waiting)
+
+    @property
+    def kept(self) -> int:
+        """How many bookings are kept."""
+        return len(self._kept)
 
     def put(self, job: Job) -> None:
         """Take a job in, in the order of submission."""
@@ -82,7 +92,8 @@ class Lane:
 
     async def _line_up(self, job: Job) -> None:
         if job.is_safe:
-            gone, self._waiting = list(self._waiting), deque([job])
+            gone = [waiting for waiting in self._waiting if waiting.booking is None]
+            self._waiting = deque([job, *(waiting for waiting in self._waiting if waiting.booking is not None)])
             self._urgent.set()
         else:
             gone = [w for w in self._waiting if job.is_replaceable and w.target.id == job.target.id]
@@ -98,24 +109,115 @@ class Lane:
     async def run(self) -> None:
         """Carry out what waits, for ever."""
         while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting and self._may_go(self._waiting[0]):
-                job = self._waiting.popleft()
+            await self._woken()
+            while (job := await self._next()) is not None:
                 self._urgent.clear()
                 try:
                     await self._carry_out(job)
                 except Exception as error:
                     if not job.is_over:
                         job.outcomes.append(_fault(job, error))
-                    await self._desk.finish(job, job.outcome)
+                    await self._close(job)
+
+    async def _woken(self) -> None:
+        """Wait until there is something to do, or a kept booking's time has come."""
+        pause = self._kept.pause_s(may_go=self._may_deliver())
+        if pause is None:
+            await self._wake.wait()
+        elif not self._wake.is_set():
+            waits = [asyncio.create_task(one, name="desk: lane") for one in (self._wake.wait(), self._sleep(pause))]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for one in waits:
+                    one.cancel()
+        self._wake.clear()
+
+    async def _sleep(self, seconds: float) -> bool:
+        await self._desk.clock.sleep(seconds)
+        return True
+
+    async def _next(self) -> Job | None:
+        """What is to be carried out now."""
+        for booking in self._kept.pop_expired():
+            await self._desk.end_booking(booking, booking.expired(self._desk.clock.now()), dead=True)
+        if self._waiting and self._waiting[0].is_safe:
+            return self._waiting.popleft()
+        while self._may_deliver() and (due := self._kept.take()) is not None:
+            job = await self._desk.made_anew(due)
+            if job is not None:
+                return job
+        while self._waiting and self._may_go(self._waiting[0]):
+            job = self._waiting.popleft()
+            if job.booking is None or not self._must_queue():
+                return job
+            await self._keep(job, "An earlier booking of this machine goes first")
+        return None
 
     def _may_go(self, job: Job) -> bool:
         return job.is_safe or not self._desk.is_recovering(self._key)
 
+    def _may_deliver(self) -> bool:
+        return self._desk.may_deliver(self._key)
+
+    def _must_queue(self) -> bool:
+        return bool(self._kept) or self._desk.is_settling(self._key)
+
     def go_on(self) -> None:
         """What waited for a recovery may go."""
         self._wake.set()
+
+    # -- bookings -----------------------------------------------------------------------------------------------------
+
+    def restore(self, booking: Booking) -> None:
+        """Keep what is queued by the journal: oldest first."""
+        self._kept.put(booking)
+        self._wake.set()
+
+    def requeue(self, booking: Booking) -> None:
+        """What was sent first of all never arrived."""
+        self._kept.put_back(booking)
+        self._wake.set()
+
+    def withdraw(self, command_id: str) -> Booking | None:
+        """Keep it no longer; None where it is on its way."""
+        return self._kept.remove(command_id)
+
+    def hurry(self) -> None:
+        """Try again now."""
+        self._kept.hurry()
+        self._wake.set()
+
+    def returned(self) -> None:
+        """Values flow again from its source."""
+        self._kept.hurry(SPREAD_S)
+        self._wake.set()
+
+    async def _keep(self, job: Job, why: str) -> None:
+        """A booking that was certainly not sent waits until it can be; what cannot be kept ends."""
+        booking = job.booking
+        assert booking is not None  # noqa: S101
+        if not booking.can_be_kept:
+            sentence = f"{why}. {NOT_KEPT}"
+            await self._desk.finish(job, Outcome(Result.UNREACHED, StatusCode.BadNotConnected, sentence))
+            return
+        await self._desk.keep(job, booking, why)
+        if job.outcomes:
+            self._kept.put_back(booking.told())
+        else:
+            self._kept.put(booking.told())
+
+    async def _close(self, job: Job) -> None:
+        """All of it is over, or of a booking: it is kept, or looked for."""
+        outcome = job.outcome
+        if job.booking is None or outcome.result not in (Result.UNREACHED, Result.UNKNOWN):
+            if job.booking is not None:
+                self._kept.delivered()
+            await self._desk.finish(job, outcome)
+        elif outcome.result is Result.UNREACHED:
+            await self._keep(job, outcome.sentence)
+        else:
+            await self._desk.settle(job, outcome)
 
     async def _carry_out(self, job: Job) -> None:
         while not job.is_over:
@@ -126,12 +228,14 @@ class Lane:
                     return
                 outcome = outcome.result()
             job.outcomes.append(outcome)
-        await self._desk.finish(job, job.outcome)
+        await self._close(job)
 
     def _obstacle(self, job: Job) -> Outcome | None:
         """Why the next item is not sent any more."""
         if job.outcomes and self._urgent.is_set():
             return _superseded(self._waiting[0].command.target)
+        if job.booking is not None:
+            return self._desk.unreachable(self._key)
         if job.command.expires <= self._desk.clock.now():
             return Outcome(Result.EXPIRED, StatusCode.BadTimeout, "It waited too long and was not sent")
         try:
@@ -152,6 +256,8 @@ class Lane:
         try:
             answer = await self._answered(job, executor, confirmation, old)
         except NotRecorded as error:
+            if job.booking is not None:  # the journal has that it was taken: it waits for the disk too
+                return Outcome(Result.UNREACHED, StatusCode.BadInvalidState, _not_recorded(error))
             return Outcome(Result.REJECTED, StatusCode.BadInvalidState, _not_recorded(error))
         finally:
             if answer is None or not _is_confirmable(job, answer):
@@ -189,7 +295,7 @@ class Lane:
         job.outcomes.append(await confirming)
         if not job.is_over:
             job.outcomes.append(_superseded(by))
-        await self._desk.finish(job, job.outcome)
+        await self._close(job)
 
     async def _confirmed(self, job: Job, confirmation: Confirmation, executor: Executor, answer: Outcome) -> Outcome:
         clock, rules = self._desk.clock, self._desk.rules

@@ -2,12 +2,12 @@
 
 What may have been sent before the crash is never sent again, and what a recipe had not sent yet is not sent any more.
 A request that left may reach the machine after the bridge is back; what a reading says is in
-`bridge.commands.aftermath`.
+`bridge.commands.aftermath`. A booking is looked for also without a crash, as long as its vendor is away, and is sent
+again only where the vendor says that it never arrived.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ from bridge.commands.aftermath import aftermath
 from bridge.commands.journal import State
 from bridge.commands.masking import MASK, is_masked
 from bridge.commands.recipe import Part
-from bridge.errors import NotRecorded
 from bridge.model.action import Action, Expectation
 from bridge.model.command import Outcome, Result
 from bridge.model.secret import is_secret
 from bridge.model.status import StatusCode
+from bridge.model.value import DataType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bridge.commands.entry import Entry
-    from bridge.commands.job import Job
+    from bridge.commands.job import CommandTicket, Job
     from bridge.commands.journal import Journal
     from bridge.model.value import Value
     from bridge.ports import Clock, Executor
@@ -39,9 +39,16 @@ logger = logging.getLogger(__name__)
 def written(job: Job) -> dict[str, Any]:
     """What is to be sent, as the journal keeps it; a recipe's items each with its set point."""
     if not job.is_recipe:
-        return _written(job.items[0].action)
+        return {**_written(job.items[0].action), **_times(job)}
     items = zip(job.parts, job.items, job.olds, strict=True)
     return {"items": [_item(part, _written(item.action), old) for part, item, old in items]}
+
+
+def _times(job: Job) -> dict[str, Any]:
+    """What a later delivery must still know."""
+    if job.booking is not None:
+        return {"edge": job.edge, "until": job.booking.until}
+    return {"edge": job.edge} if any(one.data_type is DataType.DateTime for one in job.target.arguments) else {}
 
 
 def _written(action: Action) -> dict[str, Any]:
@@ -95,7 +102,7 @@ class Recovery:
         within_s: how long a machine is asked.
         late_s: how long after a request left it may still arrive.
         is_set_point: whether a command's target is one.
-        ended: called with each command that has its end now.
+        is_connected: whether a source can be asked.
     """
 
     def __init__(
@@ -107,7 +114,7 @@ class Recovery:
         within_s: float,
         late_s: float,
         is_set_point: Callable[[str], bool],
-        ended: Callable[[Entry, Outcome], None],
+        is_connected: Callable[[str], bool],
     ) -> None:
         self._journal = journal
         self._executors = executors
@@ -115,32 +122,53 @@ class Recovery:
         self._within_s = within_s
         self._late_s = late_s
         self._is_set_point = is_set_point
-        self._ended = ended
+        self._is_connected = is_connected
         self._asking: Counter[tuple[str, str]] = Counter()
+        self._settling: Counter[tuple[str, str]] = Counter()
+        self._followers: dict[str, list[CommandTicket]] = {}
 
     def is_asking(self, lane: tuple[str, str]) -> bool:
         """What may have been sent to this machine is not known yet."""
         return self._asking[lane] > 0
 
-    async def run(self) -> None:
-        """Give everything its end; returns when nothing is left."""
-        left = await self._journal.unfinished()
-        self._asking.update(entry.lane for entry in left if entry.state is not State.ACCEPTED)
-        async with asyncio.TaskGroup() as group:
-            for entry in left:
-                group.create_task(self._end(entry), name=f"desk: reconcile {entry.command.id}")
+    def is_settling(self, lane: tuple[str, str]) -> bool:
+        """What became of a booking of this machine is not known yet."""
+        return self._settling[lane] > 0
 
-    async def _end(self, entry: Entry) -> None:
-        outcome = await self._outcome(entry)
-        try:
-            await self._journal.finish(entry.command.id, outcome, dead=outcome.result is Result.UNKNOWN)
-        except NotRecorded as error:  # the journal writes it later by itself
-            logger.error("The end of %s is not on disk yet: %s", entry.command.id, error)
-        if entry.state is not State.ACCEPTED:
-            self._asking[entry.lane] -= 1
-        self._ended(entry, outcome)
+    def is_ending(self, command_id: str) -> bool:
+        """What became of this command is being found out."""
+        return command_id in self._followers
 
-    async def _outcome(self, entry: Entry) -> Outcome:
+    def follow(self, command_id: str, ticket: CommandTicket) -> bool:
+        """Tell this one too how it ends; False where that is not being found out."""
+        if command_id not in self._followers:
+            return False
+        ticket.accept()
+        self._followers[command_id].append(ticket)
+        return True
+
+    def begin(self, entry: Entry) -> None:
+        """It is to be found out how it ended: `outcome` does, and `over` says that all of it is done."""
+        counter = self._counter(entry)
+        if counter is not None:
+            counter[entry.lane] += 1
+        self._followers[entry.command.id] = []
+
+    def over(self, entry: Entry, outcome: Outcome) -> None:
+        """Who asked meanwhile is told, and the machine is free."""
+        counter = self._counter(entry)
+        if counter is not None:
+            counter[entry.lane] -= 1
+        for ticket in self._followers.pop(entry.command.id):
+            ticket.end(outcome)
+
+    def _counter(self, entry: Entry) -> Counter[tuple[str, str]] | None:
+        if entry.until is not None:
+            return self._settling
+        return None if entry.state is State.ACCEPTED else self._asking
+
+    async def outcome(self, entry: Entry) -> Outcome:
+        """How it ended, by all that can be read; Unreached of a booking: send it again."""
         kept = entry.action
         if entry.state is State.ACCEPTED:
             return NOT_SENT
@@ -175,8 +203,12 @@ class Recovery:
         while sent.is_readable:
             if not self._can_read(entry, sent):
                 return UNTOLD
+            if entry.until is not None and not self._is_connected(entry.lane[0]) and self._clock.now() < entry.until:
+                began = self._clock.monotonic()
             has_landed = was_taken or self._clock.monotonic() >= landed
             read = await self._read(entry, sent)
+            if read and read.result is Result.UNREACHED and has_landed and not was_taken:
+                return read
             told = read and aftermath(
                 read,
                 sent.old,
@@ -196,7 +228,7 @@ class Recovery:
         """Reading can tell; so it may turn out to where nobody can be asked yet."""
         executor = self._executors(entry.lane[0])
         if executor is None:
-            return bool(sent.action.confirm) or not sent.action.absolute
+            return bool(sent.action.confirm) or not sent.action.absolute or entry.until is not None
         return executor.can_reconcile(sent.action)
 
     async def _read(self, entry: Entry, sent: _InFlight) -> Outcome | None:

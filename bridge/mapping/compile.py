@@ -35,7 +35,7 @@ from bridge.mapping.schema import (
 from bridge.mapping.select import Path, parse_path
 from bridge.model.command import UNSET_TIMES, Argument, ArgumentRange, CommandDefinition
 from bridge.model.path import SEGMENT
-from bridge.model.plant import ALIVE, ITEM_STATE
+from bridge.model.plant import ALIVE, ITEM_STATE, PENDING_BOOKINGS
 from bridge.model.tag import GROUPS, Limits, Owner, Range, TagDefinition
 from bridge.model.units import UNITS
 from bridge.model.value import DataType, Value
@@ -112,6 +112,11 @@ class CommandSpec:
     hazards: frozenset[str] = frozenset()
     sets: tuple[tuple[TagSpec, Scalar], ...] = ()
     """Of a recipe: its set points in order, each with "$<argument>" or a value of its type."""
+
+    @property
+    def is_booking(self) -> bool:
+        """A record, kept while its vendor is offline."""
+        return self.rule.when_offline == "queue"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -283,7 +288,7 @@ class _Compiler:
         if not levels or not all(SEGMENT.match(level) for level in levels):
             self.report(key_path, f"{name!r} is no tag name", "<Group>/<Tag> with letters, digits, _ and - only", "")
             return False
-        if name in {ITEM_STATE, ALIVE, ALARM_COUNT}:
+        if name in {ITEM_STATE, ALIVE, ALARM_COUNT, PENDING_BOOKINGS}:
             self.report(key_path, f"{name} is made by the bridge", "another name, or item_state:", "")
             return False
         return True

@@ -11,7 +11,7 @@ from bridge.mapping.compile import ALARM_COUNT, ITEM_STATES, CompiledMapping, co
 from bridge.mapping.projection import PartProjection
 from bridge.model.connection import CONNECTION_STATES
 from bridge.model.path import Place
-from bridge.model.plant import ALIVE, ITEM_STATE, Machine, Part
+from bridge.model.plant import ALIVE, ITEM_STATE, PENDING_BOOKINGS, Machine, Part
 from bridge.model.tag import Owner, Tag, TagDefinition, tag_id
 from bridge.model.units import UNITS
 from bridge.model.value import DataType
@@ -140,6 +140,14 @@ def _definitions(parts: Sequence[PartMapping]) -> Iterator[TagDefinition]:
         )
     if any(spec.alarms or is_alarm(spec.definition.name) for p in parts if p.mapping for spec in p.mapping.tags):
         yield TagDefinition(ALARM_COUNT, DataType.Int64, description="How many alarms are active", owner=Owner.BRIDGE)
+    if any(spec.is_booking for p in parts if p.mapping and p.accepts_writes for spec in p.mapping.commands):
+        yield TagDefinition(
+            PENDING_BOOKINGS,
+            DataType.UInt32,
+            label={"en": "Pending bookings", "de": "Offene Buchungen"},
+            description="Bookings that were taken here and that the vendor does not have yet",
+            owner=Owner.BRIDGE,
+        )
     yield TagDefinition(
         ALIVE, DataType.Boolean, description="The machine's values flow, by its alive rule", owner=Owner.BRIDGE
     )

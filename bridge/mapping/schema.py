@@ -176,6 +176,9 @@ class ArgumentRule(Rules):
     )
 
 
+MAX_DELAY, LONGEST_DELAY = 12 * 3600.0, 7 * 86_400.0
+"""Seconds: how late a booking may be, where nothing is said and at most."""
+
 MAX_ITEMS = 30
 """Set points of one recipe: the journal keeps two steps of each, and 64 of a command."""
 
@@ -199,8 +202,28 @@ class CommandRule(Rules):
     requires: dict[str, Scalar] = Field(default_factory=dict)
     safe: bool = Field(False, description="Flushes the lane and goes first.")
     absolute: bool = Field(True, description="Sending it twice leaves the same state.")
+    when_offline: Literal["refuse", "queue"] = Field(
+        "refuse", description="queue: a record that is kept, in order, until the vendor can be reached again."
+    )
+    max_delay: Duration = Field(
+        MAX_DELAY, le=LONGEST_DELAY, description="Of what is queued: how late it may be; then a person decides."
+    )
     label: Label | None = None
     description: str = ""
+
+    @model_validator(mode="after")
+    def _is_a_record(self) -> CommandRule:
+        if self.when_offline == "refuse":
+            if "max_delay" in self.model_fields_set:
+                raise ValueError("max_delay is of no use without when_offline: queue")
+            return self
+        given = [name for name in ("set", "hazard", "requires") if getattr(self, name)] + ["safe"] * self.safe
+        if given:
+            raise ValueError(
+                f"when_offline: queue is for records of what was done; {' and '.join(given)} says that it moves "
+                "something, or hangs on the machine as it is now"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sends_or_sets(self) -> CommandRule:

@@ -50,6 +50,8 @@ def _raw(spec: TagSpec, value: Value) -> Value:
 class SetPointTarget:
     """A tag that can be written."""
 
+    max_delay: float | None = None
+
     def __init__(self, machine: str, part: Part, tag: Tag, spec: TagSpec, mapping: CompiledMapping) -> None:
         self._part = part
         self._spec = spec
@@ -100,6 +102,7 @@ class CommandTarget:
         self.machine = machine
         self.lane = (part.source, part.source_machine)
         self.arguments: Sequence[Argument] = spec.arguments
+        self.max_delay: float | None = spec.rule.max_delay if spec.is_booking else None
 
     def items(self, arguments: Mapping[str, Value]) -> Sequence[Item]:
         """What is sent for these arguments."""
@@ -120,6 +123,7 @@ class RecipeTarget:
     """A command that sets several set points."""
 
     set_point: Tag | None = None
+    max_delay: float | None = None
 
     def __init__(self, machine: str, part: Part, spec: CommandSpec, set_points: Sequence[SetPointTarget]) -> None:
         self._spec = spec

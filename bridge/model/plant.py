@@ -14,6 +14,9 @@ from bridge.model.value import DataValue
 ALIVE = "Connection/Alive"
 """Name of the Boolean tag that says whether a machine's alive rule holds; decides Sparkplug device birth and death."""
 
+PENDING_BOOKINGS = "Job/PendingBookings"
+"""Name of the tag that counts a machine's bookings that its vendor does not have yet."""
+
 ITEM_STATE = "Status/ItemState"
 """Name of the tag that holds the machine's Machinery item state (OPC 40001-1)."""
 

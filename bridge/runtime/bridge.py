@@ -23,6 +23,7 @@ from bridge.errors import BridgeError, ConfigError, Fault, NotRecorded, StateDir
 from bridge.hub.log import EventLogStore
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
+from bridge.model.connection import ConnectionState
 from bridge.model.observation import Condition
 from bridge.model.status import StatusCode
 from bridge.runtime.at_machine import last_command_pairs
@@ -148,6 +149,9 @@ class Bridge:
         secrets = frozenset({self.state.admin_token().get_secret_value()})
         self.recorder = Recorder(self.keeper, self.clock, self.configuration, secrets)
         self.desk.finished = self._command_ended
+        self.desk.tell = self.log.append
+        self.desk.is_connected = self._is_connected
+        self.keeper.pending_bookings = self.desk.bookings.pending
         self.keeper.observed = self.desk.observe
         self.keeper.is_own = self.desk.is_own
         self.keeper.say("Version", __version__)
@@ -190,10 +194,17 @@ class Bridge:
         self.keeper.say("Configuration", self.configuration)
         self.keeper.say("ConfigurationFaults", len(self.refused))
 
+    def _is_connected(self, source: str) -> bool:
+        runner = self.runners.get(source)
+        return runner is not None and runner.status.state is ConnectionState.Connected
+
     def _heard(self, source: str) -> None:
         runner = self.runners.get(source)
         if runner is not None:
+            was_connected = self._is_connected(source)
             runner.heard()
+            if not was_connected:
+                self.desk.returned(source)
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -358,6 +369,7 @@ class Bridge:
             "event_loop_longest_stall_seconds": self._loop_watch.longest_s,
             "event_loop_longest_stall_busy_seconds": self._loop_watch.longest_busy_s,
             **self.journal.metrics(),
+            **self.desk.bookings.metrics(),
             **(self._broker.metrics() if self._broker else {}),
             **{f"log_{name}" if not name.startswith("log") else name: v for name, v in self.log.metrics().items()},
         }

@@ -13,7 +13,7 @@ from bridge.hub.table import WAITING
 from bridge.mapping.compile import ALARM_COUNT, ITEM_STATES
 from bridge.mapping.schema import ChannelRule
 from bridge.model.connection import ConnectionState
-from bridge.model.plant import ALIVE, ITEM_STATE
+from bridge.model.plant import ALIVE, ITEM_STATE, PENDING_BOOKINGS
 from bridge.model.status import StatusCode
 from bridge.model.value import DataValue, Value, bad
 from bridge.runtime.freshness import ChannelWatch, Phase, Verdict
@@ -243,6 +243,7 @@ class MachineState:
         table: Table,
         clock: Clock,
         former: Mapping[tuple[str, str], PartState] | None = None,
+        pending_bookings: Callable[[str], int] = lambda machine: 0,
     ) -> None:
         self.bound = bound
         self.machine = bound.machine
@@ -262,6 +263,8 @@ class MachineState:
         ]
         self._alive_tag = bound.machine.tag(ALIVE)
         self._alarm_tag = bound.machine.tag(ALARM_COUNT)
+        self._bookings_tag = bound.machine.tag(PENDING_BOOKINGS)
+        self._pending_bookings = pending_bookings
         self._alarm_slots = [
             tag.slot for tag in bound.machine.tags if tag.group == "Alarms" and tag is not self._alarm_tag
         ]
@@ -292,6 +295,8 @@ class MachineState:
         wall = self._clock.now()
         if self._alive_tag is not None:
             self._say(self._alive_tag.slot, self._is_alive(), wall)
+        if self._bookings_tag is not None:
+            self._say(self._bookings_tag.slot, self._pending_bookings(self.machine.id), wall)
         if self._alarm_tag is not None:
             count = _counted([alarm for slot in self._alarm_slots if (alarm := self._table.get(slot))], wall)
             if not _says_the_same(self._table.get(self._alarm_tag.slot), count):

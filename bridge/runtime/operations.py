@@ -90,7 +90,9 @@ class BridgeOperations:
         return None if entry is None else entry_payload(entry)
 
     async def retry(self, identifier: str, requester: str) -> Outcome:
-        """Send a dead letter again, as a new command."""
+        """Send a dead letter again, as a new command; try to deliver a booking that is kept, now."""
+        if await self._is_kept(identifier):
+            return self._bridge.desk.hurry(identifier)
         entry = await self._dead(identifier)
         if entry.is_masked:
             sentence = "The journal keeps no secrets and no e-mail addresses: send it anew by its own door"
@@ -99,6 +101,7 @@ class BridgeOperations:
         again = replace(
             entry.command,
             id=f"retry:{uuid.uuid4()}",
+            arguments=self._bridge.desk.as_taken(entry),
             door=Door.ADMIN,
             requester=requester,
             issued=now,
@@ -111,9 +114,16 @@ class BridgeOperations:
         return await ticket.result
 
     async def discard(self, identifier: str, requester: str, reason: str) -> None:
-        """Put a dead letter aside."""
+        """Put a dead letter aside, or a booking that is kept."""
+        if await self._is_kept(identifier):
+            await self._bridge.desk.withdraw(identifier, requester, reason)
+            return
         await self._dead(identifier)
         await self._bridge.journal.discard(identifier, requester, reason)
+
+    async def _is_kept(self, identifier: str) -> bool:
+        entry = await self._bridge.journal.get(identifier)
+        return entry is not None and entry.state is State.QUEUED
 
     async def _dead(self, identifier: str) -> Entry:
         entry = await self._bridge.journal.get(identifier)

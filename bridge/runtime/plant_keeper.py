@@ -94,6 +94,8 @@ class PlantKeeper:
         """Told everything that is published, while somebody records."""
         self.is_own: Callable[[str, Value], bool] = lambda target, value: False
         """Whether a set point's value is what a command of ours asked for."""
+        self.pending_bookings: Callable[[str], int] = lambda machine: 0
+        """How many bookings of a machine its vendor does not have yet."""
         self.set_points = SetPointWatch(clock, append_event, lambda target, value: self.is_own(target, value))
         self._targets: dict[str, Target] = {}
         self.table: Table
@@ -119,7 +121,7 @@ class PlantKeeper:
         former = {address: targets[0][1] for address, targets in self._routes.items()}
         for recipe in recipes:
             if self._state_keys.get(recipe.id) != recipe.key:
-                state = MachineState(self._bound[recipe.key], recipe.alive, self.table, self._clock, former)
+                state = self._state(recipe, former)
                 self._states[recipe.id], self._state_keys[recipe.id] = state, recipe.key
                 state.begin()
         for gone in set(self._states) - {recipe.id for recipe in recipes}:
@@ -134,6 +136,16 @@ class PlantKeeper:
         self._targets = {target.id: target for state in self._states.values() for target in self._targets_of(state)}
         self.say("Machines", len(plant.machines))
         self.say("Tags", sum(len(machine.tags) for machine in plant.everything()))
+
+    def _state(self, recipe: _Recipe, former: Mapping[tuple[str, str], PartState]) -> MachineState:
+        return MachineState(
+            self._bound[recipe.key],
+            recipe.alive,
+            self.table,
+            self._clock,
+            former,
+            lambda machine: self.pending_bookings(machine),
+        )
 
     def _targets_of(self, state: MachineState) -> Iterator[Target]:
         tags = {tag.name: tag for tag in state.machine.tags}

@@ -309,7 +309,7 @@ FAULTS = [
     (arg("type: String, default: 5"), (*ARG, "default"), "5 is none of the type String", "", ""),
     (arg("type: Double, range: [0, 9], default: 10"), (*ARG, "default"), "out of range", "0 to 9", ""),
     (arg("enum: [front, back], default: frnt"), (*ARG, "default"), "not accepted", "front, back", "front"),
-    (arg("type: DateTime, default: '2026-01-01T00:00:00Z'"), (*ARG, "default"), "none of", "a time is given", ""),
+    (arg("type: DateTime, default: '2026-01-01T00:00:00Z'"), (*ARG, "default"), "none of", "now, or no default", ""),
     (
         (
             "tags: {Status/H: {from: state.h, type: String}}\n"
@@ -605,3 +605,25 @@ def test_what_a_recipe_declares_wins() -> None:
     (argument,) = compiled(text).commands[0].arguments
     assert (argument.eu_range, argument.description, argument.default) == ((1, 5), "Slow", 2.0)
     assert argument.unit is not None and argument.unit.code == "r/min"
+
+
+@pytest.mark.parametrize(
+    ("rule", "word"),
+    [
+        ("send: 1, when_offline: queue, safe: true", "safe says that it moves"),
+        ("set: {Setpoints/X: 1}, when_offline: queue", "set says that it moves"),
+        ("send: 1, when_offline: queue, hazard: [heat]", "hazard says that it moves"),
+        ("send: 1, when_offline: queue, requires: {Setpoints/X: 1}", "requires says that it moves"),
+        ("send: 1, max_delay: 1h", "of no use without when_offline: queue"),
+        ("send: 1, when_offline: queue, max_delay: 8d", "less than or equal to"),
+        ("send: 1, when_offline: keep", "'refuse' or 'queue'"),
+    ],
+)
+def test_only_a_record_is_queued(rule: str, word: str) -> None:
+    with pytest.raises(ValidationError, match=word):
+        mapping_file(f"commands: {{X: {{{rule}}}}}")
+
+
+def test_pending_bookings_is_the_bridges_own_tag() -> None:
+    [fault] = faults("tags: {Job/PendingBookings: {from: live.a, type: UInt32}}")
+    assert "made by the bridge" in fault.problem

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from bridge.mapping.compile import CompiledMapping
 from bridge.mapping.machine import PartMapping, compile_machine
+from bridge.mapping.targets import targets_of
 from bridge.model.path import Place
-from bridge.model.plant import ALIVE, ITEM_STATE, Part, Plant
+from bridge.model.plant import ALIVE, ITEM_STATE, PENDING_BOOKINGS, Part, Plant
 from tests.mapping.rig import HEAD, compiled
 
 PLACE = Place("acme", "essen")
@@ -122,3 +123,17 @@ def test_a_renamed_tag_keeps_its_id_and_its_slot() -> None:
         assert newer.slot in bound.projections["values"].slots()
         assert plant.find(older.id) is newer
     assert plant.find("e-1.Setpoints.Mode") is None
+
+
+def test_bookings_are_counted_where_a_command_may_be_one_and_commands_are_taken() -> None:
+    job = compiled(
+        "commands: {Start: {send: $At, args: {At: {type: DateTime, default: now}}, when_offline: queue}}\n",
+        head=HEAD.replace("test/machine", "test/job"),
+    )
+    for accepts_writes in (True, False):
+        parts = [PARTS[0], part("job", job)._replace(accepts_writes=accepts_writes)]
+        machine = compile_machine("extruder-1", PLACE, parts, slots()).machine
+        assert (machine.tag(PENDING_BOOKINGS) is not None) is accepts_writes
+    tags = {tag.name: tag for tag in machine.tags}
+    (target,) = targets_of("extruder-1", parts[1].part, job, tags)
+    assert target.max_delay == 12 * 3600

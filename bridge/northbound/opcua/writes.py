@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from asyncua import ua
 
-from bridge.model.command import Door, Outcome, Result
+from bridge.model.command import UNSET_TIMES, Door, Outcome, Result
 from bridge.model.status import StatusCode
 from bridge.northbound.opcua import arguments, convert
 from bridge.northbound.opcua.handshake import shortened
@@ -125,10 +125,10 @@ class Writes:
         return tag if tag is not None and tag.definition.writable else None
 
     def _value(self, item: ua.WriteValue) -> Value | ua.StatusCode:
-        """What is to be written, as it came."""
+        """What is to be written, as it came; a time that is not set stays so: what now is, is decided at the edge."""
         if item.IndexRange or _is_stamped(item.Value):
             return ua.StatusCode(ua.StatusCodes.BadWriteNotSupported)
-        value = convert.from_variant(item.Value.Value, self._orders.clock.now(), trim=self._trim)
+        value = convert.from_variant(item.Value.Value, UNSET_TIMES[0], trim=self._trim)
         return convert.status_code(value) if isinstance(value, StatusCode) else value
 
     # --- handshakes --------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class Writes:
         if refusal is not None or method is None:
             return ua.CallMethodResult(ua.StatusCode(getattr(ua.StatusCodes, refusal or "BadNotExecutable")))
         given = request.InputArguments or []
-        values = [convert.from_variant(one, self._orders.clock.now(), trim=self._trim) for one in given]
+        values = [convert.from_variant(one, UNSET_TIMES[0], trim=self._trim) for one in given]
         results = [_fits(*pair) for pair in zip(method.command.arguments, values, strict=True)]
         if any(results):
             invalid = ua.StatusCode(ua.StatusCodes.BadInvalidArgument)

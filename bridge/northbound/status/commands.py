@@ -3,8 +3,8 @@
 POST /api/v1/commands               {"target", "value" | "args", "user"?}; answers when the command has ended
 GET  /api/v1/commands?limit=&machine=&dead=   the newest first
 GET  /api/v1/commands/{id}          one command with its whole life
-POST /api/v1/commands/{id}/retry    send a dead letter again, as a new command
-POST /api/v1/commands/{id}/discard  put a dead letter aside; {"reason"}
+POST /api/v1/commands/{id}/retry    send a dead letter again, as a new command; try a kept booking now
+POST /api/v1/commands/{id}/discard  put a dead letter, or a kept booking, aside; {"reason"}
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ async def _found(work: Awaitable[Any]) -> Any:
     try:
         return await work
     except KeyError:
-        where = "plantbridge commands list --dead, or GET /api/v1/commands?dead=true"
-        raise HTTPException(404, f"there is no dead letter with this id; list them: {where}") from None
+        where = "plantbridge commands list, or GET /api/v1/commands"
+        raise HTTPException(404, f"no dead letter and no kept booking has this id; list them: {where}") from None
 
 
 async def _body(request: Request) -> dict[str, Any]:
