@@ -24,6 +24,7 @@ from bridge.northbound.opcua.tree import OWN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import datetime
 
     from bridge.model.command import Argument
     from bridge.model.plant import Plant
@@ -112,7 +113,7 @@ class Writes:
         return self._set(visitor, target, item)
 
     def _set(self, visitor: Visitor, tag: Tag, item: ua.WriteValue) -> Answer:
-        value = self._value(item)
+        value = self._value(item, self._orders.clock.now())
         if isinstance(value, ua.StatusCode):
             return value
         return self._orders.place(visitor, tag.id, {SET_POINT: value}, Door.OPCUA_WRITE).result
@@ -124,11 +125,11 @@ class Writes:
         tag = self._plant().find(identifier)
         return tag if tag is not None and tag.definition.writable else None
 
-    def _value(self, item: ua.WriteValue) -> Value | ua.StatusCode:
-        """What is to be written, as it came; a time that is not set stays so: what now is, is decided at the edge."""
+    def _value(self, item: ua.WriteValue, now: datetime) -> Value | ua.StatusCode:
+        """What is to be written, as it came; a time that is not set is `now`."""
         if item.IndexRange or _is_stamped(item.Value):
             return ua.StatusCode(ua.StatusCodes.BadWriteNotSupported)
-        value = convert.from_variant(item.Value.Value, UNSET_TIMES[0], trim=self._trim)
+        value = convert.from_variant(item.Value.Value, now, trim=self._trim)
         return convert.status_code(value) if isinstance(value, StatusCode) else value
 
     # --- handshakes --------------------------------------------------------------------------------------------------
@@ -145,7 +146,7 @@ class Writes:
         return refused if refused is not None else convert.status_code(StatusCode.Good)
 
     def _field_value(self, field: Field, item: ua.WriteValue) -> Value | ua.StatusCode:
-        value = self._value(item)
+        value = self._value(item, UNSET_TIMES[0])  # what now is, is decided at the edge
         if not isinstance(value, ua.StatusCode):
             fitting = arguments.taken(field.argument, value)
             return convert.status_code(fitting) if isinstance(fitting, StatusCode) else fitting
@@ -172,7 +173,7 @@ class Writes:
         if refusal is not None or method is None:
             return ua.CallMethodResult(ua.StatusCode(getattr(ua.StatusCodes, refusal or "BadNotExecutable")))
         given = request.InputArguments or []
-        values = [convert.from_variant(one, UNSET_TIMES[0], trim=self._trim) for one in given]
+        values = [convert.from_variant(one, self._orders.clock.now(), trim=self._trim) for one in given]
         results = [_fits(*pair) for pair in zip(method.command.arguments, values, strict=True)]
         if any(results):
             invalid = ua.StatusCode(ua.StatusCodes.BadInvalidArgument)
