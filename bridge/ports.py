@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from bridge.model.action import Action
-from bridge.model.command import Argument, Command, Outcome
+from bridge.model.command import Argument, Command, Door, Outcome
 from bridge.model.event import Event
 from bridge.model.observation import Condition, Inventory, Observation, Reading
 from bridge.model.plant import Batch, Plant
@@ -267,6 +267,13 @@ class Health:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
+class Taken(NamedTuple):
+    """A command that the desk took."""
+
+    id: str
+    at: datetime
+
+
 class Operations(Protocol):
     """What the admin API and the status page show and do."""
 
@@ -287,6 +294,9 @@ class Operations(Protocol):
 
     async def command(self, identifier: str) -> Mapping[str, Any] | None:
         """One command with its whole life."""
+
+    def newest_taken(self, target: str, door: Door, within_s: float) -> Taken | None:
+        """The command of this door and target that the desk took last, also before a restart, if it is so young."""
 
     async def retry(self, identifier: str, requester: str) -> Outcome:
         """Send a dead letter again, as a new command of this requester; try a kept booking now. Raises KeyError."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -32,12 +33,15 @@ from bridge.commands.journal_file import JournalFile, Row, key
 from bridge.commands.known import Known
 from bridge.commands.masking import MASK, Secrets, impersonal, without_secrets
 from bridge.errors import NotRecorded
+from bridge.model.command import Door
 from bridge.model.email import without_emails
 from bridge.model.secret import is_secret
 from bridge.model.value import to_milliseconds
+from bridge.ports import Taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
     from pathlib import Path
     from types import EllipsisType
     from typing import Any
@@ -66,6 +70,9 @@ MAX_REQUEST = 32 * 1024
 
 MAX_TEXT = 1_000
 """Characters of what anybody said; the rest is cut off."""
+
+MAX_TAKEN = 10_000
+"""Targets of a door whose newest command is known."""
 
 MAX_LISTED = 1_000
 """Entries in one answer."""
@@ -103,6 +110,7 @@ class Journal:
         self._file = JournalFile(path, max_rows, max_age)
         self._idempotency = idempotency
         self._known = Known(idempotency)
+        self._taken: dict[Door, OrderedDict[str, Taken]] = {door: OrderedDict() for door in Door}
         self._open: dict[str, Entry] = {}
         self._beginning: dict[str, Entry] = {}
         self._secrets: dict[str, Secrets] = {}
@@ -164,6 +172,18 @@ class Journal:
         self._open = {entry.command.id: entry for entry in found.open}
         for entry in found.finished:
             self._known.put(replace(entry, action=None))
+
+        for entry in sorted((*found.open, *found.finished), key=_position):
+            if not entry.is_rejected:
+                self._note(entry)
+
+    def _note(self, entry: Entry) -> None:
+        """It is the newest of its door and target."""
+        taken, target = self._taken[entry.command.door], entry.command.target
+        taken[target] = Taken(entry.command.id, entry.history[0][1])
+        taken.move_to_end(target)
+        if len(taken) > MAX_TAKEN:
+            taken.popitem(last=False)
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -294,6 +314,11 @@ class Journal:
         under_way = self._open.get(command_id) or self._beginning.get(command_id)
         return under_way or self._known.get(command_id, self._clock.now())
 
+    def newest_taken(self, target: str, door: Door, since: datetime) -> Taken | None:
+        """The command of this door and target that began last, if it began since then."""
+        taken = self._taken[door].get(target)
+        return taken if taken is not None and taken.at >= since else None
+
     async def unfinished(self) -> list[Entry]:
         """What is under way, oldest first; at the start, what a crash left so."""
         return sorted((e for e in self._open.values() if e.state is not State.DEAD), key=_position)
@@ -393,6 +418,7 @@ class Journal:
         command_id = entry.command.id
         if self._beginning.pop(command_id, None):
             self.begun_total += 1
+            self._note(entry)
         if entry.state is not State.FINISHED:
             self._open[command_id] = entry
             return

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bridge.config.site import Site
-    from bridge.model.command import Outcome
+    from bridge.model.command import Door, Outcome
     from bridge.model.event import Event
     from bridge.model.tag import Tag
-    from bridge.ports import Clock, RecordingWish
+    from bridge.ports import Clock, RecordingWish, Taken
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +107,10 @@ class CrippledBridge:
         return ()
 
     async def command(self, identifier: str) -> Mapping[str, Any] | None:
+        """None was taken."""
+        return None
+
+    def newest_taken(self, target: str, door: Door, within_s: float) -> Taken | None:
         """None was taken."""
         return None
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bridge.commands.journal import Entry
     from bridge.model.event import Event
     from bridge.model.tag import Tag
-    from bridge.ports import RecordingWish
+    from bridge.ports import RecordingWish, Taken
     from bridge.runtime.bridge import Bridge
 
 
@@ -88,6 +88,11 @@ class BridgeOperations:
         """One command with its whole life."""
         entry = await self._bridge.journal.get(identifier)
         return None if entry is None else entry_payload(entry)
+
+    def newest_taken(self, target: str, door: Door, within_s: float) -> Taken | None:
+        """The command of this door and target that the desk took last."""
+        since = self._bridge.clock.now() - timedelta(seconds=within_s)
+        return self._bridge.journal.newest_taken(target, door, since)
 
     async def retry(self, identifier: str, requester: str) -> Outcome:
         """Send a dead letter again, as a new command; try to deliver a booking that is kept, now."""

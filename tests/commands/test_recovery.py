@@ -55,6 +55,21 @@ async def test_a_new_command_waits_until_it_is_known_what_became_of_the_earlier_
         assert office.panel.sent == [{"SetFrequency1": 7.0}]
 
 
+async def test_who_asks_the_same_again_meanwhile_is_told_when_it_is_known(tmp_path: Path) -> None:
+    await left_sending(tmp_path)
+    office = Office(tmp_path)
+    asked = Asked(office)
+    async with office:
+        await until(lambda: asked.count == 1)
+        ticket = office.submit(FREQUENCY, {"value": 5.0}, id="c1")
+        assert await ticket.accepted is None
+        other = await office.ends(FREQUENCY, {"value": 6.0}, id="c1")
+        assert (other.result, other.status) == (Result.REJECTED, StatusCode.BadInvalidArgument)
+        asked.may.set()
+        assert await ticket.result == CONFIRMED
+        assert office.panel.sent == []
+
+
 async def test_a_safe_command_does_not_wait_for_that(tmp_path: Path) -> None:
     await left_sending(tmp_path)
     office = Office(tmp_path)

@@ -20,11 +20,12 @@ from bridge.northbound.opcua import convert
 from bridge.northbound.opcua.arguments import described
 from bridge.northbound.opcua.handshake import State
 from bridge.northbound.opcua.offers import CommandObject, Method
+from bridge.northbound.opcua.orders import request_id_of
 from bridge.northbound.opcua.stack import space as sp
 from bridge.northbound.opcua.tree import OWN, TYPES, node_id, property_attributes, standard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from asyncua.server.address_space import NodeData
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from bridge.northbound.opcua.offers import Offers
     from bridge.northbound.opcua.stack.values import TagValue
     from bridge.northbound.opcua.tree import Tree
-    from bridge.ports import Clock
+    from bridge.ports import Clock, Taken
 
 NO_SLOT = -1
 """These variables are the face's own: the table does not know them."""
@@ -133,7 +134,9 @@ def _folders(identifier: str) -> Iterator[str]:
 class CommandNodes:
     """Builds and retires them."""
 
-    def __init__(self, tree: Tree, offers: Offers, clock: Clock) -> None:
+    def __init__(self, tree: Tree, offers: Offers, clock: Clock, recall: Callable[[str], Taken | None]) -> None:
+        """`recall` gives the newest command that an object of this id was accepted with, also before a restart."""
+        self._recall = recall
         self._tree = tree
         self._offers = offers
         self._clock = clock
@@ -167,10 +170,17 @@ class CommandNodes:
         one = self._offers.get(identifier)
         if one is None:
             one = CommandObject(identifier, command, values, self._clock)
+            self._remember(one)
             one.show()
         one.command = command
         self._offers.add(identifier, one, call, Method(parent.nodeid, identifier, command))
         return identifier, call
+
+    def _remember(self, one: CommandObject) -> None:
+        taken = self._recall(one.target)
+        request_id = 0 if taken is None else request_id_of(taken.id)
+        if taken is not None and request_id:
+            one.handshake.remember(taken.id, request_id, taken.at)
 
     def _rebuild(self, machine: str, command: CommandDefinition) -> None:
         """Begin anew: who looks at an argument must not find it to be another."""

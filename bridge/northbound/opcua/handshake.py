@@ -16,7 +16,8 @@ Rules (for a PLC that writes every cycle, is rebooted at any moment, and never l
    shown Busy, a client cannot take the old result for the new one.
 5. Execute going False while Busy cancels nothing.
 6. The same RequestId, not 0, with the same arguments as the last accepted edge, within 10 minutes: that one's result is
-   shown again and nothing is done. With other arguments: refused.
+   shown again and nothing is done. With other arguments: refused. What was accepted before a start of the bridge is
+   told by `remember`: the desk, which has what was asked, then judges the edge, under the id of that command.
 7. `shown` lists State, Done and Error last: whoever applies it in that order, at once, never shows Done with old
    results.
 """
@@ -24,7 +25,7 @@ Rules (for a PLC that writes every cycle, is rebooted at any moment, and never l
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,8 @@ class Run:
     started: datetime
     finished: datetime | None = None
     outcome: Outcome | None = None
+    command_id: str = ""
+    """Of a command that was accepted before the bridge started: the same is asked about, nothing new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,15 @@ class Handshake:
         self._inputs[path] = value
         self._writers.add(requester)
 
+    def remember(self, command_id: str, request_id: int, accepted: datetime) -> None:
+        """The last edge that was accepted before the bridge started.
+
+        Its number is shown, so that a PLC which counts on from what it reads gives its next command another.
+        """
+        age = max(0.0, (self._clock.now() - accepted).total_seconds())
+        edge = self._clock.monotonic() - age
+        self._last = Run(request_id, {}, "", frozenset(), edge, accepted, command_id=command_id)
+
     def execute(self, level: bool, requester: str) -> Answer:
         """Execute is written."""
         if not level:
@@ -155,12 +167,15 @@ class Handshake:
             return self._refuse(f"{', '.join(missing)}: no value was written, or it was refused")
         earlier = self._last
         if earlier is not None and self._is_repeated(earlier, request_id):
+            if earlier.command_id and earlier.outcome is None:
+                return self._start(replace(earlier, arguments=arguments, requester=requester, others=others))
             return self._again(earlier, arguments)
-        self._run = self._shown_run = Run(
-            request_id, arguments, requester, others, self._clock.monotonic(), self._clock.now()
-        )
+        return self._start(Run(request_id, arguments, requester, others, self._clock.monotonic(), self._clock.now()))
+
+    def _start(self, run: Run) -> Answer:
+        self._run = self._shown_run = run
         self._state, self._outcome = State.Busy, _NOTHING
-        return Answer(run=self._run)
+        return Answer(run=run)
 
     def _is_repeated(self, earlier: Run, request_id: int) -> bool:
         return request_id == earlier.request_id != 0 and self._clock.monotonic() - earlier.edge < SAME_REQUEST_S
@@ -189,7 +204,8 @@ class Handshake:
     def accept(self, run: Run) -> None:
         """The desk took it."""
         self._last = run
-        self._count = (self._count + 1) % 2**32
+        if not run.command_id:
+            self._count = (self._count + 1) % 2**32
 
     def finish(self, run: Run, outcome: Outcome) -> None:
         """How it ended; said again, later and better, it is kept for a repeated RequestId but no longer shown."""
@@ -210,6 +226,10 @@ class Handshake:
         if self.rest_s() == 0.0:
             self._state = State.Idle
 
+    def _acknowledged(self) -> int:
+        run = self._shown_run or self._last
+        return run.request_id if run and self._state is not State.Busy else 0
+
     def shown(self) -> dict[str, Value]:
         """Every variable that is not an argument, in the order in which they must change."""
         run, outcome = self._shown_run, self._outcome
@@ -220,7 +240,7 @@ class Handshake:
             "ErrorText": "" if is_plain else shortened(outcome.sentence),
             "Results/Result": "" if outcome is _NOTHING else outcome.result.value,
             "Results/Actual": "" if outcome.actual is None else shortened(str(outcome.actual)),
-            "AckRequestId": run.request_id if run and self._state is not State.Busy else 0,
+            "AckRequestId": self._acknowledged(),
             "ExecutionCount": self._count,
             "StartedAt": run.started if run else None,
             "FinishedAt": run.finished if run else None,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from bridge.model.command import Door, Outcome, Result
 from bridge.model.status import StatusCode
 from bridge.northbound.opcua.handshake import SAME_REQUEST_S
+from bridge.northbound.opcua.orders import handshake_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
@@ -59,8 +60,14 @@ class Handshakes:
     def _start(self, visitor: Visitor, one: CommandObject, run: Run) -> Awaitable[StatusCode]:
         if run.others:
             _log.info("%s: executed by %s, arguments by %s", one.target, run.requester, ", ".join(sorted(run.others)))
-        door, expires_s = Door.OPCUA_HANDSHAKE, self._timeout_s
-        ticket = self._orders.place(visitor, one.target, run.arguments, door, expires_s=expires_s)
+        ticket = self._orders.place(
+            visitor,
+            one.target,
+            run.arguments,
+            Door.OPCUA_HANDSHAKE,
+            expires_s=self._timeout_s,
+            identifier=run.command_id or handshake_id(run.request_id),
+        )
         told: asyncio.Future[StatusCode] = asyncio.get_running_loop().create_future()
         self._go(self._see_through(one, run, ticket, told), f"opcua: {one.target}")
         return told
@@ -89,7 +96,7 @@ class Handshakes:
         deadline = self._orders.clock.monotonic() + self._timeout_s
         try:
             refused = await self._orders.within(ticket.accepted, self._timeout_s)
-            if refused is not None and not refused.status.is_good:
+            if refused is not None and _is_refusal(run, refused):
                 _tell(told, refused.status)
                 return refused
             one.handshake.accept(run)
@@ -125,6 +132,11 @@ class Handshakes:
             one.handshake.tick()
         one.is_resting = False
         one.show()
+
+
+def _is_refusal(run: Run, outcome: Outcome) -> bool:
+    """The desk took nothing; how an earlier one ended is told again, whatever it was."""
+    return outcome.result is Result.REJECTED if run.command_id else not outcome.status.is_good
 
 
 def _tell(told: asyncio.Future[StatusCode], status: StatusCode) -> None:

@@ -38,12 +38,13 @@ class Orders:
         door: Door,
         *,
         expires_s: float = EXPIRES_S,
+        identifier: str = "",
     ) -> Ticket:
-        """Hand a command in. What becomes of it does not depend on the client any more."""
+        """Hand a command in, under a new id or this one. What becomes of it does not depend on the client any more."""
         now = self.clock.now()
         return self._submit(
             Command(
-                id=f"ua:{uuid.uuid4()}",
+                id=identifier or f"ua:{uuid.uuid4()}",
                 target=target,
                 arguments=arguments,
                 door=door,
@@ -75,4 +76,16 @@ class Orders:
                 await self.within(caught_up, max(0.0, deadline - self.clock.monotonic()))
 
 
-__all__ = ["EXPIRES_S", "Orders"]
+def handshake_id(request_id: int) -> str:
+    """A new id of a handshake's command, from which its RequestId can be read after a start of the bridge."""
+    return f"ua:{request_id}:{uuid.uuid4()}"
+
+
+def request_id_of(command_id: str) -> int:
+    """The RequestId in a handshake's command id; 0 where there is none."""
+    _, _, rest = command_id.partition("ua:")
+    number, _, tail = rest.partition(":")
+    return int(number) if tail and number.isascii() and number.isdigit() else 0
+
+
+__all__ = ["EXPIRES_S", "Orders", "handshake_id", "request_id_of"]

@@ -21,9 +21,11 @@ from asyncua import ua
 
 import bridge
 from bridge.errors import AddressTaken
+from bridge.model.command import Door
 from bridge.northbound.opcua import certificates, nodes
 from bridge.northbound.opcua.command_nodes import CommandNodes
 from bridge.northbound.opcua.config import OpcuaConfig, Role, Trust
+from bridge.northbound.opcua.handshake import SAME_REQUEST_S
 from bridge.northbound.opcua.handshakes import Handshakes
 from bridge.northbound.opcua.nodes import Namespaces, Nodes
 from bridge.northbound.opcua.offers import Offers
@@ -109,11 +111,13 @@ class OpcuaServer:
         with closing(bind(self._config.host, self._config.port)) as sock, few_words(self._clock):
             workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="opcua")
             try:
-                await self._serve(view, submit, sock, workers)
+                await self._serve(view, submit, operations, sock, workers)
             finally:
                 workers.shutdown(wait=False, cancel_futures=True)
 
-    async def _serve(self, view: TagView, submit: Submit, sock: socket.socket, workers: Executor) -> None:
+    async def _serve(
+        self, view: TagView, submit: Submit, operations: Operations, sock: socket.socket, workers: Executor
+    ) -> None:
         values, offers = TagValues(), Offers()
         with view.subscribe(self.name) as feed:
             pump = Pump(feed, self._clock)
@@ -121,7 +125,7 @@ class OpcuaServer:
             handshakes = Handshakes(orders, self._config.handshake_timeout)
             with _collector_off():
                 engine = await self._engine(view, workers, offers, orders, handshakes)
-                built = await self._space(engine, values, offers)
+                built = await self._space(engine, values, offers, operations)
                 await pump.take(built, values)
                 gc.freeze()  # a collection over these objects would stop the loop for up to a second
             status = self._status(engine)
@@ -172,7 +176,7 @@ class OpcuaServer:
         user = self._passwords.user(name)
         return user.role if user and self._passwords.is_known(name, password) else None
 
-    async def _space(self, engine: Engine, values: TagValues, offers: Offers) -> Nodes:
+    async def _space(self, engine: Engine, values: TagValues, offers: Offers, operations: Operations) -> Nodes:
         """Namespaces in their fixed order, the companion specifications, and our folders."""
         own = await engine.register_namespace(self._instances_uri)
         types = await engine.register_namespace(TYPES_URI)
@@ -190,7 +194,12 @@ class OpcuaServer:
         built = Nodes(
             tree,
             values,
-            CommandNodes(tree, offers, self._clock),
+            CommandNodes(
+                tree,
+                offers,
+                self._clock,
+                lambda target: operations.newest_taken(target, Door.OPCUA_HANDSHAKE, SAME_REQUEST_S),
+            ),
             namespaces,
             self._clock,
             retired_limit=self._config.limits.retired_tags,

@@ -23,13 +23,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from bridge.model.command import Command, Outcome, Result
+from bridge.model.command import Command, Door, Outcome, Result
 from bridge.model.status import StatusCode
 from bridge.northbound.opcua.certificates import load_or_make
 from bridge.northbound.opcua.config import OpcuaConfig, OpcuaUser, Role
 from bridge.northbound.opcua.passwords import hash_password
 from bridge.northbound.opcua.server import OpcuaServer
-from bridge.ports import Clock
+from bridge.ports import Clock, Taken
 from bridge.transport.clock import SystemClock
 from tests.one_of_everything import filled_table
 
@@ -140,6 +140,7 @@ class FakeDesk:
         self.commands: list[Command] = []
         self.tickets: list[FakeTicket] = []
         self.answers: dict[str, Outcome | str] = {}
+        self.taken: Taken | None = None
 
     def __call__(self, command: Command) -> FakeTicket:
         ticket = FakeTicket()
@@ -153,6 +154,9 @@ class FakeDesk:
         elif answer == "accepted":
             ticket.accept.set_result(None)
         return ticket
+
+    def newest_taken(self, target: str, door: Door, within_s: float) -> Taken | None:
+        return self.taken
 
     @property
     def asked(self) -> list[tuple[str, Any]]:
@@ -224,7 +228,7 @@ async def house(clock: Clock | None = None, desk: FakeDesk | None = None, **sett
 @asynccontextmanager
 async def running(server: OpcuaServer, table: Any, desk: FakeDesk | None = None) -> AsyncIterator[asyncio.Task[None]]:
     submit = desk or FakeDesk()
-    task = asyncio.create_task(server.run(table, submit, None))  # type: ignore[arg-type]  # operations are not used yet
+    task = asyncio.create_task(server.run(table, submit, submit))  # type: ignore[arg-type]
     listening = asyncio.create_task(server.listening.wait())
     try:
         await asyncio.wait([task, listening], return_when=asyncio.FIRST_COMPLETED)

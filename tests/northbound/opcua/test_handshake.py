@@ -1,6 +1,7 @@
 """The handshake's rules, without a server: the clock is moved by hand."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from bridge.model.command import Outcome, Result
 from bridge.model.status import StatusCode
 from bridge.northbound.opcua.handshake import Handshake, Run, State, shortened
+from bridge.northbound.opcua.orders import handshake_id, request_id_of
 from bridge.transport.clock import VirtualClock
 
 PLC, HMI = "plc@10.0.0.5", "hmi@10.0.0.9"
@@ -324,3 +326,49 @@ def test_text_fits_a_string_of_254_bytes_and_is_not_cut_inside_a_character(text:
     short = shortened(text)
     assert text.startswith(short)
     assert 251 <= len(short.encode()) <= 254
+
+
+ID = "ua:7:4711"
+
+
+async def plc_with_memory(age_s: float) -> Plc:
+    """A handshake after a start of the bridge; before it RequestId 7 was accepted."""
+    plc = Plc("Part", armed=False)
+    await plc.clock.advance(1)
+    plc.handshake.remember(ID, 7, plc.clock.now() - timedelta(seconds=age_s))
+    assert (plc.handshake.state, plc.shown["AckRequestId"]) == (State.Idle, 7), "a PLC counts on from there"
+    plc.execute(False)
+    return plc
+
+
+async def test_an_edge_from_before_the_start_is_asked_about_under_its_own_id() -> None:
+    plc = await plc_with_memory(9)
+    run = plc.edge(Part="bolt", RequestId=7)
+    assert (run.command_id, run.arguments, plc.bits) == (ID, {"Part": "bolt"}, (True, False, False))
+    plc.handshake.finish(run, REFUSED)
+    assert (plc.bits, plc.shown["AckRequestId"], plc.shown["ExecutionCount"]) == ((False, False, True), 7, 0)
+    await plc.wait(5)
+    plc.execute(False)
+    assert (plc.execute(True), plc.started, plc.shown["ErrorText"]) == (StatusCode.Good, None, "The door is open")
+
+
+async def test_what_the_desk_refuses_of_it_leaves_the_memory_as_it_is() -> None:
+    plc = await plc_with_memory(9)
+    plc.write(Part="nut", RequestId=7)
+    plc.execute(True)
+    run = plc.started
+    assert run is not None
+    plc.handshake.finish(run, Outcome(Result.REJECTED, StatusCode.BadInvalidArgument, "with other values"))
+    assert plc.edge(Part="bolt", RequestId=7).command_id == ID
+
+
+@pytest.mark.parametrize(("age_s", "request_id"), [(600, 7), (9, 8), (9, 0)])
+async def test_another_edge_or_a_late_one_is_a_new_command(age_s: float, request_id: int) -> None:
+    plc = await plc_with_memory(age_s)
+    assert plc.edge(Part="bolt", RequestId=request_id).command_id == ""
+    assert plc.shown["ExecutionCount"] == 1
+
+
+@pytest.mark.parametrize(("command_id", "request_id"), [(handshake_id(7), 7), ("ua:4711-aa", 0), ("uns:-:7", 0)])
+def test_a_command_id_tells_its_request_id(command_id: str, request_id: int) -> None:
+    assert request_id_of(command_id) == request_id
