@@ -94,7 +94,7 @@ class Desk:
         self.tell: Callable[[Event], None] = lambda event: None
         """Told how a kept booking ended."""
         self.is_connected: Callable[[str], bool] = lambda source: True
-        """Whether values flow from a source; bookings wait until then (see `returned`)."""
+        """Whether a source is served; bookings wait until then (see `returned`)."""
         self.bookings = Register()
         self._view = view
         self._targets = targets
@@ -387,7 +387,7 @@ class Desk:
         return self._recovery.is_settling(lane)
 
     def returned(self, source: str) -> None:
-        """Values flow from a source again."""
+        """A source is served again."""
         for (name, _), lane in self._lanes.items():
             if name == source:
                 lane.returned()

@@ -189,7 +189,7 @@ class Lane:
         self._wake.set()
 
     def returned(self) -> None:
-        """Values flow again from its source."""
+        """Its source is served again."""
         self._kept.hurry(SPREAD_S)
         self._wake.set()
 

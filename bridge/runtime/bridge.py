@@ -23,7 +23,6 @@ from bridge.errors import BridgeError, ConfigError, Fault, NotRecorded, StateDir
 from bridge.hub.log import EventLogStore
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
-from bridge.model.connection import ConnectionState
 from bridge.model.observation import Condition
 from bridge.model.status import StatusCode
 from bridge.runtime.at_machine import last_command_pairs
@@ -142,6 +141,7 @@ class Bridge:
         inventory.load()
         self.keeper = PlantKeeper(self.site, inventory, Slots(limits.tags), self.clock, self.log.append)
         self.keeper.heard = self._heard
+        self.keeper.spoke = self._spoke
         plant = self.keeper.first_plant()
         self.table = Table(plant, self.clock, self.log)
         self.keeper.attach(self.table)
@@ -196,15 +196,19 @@ class Bridge:
 
     def _is_connected(self, source: str) -> bool:
         runner = self.runners.get(source)
-        return runner is not None and runner.status.state is ConnectionState.Connected
+        return runner is not None and runner.speaks
 
     def _heard(self, source: str) -> None:
         runner = self.runners.get(source)
         if runner is not None:
-            was_connected = self._is_connected(source)
             runner.heard()
-            if not was_connected:
-                self.desk.returned(source)
+            self._spoke(source)
+
+    def _spoke(self, source: str) -> None:
+        runner = self.runners.get(source)
+        if runner is not None and not runner.speaks:
+            runner.speaks = True
+            self.desk.returned(source)
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -88,6 +88,8 @@ class PlantKeeper:
         self._wanted: dict[str, set[str]] = {}
         self.waiting_for_adoption: dict[Address, KnownMachine] = {}
         self.heard: Callable[[str], None] = lambda source: None
+        self.spoke: Callable[[str], None] = lambda source: None
+        """Told of a source that says something of itself only."""
         self.observed: Callable[[Observation], None] = lambda observation: None
         """Told every observation as it is, before projection: commands are confirmed on these."""
         self.recorded: Callable[[Published], None] | None = None
@@ -265,6 +267,7 @@ class PlantKeeper:
         elif isinstance(item, Inventory):
             self._inventory(item)
         elif isinstance(item, Reading):
+            self.spoke(item.source)
             self.say(f"Sources/{item.source}/{item.name}", item.value)
         else:
             self._append_event(self._placed(item))

@@ -62,6 +62,8 @@ class SourceRunner:
         self._keeper = keeper
         self._clock = clock
         self._attempt = 0
+        self.speaks = False
+        """It has said something since it was lost: it is served. Of machines that are silent there may be no values."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -108,7 +110,7 @@ class SourceRunner:
         self._down(ConnectionState.Lost, StatusCode.UncertainNoCommunicationLastUsableValue, reason, advice)
 
     def _down(self, state: ConnectionState, status: StatusCode, reason: str, advice: str) -> None:
-        now = self._clock.now()
+        now, self.speaks = self._clock.now(), False
         was = self.status.state
         if was is not state:
             logger.warning("Source %s is %s: %s", self.source.name, state.name.lower(), reason or "no reason given")

@@ -374,7 +374,7 @@ async def test_a_source_that_is_only_starting_keeps_bookings(floor: Shopfloor) -
     floor.vendor.is_connected = True
     floor.desk._executors = lambda source: None
     assert (await floor.book(START, "P1")).result is Result.QUEUED
-    assert (await floor.ends(FREQUENCY, {"value": 5})).result is Result.REJECTED
+    assert (await floor.ends(FREQUENCY, {"value": 5})).result is Result.UNREACHED
 
 
 # -- kill -9 ----------------------------------------------------------------------------------------------------------

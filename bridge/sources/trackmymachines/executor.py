@@ -333,7 +333,8 @@ class TrackMyMachinesExecutor:
             found = await self._look_for_start(order)
             if isinstance(found, Outcome):
                 return found
-            return unknown(f"No step of {order.part} that began at {iso(order.start)} is on the timeline")
+            sentence = f"No step of {order.part} that began at {iso(order.start)} is on the timeline"
+            return unknown(sentence) if found else unreached(sentence)
         return await self._reconciled_finish(order)
 
     async def _reconciled_finish(self, order: FinishOrder) -> Outcome:

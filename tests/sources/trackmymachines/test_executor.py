@@ -269,7 +269,7 @@ async def test_after_a_crash_a_start_and_a_finish_are_found_and_nothing_is_sent(
         assert executor.can_reconcile(begun)
         task = asyncio.create_task(executor.reconcile(begun))
         await tmm.until(task.done)
-        assert task.result().result is Result.UNKNOWN
+        assert task.result().result is Result.UNREACHED
         await does(tmm, begun)
         tmm.clock.advance(60)
         ended = finish(tmm, part="PART1", event="7")
