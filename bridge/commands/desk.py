@@ -411,13 +411,14 @@ class Desk:
         if entry is None or booking is None or entry.state is State.FINISHED:
             await self.finish(job, outcome)
             return
-        told = replace(outcome, sentence=f"{outcome.sentence}. It is being looked for; an event tells how it ended")
+        words = f"{outcome.sentence}. It is being looked for; an event tells how it ended"
+        told = discreet(job.command, replace(outcome, sentence=words))
         self._open.pop(job.command.id, None)
         self.bookings.put(booking, told)
         self._reconcile(entry)
-        job.ticket.end(impersonal(told))
+        job.ticket.end(told)
         if not booking.is_told:
-            self.finished(job.command, job.target, impersonal(told))
+            self.finished(job.command, job.target, told)
 
     async def made_anew(self, booking: Booking) -> Job | None:
         """The job of a kept booking, by the mapping and the people of now; None where it has come to its end."""
@@ -516,7 +517,8 @@ class Desk:
 
     async def _reconciled(self, entry: Entry) -> None:
         outcome = await self._recovery.outcome(entry)
-        if entry.until is not None and outcome.result is Result.UNREACHED:
+        may_go_again = entry.until is not None and Booking.of(entry).can_be_kept
+        if may_go_again and outcome.result is Result.UNREACHED:
             outcome = await self._requeue(entry)
         else:
             await self._recovered(entry, outcome)
