@@ -12,7 +12,7 @@ Rules (facts 2.5)
    sent in whole seconds as the timeline has them.
 3. A finish goes by machine only, at the vendor. So it is sent only while the step that is meant is the only one open,
    and with an end of its own by which it is known again.
-4. The vendor's feed is up to 5 s late: what we started ourselves is known before the timeline shows it.
+4. The vendor's feed is up to 5 s late: what we started or finished ourselves is known before the timeline shows it.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ class TrackMyMachinesExecutor:
             return rejected("No step runs on the machine, by TrackMyMachines' timeline")
         if not running.is_meant(order):
             return rejected(f"Another step runs on the machine than the one that is to be finished: {running}")
-        others = [e for e in self._source.timeline.open_steps(order.machine) if not is_same(e.start, running.start)]
+        others = [e for e in self._open_steps(order.machine) if not is_same(e.start, running.start)]
         if others:
             return rejected(f"{len(others) + 1} steps run: nobody tells which of them TrackMyMachines finishes")
         if order.end < running.start:
@@ -291,7 +291,7 @@ class TrackMyMachinesExecutor:
             meant = next((e for e in steps if is_same(e.start, running.start) and e.label == running.label), None)
             if meant is not None and meant.end is not None:
                 return await self._ended(order, running, meant)
-            others = [e for e in (*steps, *newer) if e.end is None and not is_same(e.start, running.start)]
+            others = [e for e in (*steps, *newer) if self._is_open(e) and not is_same(e.start, running.start)]
             if others:
                 sentence = f"{others[-1].label} of {iso(others[-1].start)} runs now: it is not tried again"
                 return Outcome(Result.REFUSED, StatusCode.BadInvalidState, f"No answer came, and {sentence}")
@@ -352,7 +352,7 @@ class TrackMyMachinesExecutor:
 
     def _running(self, machine: str) -> _Open | None:
         """The step that runs: the latest begun of the timeline, or one of ours that is not on it yet."""
-        steps = self._source.timeline.open_steps(machine)
+        steps = self._open_steps(machine)
         newest = max(steps, key=lambda entry: entry.start, default=None)
         booked = self._source.bookings.running(machine)
         if booked is not None and (newest is None or booked.start > newest.start + SECOND):
@@ -362,6 +362,16 @@ class TrackMyMachinesExecutor:
         if newest is None:
             return None
         return _Open(newest.start, newest.label, newest.id, self._source.bookings.find(machine, newest))
+
+    def _open_steps(self, machine: str) -> list[Entry]:
+        return [entry for entry in self._source.timeline.open_steps(machine) if self._is_open(entry)]
+
+    def _is_open(self, entry: Entry) -> bool:
+        """It runs now: a window ends before now, so what just ended is still open in what was read."""
+        now, booking = self._source.client.now(), self._source.bookings.find(entry.machine, entry)
+        if booking is not None and booking.end is not None and now - booking.end < DAY:
+            return False
+        return entry.end is None or entry.end > now + SECOND
 
     async def _steps(self, machine: str, around: int) -> list[Entry] | None:
         """The machine's steps around a moment and since, by start; None where they cannot be read now."""

@@ -41,7 +41,9 @@ def finish(tmm: Rig, **changed: Any) -> Action:
     return Action("tmm", "MACHINE_001", {"finish_step": fields}, absolute=False)
 
 
-async def does(tmm: Rig, action: Action, meanwhile: Callable[[], object] = lambda: None, at: float = 5) -> Outcome:
+async def does(
+    tmm: Rig, action: Action, meanwhile: Callable[[], object] = lambda: None, at: float = 5, step: float = 0.5
+) -> Outcome:
     """Carry it out while virtual time passes; `meanwhile` happens after so many seconds."""
     assert tmm.source.executor.validate(action) is None
     task = asyncio.create_task(tmm.source.executor.execute(action, tmm.clock.monotonic() + 5))
@@ -54,7 +56,7 @@ async def does(tmm: Rig, action: Action, meanwhile: Callable[[], object] = lambd
             meanwhile()
         return task.done()
 
-    await tmm.until(done, step=0.5)
+    await tmm.until(done, step=step)
     return task.result()
 
 
@@ -168,6 +170,19 @@ async def test_finish_whose_answer_is_lost_is_found_or_sent_once_more(after_comm
         assert outcome.result is Result.CONFIRMED, outcome
         assert len(tmm.simulator.journal.of(method="PATCH")) == (1 if after_commit else 2)
         assert steps(tmm)[0].metadata["quantity_made"] == 42
+
+
+@pytest.mark.parametrize("policy", ["refuse", "overlap"])
+async def test_next_step_starts_and_finishes_in_the_seconds_after_a_finish(policy: str) -> None:
+    async with at_work({"when_active": "422"}, when_running=policy) as tmm:
+        for part in ("PART1", "PART2"):
+            outcome = await does(tmm, start(tmm, part), step=0.02)
+            assert outcome.result is Result.CONFIRMED, outcome
+            tmm.clock.advance(60)
+            outcome = await does(tmm, finish(tmm), step=0.02)
+            assert outcome.result is Result.CONFIRMED, outcome
+        assert (await does(tmm, finish(tmm), step=0.02)).result is Result.REJECTED
+        assert len(tmm.simulator.journal.of(method="PATCH")) == 2
 
 
 async def test_finish_of_another_step_than_is_meant_is_rejected() -> None:
