@@ -26,7 +26,8 @@ const { OPCUACertificateManager } = require("node-opcua-certificate-manager");
 
 const plan = JSON.parse(process.argv[2]);
 const say = (line) => process.stdout.write(">" + JSON.stringify(line) + "\n");
-const variant = ([type, value]) => new opcua.Variant({ dataType: opcua.DataType[type], value });
+const variant = ([type, value]) =>
+  new opcua.Variant({ dataType: opcua.DataType[type], value: type === "DateTime" ? new Date(value) : value });
 const plain = (value) => (value === undefined ? null : value instanceof Date ? value.getTime() : value);
 const cycles = new Map();
 const sessions = new Map();
