@@ -139,7 +139,15 @@ async def test_steps_are_started_and_finished_by_handshake_and_by_method(tmp_pat
             items = {f"Args.{name}": given for name, given in arguments.items()}
             items |= {"RequestId": ("UInt32", number), "Execute": ("Boolean", True)}
             written = await peer.write(OPERATOR, *((node(f"{base}.{name}"), *one) for name, one in items.items()))
-            names = ("State", "ErrorCode", "VendorCode", "ErrorText", "Results.Result", "Results.Actual")
+            names = (
+                "State",
+                "ErrorCode",
+                "VendorCode",
+                "ErrorText",
+                "Results.Result",
+                "Results.Actual",
+                "Results.VendorText",
+            )
 
             async def over() -> dict[str, Any] | None:
                 shown = await peer.read(OPERATOR, *(node(f"{base}.{name}") for name in ("AckRequestId", *names)))
@@ -152,6 +160,7 @@ async def test_steps_are_started_and_finished_by_handshake_and_by_method(tmp_pat
         (made,) = floor.steps
         assert (shown["State"], shown["Results.Result"], shown["VendorCode"]) == (2, "confirmed", 201), shown
         assert shown["Results.Actual"] == str(made.number)
+        assert shown["Results.VendorText"] == f"{made.number} PART1 Op10"
         floor.vendor.clock.advance(60)
         shown = await shakes(FINISH, 2, QtyMade=("Double", 42.0), ExpectEventId=("String", str(made.number)))
         assert (shown["State"], shown["Results.Result"], shown["Results.Actual"]) == (2, "confirmed", str(made.number))

@@ -68,6 +68,7 @@ FIELDS = (
     _field("ErrorText", DataType.String, "What happened, in a sentence"),
     _field("Results/Result", DataType.String, "confirmed, changed, accepted, rejected, refused, unknown, …"),
     _field("Results/Actual", DataType.String, "What the machine took instead, where it took something else"),
+    _field("Results/VendorText", DataType.String, "The vendor's own words: what it made, or why it refused"),
     _field("ExecutionCount", DataType.UInt32, "Commands accepted since the bridge started"),
     _field("StartedAt", DataType.DateTime, "When the last one started"),
     _field("FinishedAt", DataType.DateTime, "When it ended"),

@@ -240,6 +240,7 @@ class Handshake:
             "ErrorText": "" if is_plain else shortened(outcome.sentence),
             "Results/Result": "" if outcome is _NOTHING else outcome.result.value,
             "Results/Actual": "" if outcome.actual is None else shortened(str(outcome.actual)),
+            "Results/VendorText": shortened(outcome.vendor_text),
             "AckRequestId": self._acknowledged(),
             "ExecutionCount": self._count,
             "StartedAt": run.started if run else None,

@@ -116,7 +116,7 @@ def _nodes(one: Sheet) -> Iterator[str]:
             yield f"{element}.Identifier := WSTRING#'{node.id}';"
             yield f"{element}.IdentifierType := {TEXT_ID};"
     for order in one.orders:
-        yield f"   // {order.id}: also {', '.join(node.name for node in order.others)}"
+        yield f"   // {order.id}: also {order.also}"
     yield "END_DATA_BLOCK"
     yield ""
 

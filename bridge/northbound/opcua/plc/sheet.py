@@ -82,6 +82,11 @@ class Order:
     """Variables of the object that the handshake block does not need."""
     remark: str
 
+    @property
+    def also(self) -> str:
+        """Their names: "Busy, Done, Results.VendorText"."""
+        return ", ".join(node.id.removeprefix(f"{self.id}.") for node in self.others)
+
 
 @dataclass(frozen=True, slots=True)
 class Sheet:

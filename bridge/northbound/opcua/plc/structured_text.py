@@ -80,7 +80,7 @@ def _globals(one: Sheet) -> Iterator[str]:
     for order in one.orders:
         yield from _ids(f"{one.name}_{order.name}_Order", order.written)
         yield from _ids(f"{one.name}_{order.name}_Answer", order.read)
-        yield f"    // {order.id}: also {', '.join(node.name for node in order.others)}"
+        yield f"    // {order.id}: also {order.also}"
     yield "END_VAR"
     yield ""
 
