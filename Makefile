@@ -20,8 +20,8 @@ $(READY): pyproject.toml
 demo: $(READY) ## Start a simulated plant with every face (Ctrl-C stops it); DEMO="--opcua-port 4841" passes options
 	@$(BIN)/plantbridge demo $(DEMO)
 
-test: $(READY) ## Run all tests; TEST="tests/hub -k feed" chooses
-	$(BIN)/python -m pytest -m 'not soak' $(TEST)
+test: $(READY) ## Run all tests on every processor; TEST="tests/hub -k feed" chooses, TEST="-n 0" is one after the other
+	$(BIN)/python -m pytest -m 'not soak' -n auto --maxprocesses 4 --dist worksteal $(TEST)
 
 soak: $(READY) ## Run the long tests
 	$(BIN)/python -m pytest -m soak --timeout 3600 $(TEST)
