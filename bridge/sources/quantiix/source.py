@@ -207,6 +207,8 @@ class QuantiixSource:
             self._tell(visit.key, said, visit.interval, asked)
             if any(event.kind in ("missed_transition", "state_changed") for event in said.events):
                 self._activities.hasten(visit.key)
+            if said.events:  # their times are estimates: read again after a crash they would be others
+                await self._keep()
 
     async def _visit_activity(self, visit: Visit) -> None:
         record = self._records[visit.key]
