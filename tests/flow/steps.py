@@ -169,7 +169,7 @@ class Life:
         if self.fate == (state, when):
             self.kill()
         if self.is_dead:
-            await asyncio.Event().wait()  # until it is cancelled: nothing is sent any more
+            raise asyncio.CancelledError  # nothing is sent any more, and no cleaning up may wait here for ever
 
     def kill(self) -> None:
         """Keep what is on disk now; nothing more is done."""
