@@ -370,6 +370,9 @@ async def test_another_edge_or_a_late_one_is_a_new_command(age_s: float, request
     assert plc.shown["ExecutionCount"] == 1
 
 
-@pytest.mark.parametrize(("command_id", "request_id"), [(handshake_id(7), 7), ("ua:4711-aa", 0), ("uns:-:7", 0)])
+@pytest.mark.parametrize(
+    ("command_id", "request_id"),
+    [pytest.param(handshake_id(7), 7, id="handshake"), ("ua:4711-aa", 0), ("uns:-:7", 0)],
+)
 def test_a_command_id_tells_its_request_id(command_id: str, request_id: int) -> None:
     assert request_id_of(command_id) == request_id
