@@ -29,7 +29,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 class BridgeError(Exception):
@@ -41,6 +41,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     by_folded = {candidate.casefold(): candidate for candidate in known}
     near = get_close_matches(word[:100].casefold(), list(by_folded), n=1, cutoff=0.6)
     return f'did you mean "{by_folded[near[0]]}"?' if near else ""
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """What a group of errors holds, however deep; any other error itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import click
 
 from bridge import __version__
 from bridge.cli.examples import examples
-from bridge.errors import BridgeError, ConfigError, did_you_mean
+from bridge.errors import BridgeError, ConfigError, did_you_mean, leaves
 
 VERBS = {
     "demo": "Start a simulated plant with all faces and say where to look.",
@@ -102,12 +102,12 @@ def _code(arguments: Sequence[str] | None) -> int:
 
 def _of_group(group: BaseExceptionGroup[BaseException]) -> int:
     """What a task group raised: our errors are told, an interrupt is quiet, anything else is a bug and goes on."""
-    leaves = list(_leaves(group))
-    if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+    found = list(leaves(group))
+    if any(isinstance(leaf, KeyboardInterrupt) for leaf in found):
         return INTERRUPTED
-    if not all(isinstance(leaf, (click.ClickException, BridgeError)) for leaf in leaves):
+    if not all(isinstance(leaf, (click.ClickException, BridgeError)) for leaf in found):
         raise group
-    return max(_told(leaf) for leaf in leaves)
+    return max(_told(leaf) for leaf in found)
 
 
 def _told(error: BaseException) -> int:
@@ -121,11 +121,3 @@ def _told(error: BaseException) -> int:
         return 2
     click.echo(f"plantbridge: {error}", err=True)
     return 1
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error

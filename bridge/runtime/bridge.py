@@ -19,7 +19,7 @@ from bridge import __version__
 from bridge.commands.desk import Desk, DeskRules
 from bridge.commands.journal import Journal
 from bridge.commands.people import People
-from bridge.errors import BridgeError, ConfigError, Fault, NotRecorded, StateDirectoryUnusable
+from bridge.errors import BridgeError, ConfigError, Fault, NotRecorded, StateDirectoryUnusable, leaves
 from bridge.hub.log import EventLogStore
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
@@ -411,13 +411,6 @@ async def _end(tasks: object) -> None:
 
 def _told(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The one error of ours a person can act on, else the whole group."""
-    leaves: list[BaseException] = []
-    pending: list[BaseException] = [group]
-    while pending:
-        error = pending.pop()
-        if isinstance(error, BaseExceptionGroup):
-            pending.extend(error.exceptions)
-        else:
-            leaves.append(error)
-    own = [error for error in leaves if isinstance(error, BridgeError)]
-    return own[0] if own and len(own) == len(leaves) else group
+    found = list(leaves(group))
+    own = [error for error in found if isinstance(error, BridgeError)]
+    return own[0] if own and len(own) == len(found) else group

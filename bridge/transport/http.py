@@ -16,18 +16,24 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import httpx
+import orjson
 
 from bridge.errors import AuthFailed, NotConnected, ProtocolError, RateLimited, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request at INFO
 
 BODY_LIMIT: Final = 8 * 1024 * 1024
 """Bytes of a body; far more than any vendor's page, far less than would hurt."""
+
+WORDS: Final = 200
+"""Characters of a vendor's words that are repeated."""
 
 KEEP_ALIVE: Final = 60.0
 """Seconds an idle connection is kept; longer than the slowest poll."""
@@ -40,6 +46,12 @@ def basic_auth(username: str, password: str) -> dict[str, str]:
     """The header of Basic authentication, RFC 7617 (UTF-8)."""
     word = base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
     return {"Authorization": f"Basic {word}"}
+
+
+def goes_in_clear(url: str) -> bool:
+    """What is sent to this address can be read on the way: it is not encrypted and leaves this computer."""
+    parts = urlsplit(url)
+    return parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "::1", "localhost")
 
 
 def tls_context(ca_file: str | None = None, *, verify: bool = True) -> ssl.SSLContext:
@@ -112,7 +124,33 @@ class Answer:
         return self
 
     @property
+    def date(self) -> datetime | None:
+        """When it was made by the sender's clock, to the second; None where it does not say."""
+        try:
+            date = parsedate_to_datetime(self.headers.get("date", ""))
+        except ValueError:
+            return None
+        return date if date.tzinfo is not None else None
+
+    @property
+    def words(self) -> str:
+        """What a refusal in JSON says for a person, in one of the usual fields, shortened; "" where it says nothing."""
+        try:
+            said = orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return ""
+        found = (said.get(key) for key in ("error", "message", "detail", "errors")) if isinstance(said, dict) else ()
+        words = next((each for each in found if each), "")
+        return (words if isinstance(words, str) else str(words))[:WORDS]
+
+    @property
     def retry_after(self) -> float:
+        """Seconds to wait: what we are asked for, or the usual."""
+        asked = self.asks_to_wait
+        return RETRY_AFTER if asked is None else asked
+
+    @property
+    def asks_to_wait(self) -> float | None:
         """Seconds we are asked to wait (RFC 9110 10.2.3: a number, or a date, counted from the answer's own date)."""
         text = self.headers.get("retry-after", "").strip()
         if text.isascii() and text.isdigit():
@@ -121,7 +159,7 @@ class Answer:
             until, date = parsedate_to_datetime(text), parsedate_to_datetime(self.headers.get("date", ""))
             return max(0.0, (until - date).total_seconds())
         except (ValueError, TypeError):  # TypeError: one with a time zone, one without
-            return RETRY_AFTER
+            return None
 
 
 class BodyTooLong(ProtocolError):

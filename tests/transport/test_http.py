@@ -14,9 +14,11 @@ from bridge.errors import AuthFailed, NotConnected, ProtocolError, RateLimited, 
 from bridge.transport.http import (
     ERRORS,
     RETRY_AFTER,
+    Answer,
     basic_auth,
     exception_error,
     fetch,
+    goes_in_clear,
     http_client,
     status_error,
     tls_context,
@@ -182,3 +184,48 @@ def test_certificates_are_verified_unless_told_otherwise() -> None:
 def test_address_that_is_none_is_an_error_of_ours() -> None:
     with pytest.raises(ProtocolError):
         http_client("http://panel:port")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"error": "No active step", "message": "later"}', "No active step"),
+        (b'{"message": "Chart not found"}', "Chart not found"),
+        (b'{"errors": ["a", "b"]}', "['a', 'b']"),
+        (b'{"error": "' + b"x" * 300 + b'"}', "x" * 200),
+        (b'{"error": null}', ""),
+        (b'["error"]', ""),
+        (b"<html>", ""),
+        (b"", ""),
+    ],
+)
+def test_words_of_a_refusal(body: bytes, said: str) -> None:
+    assert Answer("vendor", 422, {}, body).words == said
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("Tue, 10 Mar 2026 09:00:00 GMT", 0), ("Tue, 10 Mar 2026 09:00:00 -0000", None), ("soon", None), (None, None)],
+)
+def test_date_of_an_answer(header: str | None, seconds: int | None) -> None:
+    date = Answer("vendor", 200, {} if header is None else {"date": header}, b"").date
+    assert (date is None) == (seconds is None)
+    assert date is None or date.isoformat() == "2026-03-10T09:00:00+00:00"
+
+
+def test_nobody_asks_to_wait_where_nothing_is_said() -> None:
+    assert Answer("vendor", 429, {}, b"").asks_to_wait is None
+    assert Answer("vendor", 429, {"retry-after": "7"}, b"").asks_to_wait == 7
+
+
+@pytest.mark.parametrize(
+    ("url", "in_clear"),
+    [
+        ("http://panel.example/x", True),
+        ("https://panel.example", False),
+        ("http://127.0.0.1:1", False),
+        ("http://[::1]", False),
+    ],
+)
+def test_what_goes_in_clear(url: str, in_clear: bool) -> None:
+    assert goes_in_clear(url) is in_clear

@@ -17,9 +17,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from bridge.errors import AuthFailed, NotConnected, ProtocolError, RateLimited, SourceError
+from bridge.errors import NotConnected, ProtocolError, SourceError
 from bridge.model.status import StatusCode
 from bridge.sources._crew import Crew, Work
+from bridge.sources._gravest import gravest
 from bridge.sources.qitech.catalogue import is_joined, is_polled
 from bridge.sources.qitech.panelclock import PanelClock
 from bridge.sources.qitech.payloads import parse_machines_event
@@ -305,23 +306,3 @@ class Session:
 
 def _usable(listed: Sequence[ListedMachine]) -> set[str]:
     return {machine.identity.key for machine in listed if machine.error is None}
-
-
-def gravest(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What the supervisor must know of several failures at once; the group itself where one is no vendor's fault."""
-    leaves = list(_leaves(errors))
-    if not all(isinstance(leaf, SourceError) for leaf in leaves):
-        return errors
-    for kind in (AuthFailed, RateLimited):
-        for leaf in leaves:
-            if isinstance(leaf, kind):
-                return leaf
-    return leaves[0]
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error

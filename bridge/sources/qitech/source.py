@@ -21,7 +21,7 @@ from bridge.sources.qitech.report import Report
 from bridge.sources.qitech.roster import Roster
 from bridge.sources.qitech.session import Session
 from bridge.sources.qitech.socketio import Door
-from bridge.transport.http import CONNECT_TIMEOUT, basic_auth, http_client, tls_context
+from bridge.transport.http import CONNECT_TIMEOUT, basic_auth, goes_in_clear, http_client, tls_context
 
 if TYPE_CHECKING:
     import ssl
@@ -145,8 +145,5 @@ class QitechSource:
         host = urlsplit(self._config.url).hostname
         if self._config.is_encrypted and not self._config.verify:
             log.warning("Source %s: verify is false: anybody on the way may pose as the panel %s", self._name, host)
-        if not self._config.is_encrypted and self._config.password is not None and host not in _LOOPBACK:
+        if self._config.password is not None and goes_in_clear(self._config.url):
             log.warning("Source %s: the password goes to %s in clear text; use https", self._name, host)
-
-
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})

@@ -13,20 +13,19 @@ import asyncio
 import random
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
 from bridge.errors import AuthFailed, NotConnected, ProtocolError, RateLimited, SourceError
 from bridge.sources._budget import Priority
+from bridge.sources._vendorclock import VendorClock
 from bridge.sources.quantiix.payloads import (
     expiry,
     parse_activity,
     parse_machines,
     parse_state,
     parse_token,
-    vendor_words,
 )
 from bridge.transport.http import Answer, fetch
 
@@ -77,8 +76,7 @@ class QuantiixClient:
         self._renewing = asyncio.Lock()
         self._logged_in_at = float("-inf")
         self.logins = 0
-        self.clock_offset = 0.0
-        """Seconds by which Quantiix' clock is ahead of ours, by the Date of its newest answer."""
+        self.vendor_clock = VendorClock(clock)
         self.expires: datetime | None = None
         """When the token ends, by its own word."""
 
@@ -90,7 +88,7 @@ class QuantiixClient:
 
     def now(self) -> int:
         """Milliseconds since 1970 by Quantiix' clock."""
-        return round((self._clock.now().timestamp() + self.clock_offset) * 1000)
+        return self.vendor_clock.now()
 
     async def machines(self) -> tuple[Machine, ...]:
         """Every machine of the account."""
@@ -147,18 +145,10 @@ class QuantiixClient:
     ) -> Answer:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         answer = await fetch(self._http, method, path, params=params, headers=headers, json=json)
-        self._set_clock(answer)
+        self.vendor_clock.hear(answer)
         if answer.status == 429:
-            asked = answer.retry_after if "retry-after" in answer.headers else None
-            self._budget.throttled(turn, asked)
+            self._budget.throttled(turn, answer.asks_to_wait)
         return answer
-
-    def _set_clock(self, answer: Answer) -> None:
-        try:
-            theirs = parsedate_to_datetime(answer.headers.get("date", ""))
-            self.clock_offset = (theirs - self._clock.now()).total_seconds() + 0.5  # Date is cut to whole seconds
-        except (ValueError, TypeError):  # none, or one without a zone: ours is as good
-            self.clock_offset = 0.0
 
     @staticmethod
     def _with_data(answer: Answer) -> Answer:
@@ -211,7 +201,7 @@ def _checked(answer: Answer) -> Answer:
 
 def status_of(answer: Answer) -> SourceError:
     """What an answer that is none means: about the account, the connection, or this request only."""
-    words = vendor_words(answer.body)
+    words = answer.words
     if answer.status in (400, 404, 409, 410, 422):
         return Refused(f"Quantiix refused it ({answer.status}): {words or 'without a word'}")
     try:

@@ -159,19 +159,6 @@ def _mismatch(record: dict[str, Any], interval: Interval, is_open: bool) -> str 
     return f"a record from {interval.start} to {interval.end} says {told} minutes and has {interval.minutes:.0f}"
 
 
-def vendor_words(body: bytes) -> str:
-    """What a refusal says, for a person; "" where it says nothing."""
-    try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return ""
-    for key in ("message", "error", "detail"):
-        words = answer.get(key) if isinstance(answer, dict) else None
-        if isinstance(words, str):
-            return words[:200]
-    return ""
-
-
 def _is_time(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and EARLIEST <= value <= LATEST
 

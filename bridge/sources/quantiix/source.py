@@ -22,12 +22,13 @@ from bridge.model.event import Event
 from bridge.model.observation import Condition, FoundMachine, Inventory, Observation, Reading
 from bridge.model.status import StatusCode
 from bridge.sources._budget import Budget, Priority
+from bridge.sources._gravest import gravest
 from bridge.sources._periods import Periods, achievable
 from bridge.sources._rounds import Rounds, Visit
 from bridge.sources.quantiix.client import NoData, QuantiixClient, Refused
 from bridge.sources.quantiix.intervals import MINUTE
 from bridge.sources.quantiix.record import DAY, HOUR, Record, Rules, Said, listing_event
-from bridge.transport.http import http_client, tls_context
+from bridge.transport.http import goes_in_clear, http_client, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -115,7 +116,7 @@ class QuantiixSource:
             try:
                 await self._serve()
             except BaseExceptionGroup as group:
-                raise _first(group) from None
+                raise gravest(group) from None
             finally:
                 await self._keep()
 
@@ -264,7 +265,7 @@ class QuantiixSource:
     async def _tell_readings(self) -> None:
         while True:
             figures, client = self._budget.figures, self._client
-            self._say("ClockOffset", round(client.clock_offset, 1))
+            self._say("ClockOffset", round(client.vendor_clock.offset, 1))
             self._say("TlsVerified", self._config.is_encrypted)
             self._say("Logins", client.logins)
             self._say("TokenExpires", client.expires)
@@ -280,15 +281,13 @@ class QuantiixSource:
         self._publish(Reading(self._name, name, value, self._clock.now()))
 
     def _warn(self) -> None:
-        if self._has_warned or self._config.is_encrypted:
+        if self._has_warned or not goes_in_clear(self._config.url):
             return
         self._has_warned = True
-        host = urlsplit(self._config.url).hostname
-        if host not in ("127.0.0.1", "::1", "localhost"):
-            log.warning(
-                "Source %s: password and token go to %s in clear text; ask Quantiix for an https address",
-                self._name, host,
-            )  # fmt: skip
+        log.warning(
+            "Source %s: password and token go to %s in clear text; ask Quantiix for an https address",
+            self._name, urlsplit(self._config.url).hostname,
+        )  # fmt: skip
 
     # -- over a restart
 
@@ -338,15 +337,3 @@ def _backfilled(source: str, key: str, start: int, end: int) -> Event:
         key,
         {"from": since.isoformat(), "to": until.isoformat()},
     )
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What ended it: the first error of ours, so that the supervisor knows what to do next; else all of it."""
-    pending: list[BaseException] = [group]
-    while pending:
-        error = pending.pop(0)
-        if isinstance(error, BaseExceptionGroup):
-            pending.extend(error.exceptions)
-        elif isinstance(error, SourceError):
-            return error
-    return group

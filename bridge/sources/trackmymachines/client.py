@@ -13,7 +13,6 @@ Rules (facts 2.2, 2.4)
 from __future__ import annotations
 
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
@@ -22,6 +21,7 @@ import orjson
 
 from bridge.errors import AuthFailed, NotConnected, ProtocolError, RateLimited, SourceError
 from bridge.sources._budget import Priority
+from bridge.sources._vendorclock import VendorClock
 from bridge.sources.trackmymachines.payloads import (
     TYPES,
     DayRow,
@@ -30,7 +30,6 @@ from bridge.sources.trackmymachines.payloads import (
     iso,
     parse_events,
     parse_step_events,
-    vendor_words,
 )
 from bridge.sources.trackmymachines.timeline import DAY, SECOND, Window
 from bridge.transport.http import SENDING, Answer, BodyTooLong, fetch
@@ -105,8 +104,7 @@ class TrackMyMachinesClient:
         self.types_alone = False
         """Leaving out the types does not mean all of them: each is asked for alone."""
         self.filter = ALL
-        self.clock_offset = 0.0
-        """Seconds by which the vendor's clock is ahead of ours, by the Date of its newest answer."""
+        self.vendor_clock = VendorClock(clock)
         self.requests = 0
         self.status: int | None = None
         """Of the newest answer."""
@@ -122,7 +120,7 @@ class TrackMyMachinesClient:
 
     def now(self) -> int:
         """Milliseconds since 1970 by the vendor's clock."""
-        return round((self._clock.now().timestamp() + self.clock_offset) * 1000)
+        return self.vendor_clock.now()
 
     def latest(self) -> int:
         """Where a window may end: whole seconds, surely not in the vendor's future."""
@@ -210,15 +208,11 @@ class TrackMyMachinesClient:
     # -- every answer
 
     def _throttled(self, answer: Answer, turn: Turn) -> None:
-        self._budget.throttled(turn, answer.retry_after if "retry-after" in answer.headers else None)
+        self._budget.throttled(turn, answer.asks_to_wait)
 
     def _heard(self, answer: Answer) -> None:
-        self._note(answer.status, "" if answer.status < 400 else vendor_words(answer.body))
-        try:
-            theirs = parsedate_to_datetime(answer.headers.get("date", ""))
-            self.clock_offset = (theirs - self._clock.now()).total_seconds() + 0.5  # Date is cut to whole seconds
-        except (ValueError, TypeError):  # none, or one without a zone: ours is as good
-            self.clock_offset = 0.0
+        self._note(answer.status, "" if answer.status < 400 else answer.words)
+        self.vendor_clock.hear(answer)
 
     def _note(self, status: int | None, error: str) -> None:
         self.requests += 1
@@ -229,7 +223,7 @@ class TrackMyMachinesClient:
 
 def status_of(answer: Answer) -> SourceError:
     """What a read that was not answered means: about the key, the connection, or this request only."""
-    words = vendor_words(answer.body)
+    words = answer.words
     if answer.status in (401, 403):
         return AuthFailed(
             f"TrackMyMachines refused the API key ({answer.status}): {words or 'without a word'}",
@@ -251,4 +245,4 @@ def machines_filter(style: str, machines: Collection[str] | None) -> Filter:
 
 
 def _words(answer: Answer) -> str:
-    return vendor_words(answer.body) or f"status {answer.status}"
+    return answer.words or f"status {answer.status}"

@@ -30,7 +30,7 @@ from bridge.sources.trackmymachines.bookings import Booking, is_same
 from bridge.sources.trackmymachines.client import FINISH, LONGEST, STEP_EVENTS, NotSent, TooMuch
 from bridge.sources.trackmymachines.orders import FinishOrder, Forbidden, StartOrder, order_of
 from bridge.sources.trackmymachines.outcomes import refusal, rejected, unknown, unreached
-from bridge.sources.trackmymachines.payloads import STEP, Written, iso, parse_written, vendor_words
+from bridge.sources.trackmymachines.payloads import STEP, Written, iso, parse_written
 from bridge.sources.trackmymachines.timeline import DAY, MINUTE, SECOND, Window
 
 if TYPE_CHECKING:
@@ -425,5 +425,5 @@ def _told(made: Written) -> str:
 def _why(answer: Answer | str) -> str:
     if isinstance(answer, str):
         return f"No answer came ({answer})"
-    words = vendor_words(answer.body)
+    words = answer.words
     return f"TrackMyMachines answered {answer.status}{': ' if words else ''}{words}, which does not tell"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from bridge.model.command import Outcome, Result
 from bridge.model.status import StatusCode
-from bridge.sources.trackmymachines.payloads import vendor_words
 
 if TYPE_CHECKING:
     from bridge.transport.http import Answer
@@ -27,7 +26,7 @@ WORDS: Final = (
 
 def refusal(answer: Answer) -> Outcome | None:
     """How a write ended that was refused; None: it was done, or nobody can tell by this answer."""
-    status, words = answer.status, vendor_words(answer.body)
+    status, words = answer.status, answer.words
     if status < 400 or status >= 500 or status == 408:
         return None
     for text, code, sentence in WORDS:

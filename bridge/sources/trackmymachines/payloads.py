@@ -217,19 +217,6 @@ def moment(written: Any) -> int | None:
     return found if 0 <= found <= LATEST else None
 
 
-def vendor_words(body: bytes) -> str:
-    """What a refusal says, for a person; "" where it says nothing. Charts say "message", all others "error"."""
-    try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return ""
-    for key in ("error", "message", "errors"):
-        words = answer.get(key) if isinstance(answer, dict) else None
-        if words:
-            return (words if isinstance(words, str) else str(words))[:TEXT]
-    return ""
-
-
 def iso(milliseconds: int) -> str:
     """UTC with Z and whole seconds, as the vendor's examples are."""
     return datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

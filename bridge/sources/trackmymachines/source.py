@@ -29,6 +29,7 @@ from bridge.model.event import Event
 from bridge.model.observation import Condition, FoundMachine, Inventory, Observation, Reading
 from bridge.model.status import StatusCode
 from bridge.sources._budget import Budget, Priority
+from bridge.sources._gravest import gravest
 from bridge.sources._poll import Backoff, Pace
 from bridge.sources._waiting import within
 from bridge.sources.trackmymachines.bookings import Bookings
@@ -46,7 +47,7 @@ from bridge.sources.trackmymachines.payloads import TYPES
 from bridge.sources.trackmymachines.story import told
 from bridge.sources.trackmymachines.timeline import COUNTS, DAY, MINUTE, SECOND, Change, Kind, Timeline, Window
 from bridge.sources.trackmymachines.totals import totals_of
-from bridge.transport.http import http_client, tls_context
+from bridge.transport.http import goes_in_clear, http_client, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
@@ -172,7 +173,7 @@ class TrackMyMachinesSource:
             try:
                 await self._serve()
             except BaseExceptionGroup as group:
-                raise _first(group) from None
+                raise gravest(group) from None
             finally:
                 await self._keep()
 
@@ -477,7 +478,7 @@ class TrackMyMachinesSource:
     async def _tell_readings(self) -> None:
         while True:
             client, figures = self.client, self._budget.figures
-            self._say("ClockOffset", round(client.clock_offset, 1))
+            self._say("ClockOffset", round(client.vendor_clock.offset, 1))
             self._say("TlsVerified", self._config.is_encrypted)
             self._say("KeyExpiresInDays", self._key_days())
             self._say("WriteAllowed", self.write_allowed if self._config.writes else False)
@@ -508,12 +509,13 @@ class TrackMyMachinesSource:
         return days
 
     def _warn(self) -> None:
-        if self._has_warned or self._config.is_encrypted:
+        if self._has_warned:
             return
         self._has_warned = True
-        hosts = {urlsplit(url).hostname for url in (self._config.events_url, self._config.step_events_url)}
-        for host in hosts - {"127.0.0.1", "::1", "localhost"}:
-            log.warning("Source %s: the API key goes to %s in clear text; use an https address", self._name, host)
+        for url in {self._config.events_url, self._config.step_events_url}:
+            if goes_in_clear(url):
+                host = urlsplit(url).hostname
+                log.warning("Source %s: the API key goes to %s in clear text; use an https address", self._name, host)
 
     # -- over a restart
 
@@ -591,15 +593,3 @@ def _key_ends(source: str, expires: str, limit: int, days: int, now: datetime) -
 
 def _moment(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What ended it: the first error of ours, so that the supervisor knows what to do next; else all of it."""
-    pending: list[BaseException] = [group]
-    while pending:
-        error = pending.pop(0)
-        if isinstance(error, BaseExceptionGroup):
-            pending.extend(error.exceptions)
-        elif isinstance(error, SourceError):
-            return error
-    return group

@@ -14,13 +14,12 @@ from typing import Any
 
 import pytest
 
-from bridge.errors import AuthFailed, NotConnected, SourceError
+from bridge.errors import AuthFailed, NotConnected
 from bridge.model.observation import Condition, Inventory, Observation, Reading
 from bridge.model.status import StatusCode
 from bridge.sim.qitech.catalogue import Release
 from bridge.sim.qitech.panel import Panel, SimulatedMachine
 from bridge.sources.qitech.config import QitechConfig
-from bridge.sources.qitech.session import gravest
 from bridge.sources.qitech.source import QitechSource
 from tests.sources.qitech.listener import HurriedClock, Listener, keys, outcome, running, until
 
@@ -468,12 +467,3 @@ async def test_normal_operation_is_silent(release: str, caplog: pytest.LogCaptur
         async with running(source_of(panel), listener):
             await listener.next(Observation, machine=UNROUTED)
             assert [record for record in caplog.records if record.name.startswith(("bridge.sources", "httpx"))] == []
-
-
-def test_gravest_failure_is_the_one_told() -> None:
-    wrong, gone, bug = AuthFailed("password"), NotConnected("gone"), KeyError("ours")
-    assert gravest(BaseExceptionGroup("", [gone, BaseExceptionGroup("", [wrong])])) is wrong
-    assert gravest(BaseExceptionGroup("", [gone])) is gone
-    with_bug = BaseExceptionGroup("", [gone, bug])
-    assert gravest(with_bug) is with_bug
-    assert not isinstance(gravest(with_bug), SourceError)

@@ -17,7 +17,6 @@ from bridge.sources.trackmymachines.payloads import (
     parse_range,
     parse_step_events,
     parse_written,
-    vendor_words,
 )
 
 FOLDER = Path(__file__).parents[2] / "recorded" / "trackmymachines"
@@ -109,4 +108,3 @@ def test_any_json_is_read_or_refused(tree: object) -> None:
             parse(body)
         except ProtocolError:
             continue
-    assert isinstance(vendor_words(body), str)
