@@ -95,6 +95,8 @@ class Desk:
         """Told how a kept booking ended."""
         self.is_connected: Callable[[str], bool] = lambda source: True
         """Whether a source is served; bookings wait until then (see `returned`)."""
+        self.opened = asyncio.Event()
+        """Set once what a crash left was taken over: from then on commands are taken."""
         self.bookings = Register()
         self._view = view
         self._targets = targets
@@ -116,13 +118,16 @@ class Desk:
 
     async def run(self) -> None:
         """Carry out commands until cancelled; what was left by a crash comes first."""
+        left = await self.journal.unfinished()
+        await self._recall_writes()
         async with asyncio.TaskGroup() as group:
             self._group = group
-            group.create_task(self._recall_writes(), name="desk: last writes")
-            self._take_over(await self.journal.unfinished())
+            self._take_over(left)  # before anything is taken, so that nothing overtakes a booking
+            self.opened.set()
             try:
                 await asyncio.Event().wait()
             finally:
+                self.opened.clear()
                 self._group = None
 
     async def _recall_writes(self) -> None:
@@ -165,8 +170,11 @@ class Desk:
         return ticket
 
     def _take(self, command: Command, ticket: CommandTicket) -> None:
-        if self._stopping or self._group is None:
+        if self._stopping:
             raise NotAccepted(StatusCode.BadInvalidState, "The bridge is stopping")
+        if not self.opened.is_set():
+            sentence = "The bridge is starting: it still reads its journal; send it again in a moment"
+            raise _Ended(Outcome(Result.UNREACHED, StatusCode.BadInvalidState, sentence))
         if self._is_known(command, ticket):
             return
         target, edge = self._target(command), self.clock.now()
@@ -359,7 +367,7 @@ class Desk:
     # -- bookings -----------------------------------------------------------------------------------------------------
 
     def _take_over(self, left: Sequence[Entry]) -> None:
-        """What a crash left: before anything new is taken, so that nothing overtakes a booking."""
+        """What a crash left."""
         for entry in left:
             if entry.until is not None and entry.state in (State.ACCEPTED, State.QUEUED):
                 booking = Booking.of(entry)

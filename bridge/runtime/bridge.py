@@ -236,6 +236,7 @@ class Bridge:
 
     async def _open(self) -> None:
         """Start the faces, then the sources: one after the other, because they share one processor."""
+        await self.desk.opened.wait()
         for name, face in self.faces.items():
             self._face_tasks[name] = self._start_face(face)
             await until_open(face)

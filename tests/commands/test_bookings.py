@@ -162,7 +162,7 @@ class Shopfloor(Office):
         self.desk.finished = lambda command, target, outcome: self.told.append((command.id, outcome.result))
         house.keeper.pending_bookings = self.desk.bookings.pending
         self.task = asyncio.create_task(self.desk.run())
-        await asyncio.sleep(0)
+        await self.desk.opened.wait()
         self.panel.announce()
         return self
 

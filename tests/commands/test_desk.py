@@ -101,7 +101,7 @@ class Office:
             self.house.table, self.house.keeper.target, self.executors.get, self.journal, self.rules, SystemClock()
         )
         self.task = asyncio.create_task(self.desk.run())
-        await asyncio.sleep(0)
+        await self.desk.opened.wait()
         self.panel.announce()
         return self
 
@@ -495,3 +495,18 @@ async def test_a_source_that_does_not_run_yet_is_unreached(office: Office) -> No
     outcome = await office.ends(FREQUENCY, {"value": 30})
     assert (outcome.result, outcome.status) == (Result.UNREACHED, StatusCode.BadNotConnected)
     assert "does not run yet" in outcome.sentence
+
+
+async def test_before_the_journal_is_read_nothing_is_taken(tmp_path: Path) -> None:
+    """A command must not overtake a booking that a crash left."""
+    office = Office(tmp_path)
+    async with office:
+        office.task.cancel()
+        await asyncio.gather(office.task, return_exceptions=True)
+        office.task = asyncio.create_task(office.desk.run())
+        early = await office.ends(FREQUENCY, {"value": 250})
+        assert (early.result, early.status) == (Result.UNREACHED, StatusCode.BadInvalidState)
+        assert "starting" in early.sentence
+        assert not office.panel.sent
+        await office.desk.opened.wait()
+        assert (await office.ends(FREQUENCY, {"value": 250})).result is Result.CONFIRMED
