@@ -11,7 +11,9 @@ What amqtt 0.12 does otherwise, and why it is replaced (checked against 0.12.1; 
 4. Keep-alive is not enforced: a will waits until TCP gives up. Here 1.5 keep-alives break it [MQTT-3.1.2-24].
 5. A second CONNECT of a client id leaves the first connection open [MQTT-3.1.4-2], and comes before authentication.
 6. A connection without CONNECT stays for ever, also at shutdown.
-7. Sessions outlive connections in an unbounded queue. Here every session ends with its connection, and CONNACK says so.
+7. A CONNECT of MQTT 5 with a will is read as one of 3.1.1, whose end never comes: its client waits in vain. Here it is
+   taken off the socket whole, and another version is refused before anything else is read of it [MQTT-3.1.2-2].
+8. Sessions outlive connections in an unbounded queue. Here every session ends with its connection, and CONNACK says so.
 """
 
 from __future__ import annotations
@@ -24,10 +26,11 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
+from amqtt.adapters import BufferReader, StreamReaderAdapter, StreamWriterAdapter
 from amqtt.broker import Broker, RetainedApplicationMessage
 from amqtt.errors import MQTTError
-from amqtt.mqtt.connack import NOT_AUTHORIZED, ConnackPacket
+from amqtt.mqtt.connack import NOT_AUTHORIZED, UNACCEPTABLE_PROTOCOL_VERSION, ConnackPacket
+from amqtt.mqtt.packet import CONNECT, MQTTFixedHeader
 from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 from amqtt.utils import gen_client_id
 
@@ -53,6 +56,10 @@ MAX_RETAINED = 200_000
 SLICE = 20
 """Messages sent to a subscriber between two looks at the event loop, which is the bridge's own: about 2 ms."""
 CONNECT_TIMEOUT_S = 10.0
+MAX_CONNECT = 65_536
+"""Bytes of a CONNECT, will and all."""
+MQTT_3_1_1 = 4
+"""Its protocol level."""
 FLUSH_TIMEOUT_S = 1.0
 """How long subscribers may take at shutdown to read the last messages: deaths and goodbyes."""
 END_TIMEOUT_S = 5.0
@@ -275,7 +282,8 @@ class RimBroker(Broker):  # type: ignore[misc]
     ) -> tuple[Handler, Session]:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                handler, session = await Handler.init_from_connect(reader, writer, self.plugins_manager)
+                connect = await _connect_packet(reader, writer)
+                handler, session = await Handler.init_from_connect(connect, writer, self.plugins_manager)
         except TimeoutError:
             raise MQTTError("no CONNECT in time") from None
         if not self._knows(session):
@@ -340,3 +348,17 @@ class RimBroker(Broker):  # type: ignore[misc]
         found = [one for topic, one in self._retained_messages.items() if self._matches(topic, topic_filter)]
         for message in found:
             self._deliver(session, Outgoing(message.topic, message.data, min(message.qos or 0, granted), True))
+
+
+async def _connect_packet(reader: StreamReaderAdapter, writer: Writer) -> BufferReader:
+    """The first packet, whole. Raises MQTTError where it is no CONNECT, too long or of another version."""
+    header = await MQTTFixedHeader.from_stream(reader)
+    if header is None or header.packet_type != CONNECT or header.remaining_length > MAX_CONNECT:
+        raise MQTTError("no CONNECT, or one that is too long")
+    body = await reader.read(header.remaining_length)
+    level = 2 + int.from_bytes(body[:2], "big")
+    if body[level : level + 1] != bytes([MQTT_3_1_1]):
+        await ConnackPacket.build(0, UNACCEPTABLE_PROTOCOL_VERSION).to_stream(writer)
+        await writer.close()
+        raise MQTTError("another version of MQTT")
+    return BufferReader(header.to_bytes() + body)

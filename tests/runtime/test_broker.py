@@ -273,15 +273,24 @@ async def test_known_user_gets_in_and_nobody_else() -> None:
         assert [message.topic for message in await take(link, 1)] == ["a"]
 
 
-async def test_mqtt_5_is_refused_in_words(broker: EmbeddedBroker) -> None:
+@pytest.mark.parametrize("will", [None, Message("death", b"1", 1)])
+@pytest.mark.parametrize("known", [{}, {"username": "scada", "password": "right"}])
+async def test_mqtt_5_is_refused_in_words(broker: EmbeddedBroker, will: Message | None, known: dict[str, str]) -> None:
     with pytest.raises(LinkRefused, match=r"(?i)protocol version"):
-        async with Link.connect(reach(broker, protocol="5"), "five"):
+        async with Link.connect(reach(broker, protocol="5", **known), "five", will=will):
             pass
 
 
 @pytest.mark.parametrize(
     "rubbish",
-    [b"GET / HTTP/1.1\r\n\r\n", b"\x10\xff\xff\xff\xff\xff", b"\x00" * 50, b"\x10\x05\x00\x04MQT", b"\xf0\x00"],
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x10\xff\xff\xff\xff\xff",
+        b"\x00" * 50,
+        b"\x10\x05\x00\x04MQT",
+        b"\xf0\x00",
+        b"\x10\x02\x00\x04",
+    ],
 )
 async def test_rubbish_ends_only_its_own_connection(broker: EmbeddedBroker, rubbish: bytes) -> None:
     async with raw(broker, rubbish) as (_, writer):
