@@ -137,6 +137,8 @@ def _syntax_fault(error: yaml.YAMLError, text: str, file: str) -> Fault:
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return _unreadable(text, file)
     line, column = error.problem_mark.line, error.problem_mark.column
+    if text.splitlines()[line : line + 1] and text.splitlines()[line][column : column + 1] == "\t":
+        return Fault(file, line + 1, column + 1, "", "a tab cannot indent YAML", "spaces", _snippet(text, line))
     context = f" {error.context}" if error.context else ""
     if error.context_mark is not None and error.context_mark.line != line:
         context += f" begun in line {error.context_mark.line + 1}"

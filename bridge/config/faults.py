@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.config.keypath import KeyPath, quoted
 from bridge.config.shapes import Branch, Place, Shape, either, one_of
 from bridge.errors import Fault, did_you_mean
+from bridge.transport.duration import duration_words
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -67,6 +68,8 @@ _LIMITS = {
     "time_delta_type": "a duration",
 }
 
+_BOUNDS = frozenset({"gt", "ge", "lt", "le"})
+
 
 @dataclass(frozen=True, slots=True)
 class _Found:
@@ -92,7 +95,7 @@ def shown(value: Any, path: KeyPath = ()) -> str:
         return "is a mapping"
     if isinstance(value, list):
         return "is a list"
-    if value is None:
+    if value is None or value == "":
         return "is empty"
     if any(_SECRET_KEY.search(str(step)) for step in path):
         return "is text" if isinstance(value, str) else "is not text"
@@ -190,7 +193,7 @@ def _wrong_value(settled: _Settled, document: Document, path: KeyPath) -> Fault:
     value = path[-1] if place.at_key else _value(document, path, settled.first.error["input"])
     own = next((entry.error for entry in settled.errors if _is_custom(entry.error)), None)
     problem = _sentence(own) if own else _given(value, path, settled.first.error)
-    expected = either([_expected(entry) for entry in settled.errors])
+    expected = either([_expected(entry, value) for entry in settled.errors])
     choices = [choice for entry in settled.errors for choice in entry.place.shape.choices]
     hint = did_you_mean(value, choices) if isinstance(value, str) else ""
     if own:
@@ -225,13 +228,23 @@ def _sentence(error: ErrorDetails) -> str:
     return " ".join(text.split()) or "is not allowed"
 
 
-def _expected(found: _Found) -> str:
+def _expected(found: _Found, value: Any) -> str:
     kind: str = found.error["type"]
     context: Mapping[str, Any] = found.error.get("ctx", {})
     if kind in _LIMITS:
-        return _LIMITS[kind].format_map(context) if context else _LIMITS[kind]
+        return _limit(kind, context, value)
+    if kind == "string_type" and isinstance(value, int | float) and not isinstance(value, bool):
+        return "text, in quotes"
     if kind in {"literal_error", "enum"}:
         return one_of(found.place.shape.choices) or str(context.get("expected", ""))
     if _is_custom(found.error):
         return str(context.get("expected", ""))
     return found.place.shape.words or _PLAIN_WORDS[kind.partition("_")[0]]
+
+
+def _limit(kind: str, context: Mapping[str, Any], value: Any) -> str:
+    if context.get("min_length") == 1:
+        return "some text" if isinstance(value, str) else "at least one entry"
+    if isinstance(value, str):  # a bound for numbers, and a text: a duration, which is seconds inside
+        context = {key: duration_words(bound) if key in _BOUNDS else bound for key, bound in context.items()}
+    return _LIMITS[kind].format_map(context) if context else _LIMITS[kind]

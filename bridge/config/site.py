@@ -461,9 +461,16 @@ class _Checker:
         if not short:
             return {name: (part, (*path, "parts", name)) for name, part in rules.parts.items()}
         if rules.source is None or rules.machine is None:
-            self._say(path, "source and machine belong together", "source: <name> and machine: {slug: …, serial: …}")
+            self._say(path, "source and machine belong together", self._together(rules.source))
             return {}
         return {DEFAULT_PART: (PartRules(source=rules.source, machine=rules.machine, mapping=rules.mapping), path)}
+
+    def _together(self, source: str | None) -> str:
+        """What is to be written, with the keys by which that source's vendor knows a machine."""
+        known = self.file.sources.get(source or "")
+        fields = SELECTORS[known.type].model_fields if known is not None else {}
+        keys = ", ".join(f"{name}: …" for name, field in fields.items() if field.is_required())
+        return f"source: {source or '<name>'} and machine: {{{keys or '…'}}}"
 
     def _part(self, machine: MachineRules, name: str, rules: PartRules, path: KeyPath) -> ConfiguredPart | None:
         source = self.file.sources.get(rules.source)

@@ -21,5 +21,13 @@ def parse_duration(text: object) -> object:
     return float(match[1]) * _SECONDS[match[2]]
 
 
+def duration_words(seconds: float) -> str:
+    """Seconds as a person writes them, in the largest unit that leaves a whole number: "5s", "6h", "7d"."""
+    for unit in ("d", "h", "min", "s"):
+        if seconds >= _SECONDS[unit] and seconds % _SECONDS[unit] == 0:
+            return f"{seconds / _SECONDS[unit]:.0f}{unit}"
+    return f"{seconds:g}s"
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=str | float)]
 """Seconds, written as "500ms", "5s", "2min", "1h". Bounds are the field's own."""

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from bridge.config.documents import SIZE_LIMIT, Document, parse_document, read_document, validate
 from bridge.config.expand import expand
 from bridge.errors import ConfigError
+from bridge.transport.duration import Duration
 
 from .mutations import assert_refused_without_traceback
 
@@ -150,6 +151,10 @@ def test_broken_yaml_names_line_column_and_text() -> None:
     assert line.endswith('near "b: c: d"')
 
 
+def test_tab_is_named() -> None:
+    assert refusal("a:\n  b: 1\n\t  c: 2\n") == ['f.yaml:3:1: a tab cannot indent YAML; expected spaces; near "c: 2"']
+
+
 def test_broken_yaml_never_shows_a_line_with_a_secret() -> None:
     [line] = refusal("a: 1\npassword: hunter2: d\n")
     assert "hunter2" not in line
@@ -257,6 +262,28 @@ def test_key_that_resembles_a_union_tag_is_still_the_persons_key() -> None:
     assert faults(text) == ["f.yaml:2:28: sources.mqtt.host: is a list; expected text"]
 
 
+class Rhythm(Strict):
+    period: Duration = Field(60.0, ge=5, le=6 * 3600)
+    name: str = Field("x", min_length=1)
+    zones: list[str] = Field(["x"], min_length=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("period: 1s", 'period: is "1s"; expected at least 5s'),
+        ("period: 2d", 'period: is "2d"; expected at most 6h'),
+        ("period: 1", "period: is 1; expected at least 5.0"),
+        ("name: 007", "name: is 7; expected text, in quotes"),
+        ("name: ''", "name: is empty; expected some text"),
+        ("zones: []", "zones: is a list; expected at least one entry"),
+    ],
+)
+def test_limit_is_told_as_a_person_writes_it(text: str, told: str) -> None:
+    [fault] = faults(text, Rhythm)
+    assert fault.partition(": ")[2] == told
+
+
 def test_unknown_key_without_neighbour_lists_the_known_ones() -> None:
     assert faults("{low: 1, high: 2, zzzzz: 3}", Span) == ["f.yaml:1:19: zzzzz: unknown key; expected one of high, low"]
 
@@ -270,7 +297,7 @@ def test_file_that_is_no_mapping_says_so(text: str, problem: str) -> None:
 
 def test_value_of_a_secret_is_not_shown() -> None:
     lines = faults("sources: {a: {type: qitech, url: x, password: 271828}}")
-    assert lines == ["f.yaml:1:47: sources.a.password: is not text; expected text"]
+    assert lines == ["f.yaml:1:47: sources.a.password: is not text; expected text, in quotes"]
 
 
 def test_part_of_a_document_is_validated_at_its_own_place() -> None:

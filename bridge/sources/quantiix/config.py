@@ -53,7 +53,7 @@ class QuantiixConfig(SourceRules):
         "ask Quantiix for an https address.",
     )
     email: str = Field(min_length=3, max_length=200, description="User of the account.")
-    password: SecretStr = Field(description="Its password; ${file:…} keeps it out of this file.")
+    password: SecretStr = Field(min_length=1, description="Its password; ${file:…} keeps it out of this file.")
     ca_file: str | None = Field(None, description="PEM file of the authority behind the server's certificate.")
     requests_per_minute: int = Field(
         100, ge=10, le=10_000, description="The account's limit; a fifth of it is left as reserve and for bursts."

@@ -80,7 +80,9 @@ class TrackMyMachinesConfig(SourceRules):
     step_events_url: HostUrl = Field(
         description="Host of the step events; /api/v1 is added.", examples=["https://your-org.trackmymachines.com"]
     )
-    api_key: SecretStr = Field(description="Key of the organisation; ${file:…} keeps it out of this file.")
+    api_key: SecretStr = Field(
+        min_length=1, description="Key of the organisation; ${file:…} keeps it out of this file."
+    )
     api_key_expires: date | None = Field(
         None, description="The day on which the key ends (90 days after it was made, by default): told in time."
     )
@@ -165,6 +167,7 @@ class TrackMyMachinesConfig(SourceRules):
             yield RuleFault(("calendar",), "no shifts are known", "bridge.shifts, or calendar: days")
         if self.finish_parameter is not None and self.edition != "2025-07":
             yield RuleFault(("finish_parameter",), "only edition 2025-07 finishes by POST", "edition: 2025-07, or none")
+        yield from _shared(machines)
         if self.writes:
             yield from self._write_faults(machines)
 
@@ -208,3 +211,15 @@ class TrackMyMachinesMachine(MachineChoice):
         if self.number is not None:
             told["number"] = self.number
         return {**told, "serial": self.foreign_id, "name": self.display_name or self.foreign_id}
+
+
+def _shared(machines: Mapping[str, Mapping[str, str | int]]) -> Iterator[RuleFault]:
+    """Two machines that the vendor would take for one: bookings and sums of the one would be the other's."""
+    for name in ("display_name", "number"):
+        taken: dict[str | int, str] = {}
+        for key, identity in machines.items():
+            value = identity.get(name)
+            if value is not None and taken.setdefault(value, key) != key:
+                yield RuleFault(
+                    (name,), f"is that of {taken[value]} too", f"the {name} of {key} in TrackMyMachines", machine=key
+                )

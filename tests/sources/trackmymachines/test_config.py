@@ -54,6 +54,24 @@ def test_writes_want_to_know_which_parts_and_which_machine(tmp_path: Path) -> No
     assert faults(tmp_path, 'writes: true; allow: {part: "[0-9]+"}', ", display_name: Machine 1") == []
 
 
+@pytest.mark.parametrize("key", ["display_name: Machine 1", "number: 6"])
+def test_two_machines_are_not_the_same_one_to_the_vendor(tmp_path: Path, key: str) -> None:
+    second = f"}}\n  - id: mill-2\n    source: tmm\n    machine: {{foreign_id: MACHINE_002, {key}"
+    [told] = faults(tmp_path, machine=f", {key}{second}")
+    assert told.startswith(f"16:54: machines[1].machine.{key.split(':')[0]}: is that of MACHINE_001 too")
+
+
+def test_half_of_the_short_form_names_the_vendors_own_keys(tmp_path: Path) -> None:
+    [told] = faults(tmp_path, machine="}\n  - {id: mill-2, source: tmm")
+    assert told.endswith("expected source: tmm and machine: {foreign_id: …}")
+
+
+def test_a_key_that_is_empty_is_none(tmp_path: Path) -> None:
+    text = SITE.format(source="", machine="", bridge="").replace("secret-key", "''")
+    with pytest.raises(ConfigError, match="api_key: is empty; expected some text"):
+        make_site(tmp_path, text)
+
+
 @pytest.mark.parametrize(
     ("source", "bridge", "told"),
     [
