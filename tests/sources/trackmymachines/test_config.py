@@ -58,7 +58,8 @@ def test_writes_want_to_know_which_parts_and_which_machine(tmp_path: Path) -> No
 def test_two_machines_are_not_the_same_one_to_the_vendor(tmp_path: Path, key: str) -> None:
     second = f"}}\n  - id: mill-2\n    source: tmm\n    machine: {{foreign_id: MACHINE_002, {key}"
     [told] = faults(tmp_path, machine=f", {key}{second}")
-    assert told.startswith(f"16:54: machines[1].machine.{key.split(':')[0]}: is that of MACHINE_001 too")
+    assert told.startswith("16:")
+    assert f": machines[1].machine.{key.split(':')[0]}: is that of MACHINE_001 too" in told
 
 
 def test_half_of_the_short_form_names_the_vendors_own_keys(tmp_path: Path) -> None:
