@@ -1,26 +1,30 @@
-"""A Quantiix source at a simulated account, on one virtual clock that runs fast."""
+"""A Quantiix source at a simulated account, on one virtual clock that stands still until `until` moves it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
+import httpx
 import orjson
 
 from bridge.model.calendar import Calendar
 from bridge.model.event import Event
 from bridge.model.observation import Condition, Inventory, Observation, Reading
+from bridge.ports import Clock
 from bridge.sim.clock import VirtualClock
 from bridge.sim.quantiix import Behaviour, Quantiix, default_machines
 from bridge.sim.quantiix.server import EMAIL, PASSWORD
 from bridge.sources.quantiix.config import QuantiixConfig
 from bridge.sources.quantiix.source import QuantiixSource
 
+T = TypeVar("T")
 START = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
-SPEED = 600.0
+TURNS = 25
+"""Turns of the event loop after which nothing moves any more, where no request is under way."""
 
 
 class Heap:
@@ -64,18 +68,46 @@ class Heard:
         return [item for item in self.items if isinstance(item, kind)]
 
 
+class Wire(httpx.AsyncBaseTransport):
+    """The network, and how many requests are on it."""
+
+    def __init__(self) -> None:
+        self._real = httpx.AsyncHTTPTransport()
+        self.in_flight = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.in_flight += 1
+        try:
+            answer = await self._real.handle_async_request(request)
+            body = b"".join([chunk async for chunk in answer.aiter_raw()])
+            await answer.aclose()
+        finally:
+            self.in_flight -= 1
+        return httpx.Response(
+            answer.status_code, headers=answer.headers, stream=httpx.ByteStream(body), extensions=answer.extensions
+        )
+
+    async def aclose(self) -> None:
+        await self._real.aclose()
+
+
 class AtAccount:
     """The simulator, the source's surroundings, and runs of it."""
 
     def __init__(self, vendor: Quantiix, clock: VirtualClock) -> None:
         self.vendor = vendor
         self.clock = clock
+        self.clocks = [clock]
+        """Those that time passes on."""
         self.memory = Heap()
         self.heard = Heard()
+        self.wires: list[Wire] = []
 
-    def source(self, house: Calendar | None = None, **config: Any) -> QuantiixSource:
+    def source(self, house: Calendar | None = None, clock: Clock | None = None, **config: Any) -> QuantiixSource:
         account = {"type": "quantiix", "url": self.vendor.url, "email": EMAIL, "password": PASSWORD, **config}
-        return QuantiixSource("q", QuantiixConfig.model_validate(account), self.clock, self.memory, house)
+        rules = QuantiixConfig.model_validate(account)
+        self.wires.append(Wire())
+        return QuantiixSource("q", rules, clock or self.clock, self.memory, house, transport=self.wires[-1])
 
     @contextlib.asynccontextmanager
     async def running(self, house: Calendar | None = None, **config: Any) -> AsyncIterator[QuantiixSource]:
@@ -88,19 +120,37 @@ class AtAccount:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(20):
-            while not condition():  # noqa: ASYNC110 - any condition of what was heard
-                await asyncio.sleep(0.005)
+    async def quiet(self) -> None:
+        """Until every request is answered and what follows from the answers is done."""
+        turns = 0
+        while turns < TURNS:
+            busy = any(wire.in_flight for wire in self.wires)
+            await asyncio.sleep(0.001 if busy else 0)
+            turns = 0 if busy else turns + 1
 
-    async def pass_by(self, seconds: float) -> None:
-        """Let virtual time pass at the clock's own speed."""
+    async def until(self, condition: Callable[[], object], step: float = 2.0) -> None:
+        """Let virtual time pass in steps until something is so; never while a request is under way."""
+        async with asyncio.timeout(60):
+            await self.quiet()
+            while not condition():
+                for clock in self.clocks:
+                    clock.advance(step)
+                await self.quiet()
+
+    async def passing(self, work: Awaitable[T]) -> T:
+        """What something gives, while time passes as long as it takes."""
+        future = asyncio.ensure_future(work)
+        await self.until(future.done)
+        return await future
+
+    async def pass_by(self, seconds: float, step: float = 2.0) -> None:
+        """Let so much virtual time pass."""
         end = self.clock.monotonic() + seconds
-        await self.until(lambda: self.clock.monotonic() >= end)
+        await self.until(lambda: self.clock.monotonic() >= end, step)
 
 
 @contextlib.asynccontextmanager
-async def at_account(machines: int = 2, *, speed: float = SPEED, **switches: str) -> AsyncIterator[AtAccount]:
-    clock = VirtualClock(START, speed)
+async def at_account(machines: int = 2, **switches: str) -> AsyncIterator[AtAccount]:
+    clock = VirtualClock(START, 0)
     async with Quantiix(default_machines(machines), clock=clock, behaviour=Behaviour(**switches)) as vendor:
         yield AtAccount(vendor, clock)

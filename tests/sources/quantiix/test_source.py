@@ -15,7 +15,6 @@ from bridge.sim.clock import VirtualClock
 from bridge.sources._budget import Budget
 from bridge.sources.quantiix.client import NoData, QuantiixClient, Refused
 from bridge.sources.quantiix.intervals import MINUTE
-from bridge.sources.quantiix.source import QuantiixSource
 from bridge.transport.http import http_client
 from tests.sources.quantiix.account import START, AtAccount, at_account
 
@@ -49,7 +48,7 @@ async def test_machines_are_found_and_read(caplog: pytest.LogCaptureFixture) -> 
     ),
 )
 async def test_whatever_the_page_leaves_open_the_figures_are_the_same(open_end: str, clip: str, order: str) -> None:
-    async with at_account(1, speed=60, open_end=open_end, clip=clip, order=order) as at, at.running():
+    async with at_account(1, open_end=open_end, clip=clip, order=order) as at, at.running():
         await at.until(lambda: (ONE, "kpi") in at.heard.payloads)
         kpi = at.heard.payloads[ONE, "kpi"]
         for name, minutes in (("hour", 60), ("day", 1440), ("week", 10_080)):
@@ -82,7 +81,7 @@ async def test_an_unknown_state_keeps_its_word() -> None:
 async def test_a_wrong_password_is_told_as_such() -> None:
     async with at_account() as at:
         with pytest.raises(AuthFailed, match="refused the account"):
-            await at.source(password="wrong").run(at.heard)
+            await at.passing(at.source(password="wrong").run(at.heard))
 
 
 async def test_a_password_that_was_changed_is_noticed_when_the_token_ends() -> None:
@@ -93,8 +92,7 @@ async def test_a_password_that_was_changed_is_noticed_when_the_token_ends() -> N
         at.vendor.faults.set_password("another")
         at.vendor.faults.end_tokens()
         with pytest.raises(AuthFailed):
-            async with asyncio.timeout(20):
-                await run
+            await at.passing(run)
 
 
 async def test_a_server_that_is_gone_ends_the_run_and_the_next_one_goes_on_with_its_token() -> None:
@@ -104,8 +102,7 @@ async def test_a_server_that_is_gone_ends_the_run_and_the_next_one_goes_on_with_
         await at.until(lambda: (ONE, "state") in at.heard.payloads)
         await at.vendor.faults.refuse()
         with pytest.raises(NotConnected):
-            async with asyncio.timeout(20):
-                await run
+            await at.passing(run)
         await at.vendor.faults.accept()
         at.heard.payloads.clear()
         again = asyncio.create_task(source.run(at.heard))
@@ -121,15 +118,15 @@ async def test_a_token_killed_under_fifty_calls_is_renewed_once() -> None:
         client = QuantiixClient(source_config, Budget(100_000, at.clock), at.clock)
         async with http_client(at.vendor.url + "/", max_connections=60) as http:
             with client.connected(http):
-                await client.machines()
+                await at.passing(client.machines())
                 at.vendor.faults.end_tokens()
-                await asyncio.gather(*(client.state(ONE) for _ in range(50)))
+                await at.passing(asyncio.gather(*(client.state(ONE) for _ in range(50))))
         assert client.logins == 2
 
 
 async def test_a_token_is_renewed_before_it_ends() -> None:
-    async with at_account(1, speed=60_000) as at, at.running(state_period="1h"):
-        await at.until(lambda: at.clock.now() > START + timedelta(hours=49))
+    async with at_account(1) as at, at.running(state_period="1h"):
+        await at.pass_by(49 * 3600, step=60)
         refused = [request for request in at.vendor.journal if request.status == 401]
         assert not refused
         assert at.heard.readings["Logins"] >= 3
@@ -169,12 +166,12 @@ async def test_a_machine_that_is_removed_is_told_of_and_the_others_go_on(answer:
 
 
 async def test_the_list_is_read_daily_with_what_is_new_renamed_and_gone() -> None:
-    async with at_account(2, speed=30_000) as at, at.running(state_period="1h", activity_period="6h"):
+    async with at_account(2) as at, at.running(state_period="1h", activity_period="6h"):
         await at.until(lambda: at.heard.of(Inventory))
         at.vendor.faults.add("MACHINE_NEW", "Laser 1")
         at.vendor.faults.rename(ONE, "CNC Lathe One")
         at.vendor.faults.remove(TWO)
-        await at.until(lambda: len(at.heard.of(Inventory)) == 2)
+        await at.until(lambda: len(at.heard.of(Inventory)) == 2, step=60)
         changed = at.heard.of(Inventory)[1]
         assert {found.key for found in changed.appeared} == {ONE, "MACHINE_NEW"}
         assert changed.vanished == (TWO,)
@@ -224,7 +221,7 @@ def closed_minutes(at: AtAccount, machine: str) -> list[tuple[int, int, str]]:
 
 @pytest.mark.parametrize("clip", ["yes", "no"])
 async def test_an_outage_is_read_afterwards_and_every_interval_is_told_once(clip: str) -> None:
-    async with at_account(1, speed=3000, clip=clip) as at:
+    async with at_account(1, clip=clip) as at:
         busy(at)
         async with at.running(activity_period="10min"):
             await at.until(lambda: len(at.heard.events("interval_closed")) >= 3)
@@ -259,7 +256,7 @@ async def test_what_is_revised_is_told_as_a_revision() -> None:
 
 
 async def test_a_restart_in_the_middle_loses_and_doubles_nothing() -> None:
-    async with at_account(1, speed=3000) as at:
+    async with at_account(1) as at:
         busy(at)
         for cut in (1, 2, 3, 5, 8, 13, 16, 20, 24, 28, 32, 40):  # items after which it is stopped: wherever that is
             async with at.running(activity_period="5min"):
@@ -277,7 +274,7 @@ async def test_a_restart_in_the_middle_loses_and_doubles_nothing() -> None:
 async def test_today_and_the_shift_have_figures_where_a_calendar_is_wanted() -> None:
     shifts = (Shift("Early", time(6), time(14)), Shift("Late", time(14), time(22)))
     berlin = Calendar(ZoneInfo("Europe/Berlin"), shifts)
-    async with at_account(1, speed=60) as at, at.running(berlin, calendar="shifts"):
+    async with at_account(1) as at, at.running(berlin, calendar="shifts"):
         await at.until(lambda: (ONE, "kpi") in at.heard.payloads)
         kpi = at.heard.payloads[ONE, "kpi"]
         assert kpi["shift"]["name"] == "Early"
@@ -287,11 +284,10 @@ async def test_today_and_the_shift_have_figures_where_a_calendar_is_wanted() -> 
 
 
 async def test_a_clock_of_ours_that_is_wrong_shifts_no_window() -> None:
-    async with at_account(1, speed=60) as at:
-        ours = VirtualClock(START - timedelta(hours=3), 60)
-        source = at.source()
-        wrong = QuantiixSource("q", source._config, ours, at.memory)
-        run = asyncio.create_task(wrong.run(at.heard))
+    async with at_account(1) as at:
+        ours = VirtualClock(START - timedelta(hours=3), 0)
+        at.clocks.append(ours)
+        run = asyncio.create_task(at.source(clock=ours).run(at.heard))
         await at.until(lambda: (ONE, "kpi") in at.heard.payloads and "ClockOffset" in at.heard.readings)
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)
@@ -307,7 +303,7 @@ async def test_calls_refuse_what_is_no_machine() -> None:
         async with http_client(at.vendor.url + "/") as http:
             with client.connected(http):
                 with pytest.raises(Refused, match="422"):
-                    await client.state("NOBODY")
+                    await at.passing(client.state("NOBODY"))
                 at.vendor.faults.silence(ONE)
                 with pytest.raises(NoData):
-                    await client.state(ONE)
+                    await at.passing(client.state(ONE))
