@@ -29,8 +29,7 @@ from benchmarks.percentiles import p50_p99_ms
 from benchmarks.processes import Child, progress, python, running_broker
 from bridge.northbound.opcua import certificates
 from bridge.northbound.sparkplug import codec
-from bridge.northbound.sparkplug.datatype import MetricType
-from bridge.northbound.sparkplug.wire import varint
+from bridge.northbound.sparkplug.codec import MetricType, stamp
 from bridge.transport.clock import SystemClock
 from bridge.transport.mqtt import BrokerConfig, Link, Message
 
@@ -176,7 +175,7 @@ async def dcmd(floor: Floor) -> AsyncIterator[Ask]:
         async def ask(value: float) -> float:
             now = int(time.time() * 1000)
             began = time.perf_counter()
-            said = metric.encode(varint(now), value, with_type=True)
+            said = metric.encode(stamp(now), value, with_type=True)
             link.publish(Message(topic.format("DCMD"), codec.payload(now, [said], None), qos=0))
             async for message in messages:
                 answer = codec.decode(message.payload).metric("Commands/DCMD/Result")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bridge.cli.examples import examples
+from bridge.northbound.sparkplug.codec import NAMESPACE
 
 if TYPE_CHECKING:
     from bridge.config.broker import EmbeddedBrokerConfig
@@ -162,12 +163,12 @@ def _program(name: str) -> str:
 def _subscriptions(url: str, broker: EmbeddedBrokerConfig, branch: str) -> list[str]:
     """Commands that subscribe: mosquitto's where it is installed, else those of the embedded broker's package."""
     if shutil.which("mosquitto_sub") is None:
-        return [f"{_program('amqtt_sub')} --url {url} -t '{topic}/#'" for topic in (branch, "spBv1.0")]
+        return [f"{_program('amqtt_sub')} --url {url} -t '{topic}/#'" for topic in (branch, NAMESPACE)]
     login = f" -u {OPERATOR} -P <password>" if broker.users else ""
     access = f"-h {reachable(broker.host)} -p {broker.port}{login}"
     return [
         f"mosquitto_sub {access} -v -t '{branch}/#'",
-        f"mosquitto_sub {access} -F '%t %l bytes' -t 'spBv1.0/#'",
+        f"mosquitto_sub {access} -F '%t %l bytes' -t '{NAMESPACE}/#'",
     ]
 
 

@@ -18,6 +18,7 @@ from rich.text import Text
 from bridge.cli.demo import client_url
 from bridge.cli.examples import examples
 from bridge.cli.watch import duration, shown
+from bridge.northbound.sparkplug.codec import NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,7 +167,7 @@ class Show:
     def _guide(self, bridge: Bridge) -> str:
         header, file = self._playing.header, bridge.site.file
         state, opcua = bridge.state.path, file.northbound.opcua
-        topics = f"{file.bridge.enterprise}/{file.bridge.site}/# and spBv1.0/#"
+        topics = f"{file.bridge.enterprise}/{file.bridge.site}/# and {NAMESPACE}/#"
         how = "as fast as possible" if not self._playing.speed else f"{self._playing.speed:g} times as fast as it was"
         sources = ", ".join(f"{name} ({kind})" for name, kind in header.sources.items())
         lines = [

@@ -18,9 +18,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.model.value import DataType
-from bridge.northbound.sparkplug.codec import MetricEncoder, property_set
-from bridge.northbound.sparkplug.datatype import METRIC_TYPES, MetricType
-from bridge.northbound.sparkplug.wire import varint
+from bridge.northbound.sparkplug.codec import METRIC_TYPES, MetricEncoder, MetricType, property_set, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,15 +80,15 @@ class _Answers:
 
     def encode(self, born_ms: int | None = None, *, typed: bool = True) -> list[bytes]:
         """The three metrics, at the time of the answer; in a birth with properties, and its time where none came."""
-        stamp = varint(self.time_ms or born_ms or 0)
+        now = stamp(self.time_ms or born_ms or 0)
         outcome, is_birth = self._last, born_ms is not None
         properties = _READ_ONLY if is_birth else b""
         result = None if outcome is None else outcome.result.value
         sentence = None if outcome is None else outcome.sentence
         return [
-            self._result.encode(stamp, result, properties, typed),
-            self._sentence.encode(stamp, sentence, properties, typed),
-            self._count.encode(stamp, self._number, properties, typed),
+            self._result.encode(now, result, properties, typed),
+            self._sentence.encode(now, sentence, properties, typed),
+            self._count.encode(now, self._number, properties, typed),
         ]
 
 
@@ -134,9 +132,9 @@ class CommandMetrics:
 
     def birth(self, now_ms: int) -> Iterator[bytes]:
         """Every metric; what was unsaid is said."""
-        stamp = varint(now_ms)
+        now = stamp(now_ms)
         for one in self._inputs:
-            yield one.encoder.encode(stamp, one.neutral, one.properties, with_type=True)
+            yield one.encoder.encode(now, one.neutral, one.properties, with_type=True)
         for answers in self._answers.values():
             answers.is_unsaid = False
             yield from answers.encode(now_ms)
@@ -150,7 +148,7 @@ class CommandMetrics:
         for time_ms, subject in unsaid:
             self._answers[subject].is_unsaid = False
             execute = self._executes.get(subject)
-            metrics += [execute.encode(varint(time_ms), False, with_type=self._typed)] if execute is not None else []
+            metrics += [execute.encode(stamp(time_ms), False, with_type=self._typed)] if execute is not None else []
             metrics += self._answers[subject].encode(typed=self._typed)
         return metrics
 

@@ -10,7 +10,7 @@ come (facts 2.5): whether a value fits is said by whoever carries commands out. 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,8 +20,8 @@ from bridge.model.command import Role as UserRole
 from bridge.model.status import StatusCode
 from bridge.model.tag import tag_id
 from bridge.model.value import to_milliseconds
+from bridge.northbound.sparkplug.codec import METRIC_TYPES, Held, MetricType
 from bridge.northbound.sparkplug.command_metric import DOOR, Answer, CommandMetrics, Role
-from bridge.northbound.sparkplug.datatype import METRIC_TYPES, MetricType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
 EXPIRES_AFTER = timedelta(seconds=30)
 """Commands never come from the past (design.md section 6); counted from the payload's timestamp where it has one."""
+
+MAX_METRICS = 1000
+"""Metrics in one DCMD; a recipe has some hundred."""
+HINTS = 3
+"""Refusals of one message that look for a similar name: it takes a millisecond, and only the last one is shown."""
 
 REQUESTER = "sparkplug"
 """Who asks: MQTT does not tell."""
@@ -46,6 +51,19 @@ _NATURAL = {
     15: MetricType.String,
 }
 """What a value field holds when nobody says."""
+_SURE_OF_32_BITS = frozenset(
+    {
+        MetricType.Int8,
+        MetricType.Int16,
+        MetricType.Int32,
+        MetricType.UInt8,
+        MetricType.UInt16,
+        MetricType.UInt32,
+        MetricType.UInt64,
+    }
+)
+"""Types that leave no doubt what the highest of 32 bits means."""
+_SCALARS = frozenset(range(MetricType.Int8, MetricType.UUID + 1))
 
 
 class Envelope(NamedTuple):
@@ -90,22 +108,29 @@ def read(machine: Machine, metrics: CommandMetrics, payload: Payload, envelope: 
 def value_of(metric: Metric, born_as: MetricType) -> Value:
     """The value in the type the message names, else the one the metric was born with, else as it came.
 
-    Raises ProtocolError for null, historical values, and what is no scalar.
+    Raises ProtocolError for null, historical values, what is no scalar, and numbers that may mean two things.
     """
     if metric.is_historical:
         raise ProtocolError("a historical value is not a command")
-    if metric.is_null or metric.value_field is None:
+    if metric.is_null or metric.value_field is None or metric.value is None:
         raise ProtocolError("null is not a value")
-    plain = replace(metric, datatype=None)
-    attempts = [(metric, None), (plain, born_as), (plain, _NATURAL.get(metric.value_field))]
-    if born_as is MetricType.DateTime:
-        attempts.insert(0, (plain, born_as))
-    for candidate, kind in attempts:
+    natural = _NATURAL.get(metric.value_field)
+    if natural is None:
+        raise ProtocolError("the value is not a number, a text, a time or true or false")
+    held = Held(metric.value_field, metric.value)
+    kinds = [MetricType(metric.datatype)] if metric.datatype in _SCALARS else []
+    kinds = [born_as, *kinds] if born_as is MetricType.DateTime else [*kinds, born_as]
+    is_ambiguous = natural is MetricType.Int32 and int(metric.value) >> 31 != 0  # type: ignore[arg-type]
+    for kind in kinds:
+        if is_ambiguous and kind not in _SURE_OF_32_BITS:
+            continue
         try:
-            return candidate.resolve(kind)
+            return held.scalar(kind)
         except ProtocolError:
             continue
-    raise ProtocolError("the value is not a number, a text, a time or true or false")
+    if is_ambiguous:
+        raise ProtocolError(f"{metric.value!r} in 32 bits may be a negative number: send it with its data type")
+    return held.scalar(natural)
 
 
 class _Reader:
@@ -121,6 +146,9 @@ class _Reader:
         self._refused: list[Answer] = []
 
     def read(self) -> tuple[tuple[Request, ...], tuple[Answer, ...]]:
+        if len(self._payload.metrics) > MAX_METRICS:
+            self._refuse(DOOR, f"A DCMD of {len(self._payload.metrics)} metrics: at most {MAX_METRICS} are taken")
+            return (), tuple(self._refused)
         self._gather_arguments()
         for position, metric in enumerate(self._payload.metrics):
             self._read_metric(position, metric)
@@ -207,7 +235,8 @@ class _Reader:
     def _unknown(self, metric: Metric) -> str:
         if not metric.name:
             return "A metric without a name: this node announces no aliases"
-        hint = did_you_mean(metric.name, self._known_names())
+        is_early = len(self._refused) < HINTS
+        hint = did_you_mean(metric.name, self._known_names()) if is_early else ""
         return f"{self._machine.id} has no metric {metric.name[:200]!r}{'; ' if hint else ''}{hint}"
 
     def _known_names(self) -> Iterator[str]:

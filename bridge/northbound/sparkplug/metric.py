@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 from bridge.model.quality import SparkplugQuality, sparkplug_quality
 from bridge.model.status import StatusCode
 from bridge.model.value import to_milliseconds
-from bridge.northbound.sparkplug.codec import MetricEncoder, is_absent, property_set
-from bridge.northbound.sparkplug.datatype import METRIC_TYPES, MetricType
-from bridge.northbound.sparkplug.wire import varint
+from bridge.northbound.sparkplug.codec import METRIC_TYPES, MetricEncoder, MetricType, is_absent, property_set, stamp
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,7 +43,7 @@ class Stamps:
     def encoded(self, milliseconds: int) -> bytes:
         """As a varint."""
         if milliseconds != self._number:
-            self._number, self._bytes = milliseconds, varint(milliseconds)
+            self._number, self._bytes = milliseconds, stamp(milliseconds)
         return self._bytes
 
 

@@ -24,13 +24,12 @@ from bridge.model.plant import BRIDGE_MACHINE_ID, PlantChange
 from bridge.model.value import to_milliseconds
 from bridge.northbound.sparkplug import codec
 from bridge.northbound.sparkplug.bdseq import BdSeq
-from bridge.northbound.sparkplug.datatype import MetricType
+from bridge.northbound.sparkplug.codec import MetricType
 from bridge.northbound.sparkplug.door import CommandDoor
 from bridge.northbound.sparkplug.fault import plant_faults
 from bridge.northbound.sparkplug.plan import Plan
 from bridge.northbound.sparkplug.session import Session, State
 from bridge.northbound.sparkplug.topic import EdgeNode, MessageType
-from bridge.northbound.sparkplug.wire import varint
 from bridge.transport.mqtt import Link, Message
 from bridge.transport.mqtt_version import Spoken
 
@@ -407,7 +406,7 @@ def _own_properties() -> dict[str, str]:
 
 
 def _own_metrics(now_ms: int) -> list[bytes]:
-    stamp = varint(now_ms)
+    stamp = codec.stamp(now_ms)
     return [
         codec.MetricEncoder(name, MetricType.String).encode(stamp, text, with_type=True)
         for name, text in _own_properties().items()

@@ -27,9 +27,8 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from bridge.northbound.sparkplug import codec
-from bridge.northbound.sparkplug.datatype import MetricType
+from bridge.northbound.sparkplug.codec import MetricType
 from bridge.northbound.sparkplug.topic import MessageType
-from bridge.northbound.sparkplug.wire import varint
 from bridge.transport.mqtt import Message
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ class Session:
         self._expect(State.OFFLINE)
         self.state = State.CONNECTING
         self._bd_seq = bd_seq
-        metric = _BD_SEQ.encode(varint(now_ms), bd_seq, with_type=True)
+        metric = _BD_SEQ.encode(codec.stamp(now_ms), bd_seq, with_type=True)
         self._death = Message(self._node.topic(MessageType.NDEATH), codec.payload(now_ms, [metric], None), qos=1)
         return self._death
 
@@ -113,7 +112,7 @@ class Session:
         self.rebirth_at = None
         self._born.clear()
         self._seq = 0
-        stamp = varint(now_ms)
+        stamp = codec.stamp(now_ms)
         own = (_BD_SEQ.encode(stamp, self._bd_seq, with_type=True), _REBIRTH.encode(stamp, False, with_type=True))
         return Message(self._node.topic(MessageType.NBIRTH), codec.payload(now_ms, (*own, *metrics), 0))
 

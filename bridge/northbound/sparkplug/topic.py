@@ -1,6 +1,6 @@
-"""Sparkplug topics and ids: `spBv1.0/<group>/<type>/<edge node>[/<device>]`. Pure.
+"""Sparkplug topics and ids: `<namespace>/<group>/<type>/<edge node>[/<device>]`. Pure.
 
-Source: Sparkplug 3.0, chapter 4. The namespace token is written here and nowhere else: version 4 changes it.
+Source: Sparkplug 3.0, chapter 4. The namespace is the codec's.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-NAMESPACE = "spBv1.0"
+from bridge.northbound.sparkplug.codec import NAMESPACE
 
 FORBIDDEN = frozenset("+/#\0")
 """Characters no id may have (tck-id-intro-group-id-chars and its kin)."""

@@ -17,9 +17,9 @@ from bridge.model.command import Door, Result, Role
 from bridge.model.status import StatusCode
 from bridge.model.value import to_milliseconds
 from bridge.northbound.sparkplug import codec, dcmd
+from bridge.northbound.sparkplug.codec import MetricType
+from bridge.northbound.sparkplug.codec.wire import length_delimited, varint
 from bridge.northbound.sparkplug.command_metric import DOOR, CommandMetrics
-from bridge.northbound.sparkplug.datatype import MetricType
-from bridge.northbound.sparkplug.wire import length_delimited, varint
 from tests.one_of_everything import NOW, machine
 
 MACHINE = machine(Slots())

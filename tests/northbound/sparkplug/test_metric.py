@@ -11,7 +11,7 @@ from bridge.hub.slots import Slots
 from bridge.model.status import StatusCode
 from bridge.model.tag import Tag, TagDefinition
 from bridge.model.value import DataType, DataValue, Value, bad, to_milliseconds
-from bridge.northbound.sparkplug.datatype import MetricType
+from bridge.northbound.sparkplug.codec import MetricType
 from bridge.northbound.sparkplug.metric import Stamps, TagMetric
 from tests.northbound.sparkplug import schema
 from tests.one_of_everything import DEFINITIONS, NOW, VALUES, machine

@@ -24,11 +24,10 @@ from bridge.model.tag import TagDefinition
 from bridge.model.value import DataType, DataValue, bad, to_milliseconds
 from bridge.northbound.sparkplug import codec
 from bridge.northbound.sparkplug import node as node_module
+from bridge.northbound.sparkplug.codec import METRIC_TYPES, MetricType, stamp
 from bridge.northbound.sparkplug.config import SparkplugConfig
-from bridge.northbound.sparkplug.datatype import METRIC_TYPES, MetricType
 from bridge.northbound.sparkplug.node import SparkplugNode
 from bridge.northbound.sparkplug.session import BD_SEQ, REBIRTH
-from bridge.northbound.sparkplug.wire import varint
 from bridge.transport.clock import SystemClock
 from bridge.transport.mqtt import Link, Message
 from tests.broker import Broker, Mosquitto, broker, free_port
@@ -123,7 +122,7 @@ def say(table: Table, name: str, value: Any, machine_id: str = "extruder-1") -> 
 
 
 def rebirth_request() -> bytes:
-    metric = codec.MetricEncoder(REBIRTH, MetricType.Boolean).encode(varint(1), True, with_type=True)
+    metric = codec.MetricEncoder(REBIRTH, MetricType.Boolean).encode(stamp(1), True, with_type=True)
     return codec.payload(1, [metric], None)
 
 
@@ -318,7 +317,7 @@ async def test_garbage_and_unknown_commands_are_counted_and_survived(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     table, _ = filled_table()
-    command = codec.MetricEncoder("Setpoints/Mode", MetricType.Int64).encode(varint(1), 2)
+    command = codec.MetricEncoder("Setpoints/Mode", MetricType.Int64).encode(stamp(1), 2)
     async with broker() as server, watching(server) as host, running(new_node(server, tmp_path), table) as node:
         await until(lambda: node.is_online)
         for _ in range(3):
@@ -335,7 +334,7 @@ async def test_own_death_from_elsewhere_is_answered_by_births(tmp_path: Path) ->
     table, _ = filled_table()
     async with broker() as server, watching(server) as host, running(new_node(server, tmp_path), table) as node:
         await until(lambda: node.is_online and host.is_online)
-        metric = codec.MetricEncoder(BD_SEQ, MetricType.Int64).encode(varint(1), 0, with_type=True)
+        metric = codec.MetricEncoder(BD_SEQ, MetricType.Int64).encode(stamp(1), 0, with_type=True)
         host.publish("spBv1.0/acme:essen/NDEATH/bridge-1", codec.payload(1, [metric], None), qos=1)
         await until(lambda: host.said.count("NBIRTH") == 2 and host.is_online)
     assert host.broken == []

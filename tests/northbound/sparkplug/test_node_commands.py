@@ -15,10 +15,9 @@ from bridge.model.plant import Plant
 from bridge.model.value import to_milliseconds
 from bridge.northbound.sparkplug import codec
 from bridge.northbound.sparkplug import node as node_module
-from bridge.northbound.sparkplug.datatype import MetricType
+from bridge.northbound.sparkplug.codec import MetricType, stamp
 from bridge.northbound.sparkplug.door import WAITING
 from bridge.northbound.sparkplug.session import REBIRTH
-from bridge.northbound.sparkplug.wire import varint
 from bridge.transport.clock import SystemClock
 from bridge.transport.mqtt import Link, Message
 from tests import peers
@@ -67,9 +66,7 @@ def now_ms() -> int:
 
 
 def dcmd(*metrics: tuple[str, MetricType, Any], timestamp: int | None = None) -> bytes:
-    encoded = [
-        codec.MetricEncoder(name, kind).encode(varint(1), value, with_type=True) for name, kind, value in metrics
-    ]
+    encoded = [codec.MetricEncoder(name, kind).encode(stamp(1), value, with_type=True) for name, kind, value in metrics]
     return codec.payload(now_ms() if timestamp is None else timestamp, encoded, None)
 
 
@@ -243,7 +240,7 @@ async def test_answer_that_comes_while_the_broker_is_away_is_in_the_next_birth(t
 
 async def rebirth_until_born(host: Watcher) -> None:
     """Ask for the births until they come: the node may connect after us, or may have been there before."""
-    request = codec.payload(1, [codec.MetricEncoder(REBIRTH, MetricType.Boolean).encode(varint(1), True)], None)
+    request = codec.payload(1, [codec.MetricEncoder(REBIRTH, MetricType.Boolean).encode(stamp(1), True)], None)
     async with asyncio.timeout(10):
         while "extruder-1" not in host.tags:
             host.publish("spBv1.0/acme:essen/NCMD/bridge-1", request)

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from bridge.northbound.sparkplug import codec
-from bridge.northbound.sparkplug.datatype import MetricType
+from bridge.northbound.sparkplug.codec import MetricType, stamp
 from bridge.northbound.sparkplug.session import BD_SEQ, REBIRTH, REBIRTH_WINDOW_S, Session, State
 from bridge.northbound.sparkplug.topic import EdgeNode, MessageType
-from bridge.northbound.sparkplug.wire import varint
 from bridge.transport.mqtt import Message
 from tests.northbound.sparkplug.host import Host
 
@@ -23,11 +22,11 @@ VALUE = codec.MetricEncoder("Value", MetricType.Int64)
 
 
 def value(number: int, *, born: bool = False) -> list[bytes]:
-    return [VALUE.encode(varint(NOW), number, with_type=born)]
+    return [VALUE.encode(stamp(NOW), number, with_type=born)]
 
 
 def rebirth_request(wanted: object = True) -> codec.Payload:
-    encoded = codec.MetricEncoder(REBIRTH, MetricType.Boolean).encode(varint(NOW), wanted, with_type=True)  # type: ignore[arg-type]
+    encoded = codec.MetricEncoder(REBIRTH, MetricType.Boolean).encode(stamp(NOW), wanted, with_type=True)  # type: ignore[arg-type]
     return codec.decode(codec.payload(NOW, [encoded], None))
 
 

@@ -1,6 +1,6 @@
 """Sparkplug data types, and which of them our tags become. Pure.
 
-Source: Sparkplug 3.0, 6.4.16. Int8, Int16 and UInt32 are never sent: decoders disagree about them.
+Source: Sparkplug 3.0, 6.4.16. Int8, Int16 and UInt32 are not what a tag becomes: decoders disagree about them.
 """
 
 from __future__ import annotations
@@ -32,6 +32,21 @@ class MetricType(IntEnum):
     Bytes = 17
     File = 18
     Template = 19
+    PropertySet = 20
+    PropertySetList = 21
+    Int8Array = 22
+    Int16Array = 23
+    Int32Array = 24
+    Int64Array = 25
+    UInt8Array = 26
+    UInt16Array = 27
+    UInt32Array = 28
+    UInt64Array = 29
+    FloatArray = 30
+    DoubleArray = 31
+    BooleanArray = 32
+    StringArray = 33
+    DateTimeArray = 34
 
 
 METRIC_TYPES = {
