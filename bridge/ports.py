@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from bridge.model.action import Action
 from bridge.model.command import Argument, Command, Door, Outcome
@@ -247,11 +247,12 @@ class FaceHealth:
     name: str
     running: bool
     detail: str = ""
+    """What is wrong with it, in a sentence; "" where nothing is known to be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The bridge's own state. Ready means: values flow from every source that is configured."""
+    """The bridge's own state. Ready means: values flow from every source that is configured to every face."""
 
     live: bool
     ready: bool
@@ -316,6 +317,15 @@ class Operations(Protocol):
 
     def explain(self, tag: Tag) -> Mapping[str, Any]:
         """Where a value comes from and why it is as it is."""
+
+
+@runtime_checkable
+class Troubled(Protocol):
+    """A face that knows what is wrong with it while it runs."""
+
+    @property
+    def trouble(self) -> str:
+        """Why clients do not see all there is, in a sentence; "" while they do."""
 
 
 class Northbound(Protocol):

@@ -36,6 +36,7 @@ from bridge.sources.qitech.config import QitechConfig, QitechMachine
 from bridge.sources.quantiix.config import QuantiixConfig, QuantiixMachine
 from bridge.sources.replay.config import ReplayConfig, ReplayMachine
 from bridge.sources.trackmymachines.config import TrackMyMachinesConfig, TrackMyMachinesMachine
+from bridge.transport.mqtt import BrokerConfig
 
 SourceConfig = Annotated[
     QitechConfig | QuantiixConfig | TrackMyMachinesConfig | ReplayConfig, Field(discriminator="type")
@@ -312,7 +313,9 @@ def _rooted(file: SiteFile, folder: Path) -> SiteFile:
     north = file.northbound
     faces = {
         "opcua": rooted(north.opcua, "pki"),
-        "sparkplug": north.sparkplug.model_copy(update={"broker": rooted(north.sparkplug.broker, "ca_file")}),
+        "sparkplug": north.sparkplug.model_copy(
+            update={"broker": tuple(rooted(broker, "ca_file") for broker in north.sparkplug.brokers)}
+        ),
         "uns": north.uns.model_copy(update={"broker": rooted(north.uns.broker, "ca_file")}),
     }
     sources = {name: rooted(rooted(source, "ca_file"), "file") for name, source in file.sources.items()}
@@ -343,12 +346,17 @@ def _people_faults(file: SiteFile, sheaf: Sheaf) -> Iterator[Fault]:
 
 def _broker_faults(file: SiteFile, sheaf: Sheaf) -> Iterator[Fault]:
     """A face that would be refused for ever by the broker beside it."""
-    for name in ("sparkplug", "uns"):
-        face = getattr(file.northbound, name)
-        reached = file.broker.is_reached_at(face.broker.host, face.broker.port)
-        if face.enabled and reached and face.broker.protocol == "5":
-            path = ("northbound", name, "broker", "protocol")
-            yield sheaf.fault(path, "the embedded broker speaks MQTT 3.1.1 only", "auto, or another broker")
+    sparkplug, uns = file.northbound.sparkplug, file.northbound.uns
+    listed = isinstance(sparkplug.broker, tuple)
+    brokers: list[tuple[KeyPath, BrokerConfig]] = [
+        (("sparkplug", "broker", *((index,) if listed else ())), broker)
+        for index, broker in enumerate(sparkplug.brokers if sparkplug.enabled else ())
+    ]
+    brokers += [(("uns", "broker"), uns.broker)] if uns.enabled else []
+    for path, broker in brokers:
+        if broker.protocol == "5" and file.broker.is_reached_at(broker.host, broker.port):
+            at = ("northbound", *path, "protocol")
+            yield sheaf.fault(at, "the embedded broker speaks MQTT 3.1.1 only", "auto, or another broker")
 
 
 def _override_faults(site: Site, sheaf: Sheaf) -> Iterator[Fault] | list[Fault]:

@@ -31,7 +31,7 @@ def sparkplug_face(site: Site, clock: Clock, state_directory: Path) -> Sparkplug
     """The Sparkplug edge node of a site."""
     own = site.file.bridge
     config = site.file.northbound.sparkplug
-    config = config.model_copy(update={"broker": _known(site, config.broker)})
+    config = config.model_copy(update={"broker": tuple(_known(site, broker) for broker in config.brokers)})
     return SparkplugNode(config, clock, state_directory, own.enterprise, own.site, own.name)
 
 

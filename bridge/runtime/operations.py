@@ -12,7 +12,7 @@ from bridge.commands.journal import State
 from bridge.model.command import Door, Outcome, Result, Role
 from bridge.model.connection import ConnectionState
 from bridge.model.status import StatusCode
-from bridge.ports import FaceHealth, Health, SourceHealth
+from bridge.ports import FaceHealth, Health, SourceHealth, Troubled
 from bridge.runtime.declarations import plc_source
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class BridgeOperations:
         bridge = self._bridge
         sources = tuple(self._source(name) for name in bridge.runners)
         why = [f"{source.name}: {source.reason or source.state}" for source in sources if source.state != "Connected"]
-        why += [f"{name}: not running" for name in bridge.faces if name not in bridge.running_faces]
+        faces = tuple(self._face(name) for name in bridge.faces)
+        why += [f"{face.name}: {face.detail}" for face in faces if face.detail]
         why += [f"configuration: {fault}" for fault in bridge.refused] if bridge.is_crippled else []
         return Health(
             live=True,
@@ -46,7 +47,7 @@ class BridgeOperations:
             started=bridge.started,
             configuration=bridge.configuration,
             sources=sources,
-            faces=tuple(FaceHealth(name, name in bridge.running_faces) for name in bridge.faces),
+            faces=faces,
             refused=tuple(bridge.refused),
             metrics=bridge.metrics(),
         )
@@ -66,6 +67,12 @@ class BridgeOperations:
             status.reconnects,
             next_try if status.state is not ConnectionState.Connected else None,
         )
+
+    def _face(self, name: str) -> FaceHealth:
+        if name not in self._bridge.running_faces:
+            return FaceHealth(name, running=False, detail="not running")
+        face = self._bridge.faces[name]
+        return FaceHealth(name, running=True, detail=face.trouble if isinstance(face, Troubled) else "")
 
     def addresses(self, tag: Tag) -> Mapping[str, str]:
         """Where the tag is on each face."""

@@ -3,6 +3,9 @@
 It grows by one with each MQTT CONNECT that was accepted, or whose fate is unknown, 255 to 0, also over restarts
 (tck-id-topics-nbirth-bdseq-increment). A connection that was never made must not use a number up:
 https://github.com/eclipse-sparkplug/sparkplug/issues/421.
+
+A number is claimed on the disk before its CONNECT and given back where none was sent. So a bridge that is killed at any
+moment never says a number twice: the will of its last session may still be on its way.
 """
 
 from __future__ import annotations
@@ -35,17 +38,25 @@ class BdSeq:
         self._node = str(node)
         self._next: int | None = None
 
-    def next(self) -> int:
-        """The number for the next CONNECT; the first ever is 0. Reads the file once."""
+    def claim(self) -> int:
+        """The number for the next CONNECT, written through to the disk as used; the first ever is 0. Blocks."""
+        number = self._peek()
+        self._keep((number + 1) % 256)
+        return number
+
+    def give_back(self) -> None:
+        """The number claimed last went into no CONNECT. Blocks."""
+        self._keep((self._peek() - 1) % 256)
+
+    def _peek(self) -> int:
         if self._next is None:
             self._next = self._read()
         return self._next
 
-    def advance(self) -> None:
-        """The number was used: keep the one after it, written through to the disk."""
-        self._next = (self.next() + 1) % 256
+    def _keep(self, number: int) -> None:
+        self._next = number
         try:
-            self._write(self._next)
+            self._write(number)
         except OSError as error:
             logger.error("Cannot keep bdSeq of %s: %s; after a restart hosts may miss a death", self._node, error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from string import Formatter
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -31,8 +32,9 @@ class SparkplugConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     enabled: bool = Field(True, description="Publish the plant as a Sparkplug edge node.")
-    broker: BrokerConfig = Field(
-        default_factory=lambda: BrokerConfig(), description="The broker; this face has a connection of its own."
+    broker: BrokerConfig | Annotated[tuple[BrokerConfig, ...], Field(min_length=1, max_length=8)] = Field(
+        default_factory=lambda: BrokerConfig(),
+        description="The broker, or a list of them: the next one is used when one fails. A connection of its own.",
     )
     group_id: str = Field(
         "{enterprise}:{site}", description="Sparkplug group id; may name {enterprise}, {site} and {bridge}."
@@ -47,6 +49,28 @@ class SparkplugConfig(BaseModel):
         max_length=128,
         description="MQTT client id; by default made from group and edge node id, so that a broker refuses a twin.",
     )
+    primary_host_id: str | None = Field(
+        None,
+        description="Publish only while the host application of this id is online; else try the next broker.",
+    )
+    primary_host_timeout: Duration = Field(
+        30, ge=1, le=3600, description="How long to wait for the primary host at one of several brokers."
+    )
+    legacy_host_state: bool = Field(
+        False, description="Also take ONLINE and OFFLINE on STATE/<id>, as hosts of before Sparkplug 3.0 say it."
+    )
+    birth_jitter: Duration = Field(
+        0,
+        ge=0,
+        le=300,
+        description="Births after a connection wait a random time up to this; for many bridges at one host.",
+    )
+    max_packet_size: int | None = Field(
+        None,
+        ge=1024,
+        le=268_435_455,
+        description="Largest MQTT packet in bytes, for brokers that do not say theirs (MQTT 3.1.1); cloud: 131072.",
+    )
     publish_interval: Duration = Field(
         0.25, ge=0.01, le=60, description="Changes are gathered for so long into one message per device."
     )
@@ -58,6 +82,11 @@ class SparkplugConfig(BaseModel):
         description="Commands by DCMD: set points and commands of machines.",
     )
     quality: bool = Field(True, description="Send the property Quality (0 bad, 500 stale) where a value is not good.")
+
+    @property
+    def brokers(self) -> tuple[BrokerConfig, ...]:
+        """The brokers, in the order to try them."""
+        return self.broker if isinstance(self.broker, tuple) else (self.broker,)
 
     @field_validator("group_id", "edge_node_id")
     @classmethod

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.northbound.sparkplug.command_metric import CommandMetrics
-from bridge.northbound.sparkplug.session import BD_SEQ, REBIRTH
+from bridge.northbound.sparkplug.session import BD_SEQ, NEXT_SERVER, REBIRTH
 from bridge.northbound.sparkplug.topic import id_fault, metric_fault
 
 if TYPE_CHECKING:
@@ -20,13 +20,21 @@ if TYPE_CHECKING:
     from bridge.northbound.sparkplug.topic import EdgeNode
 
 
-def plant_faults(node: EdgeNode, plant: Plant, own_metrics: Iterable[str], takes_commands: bool = False) -> list[str]:
+def plant_faults(
+    node: EdgeNode,
+    plant: Plant,
+    own_metrics: Iterable[str],
+    takes_commands: bool = False,
+    primary_host_id: str | None = None,
+) -> list[str]:
     """Every fault, in sentences. `own_metrics` are those the node adds to its birth itself."""
+    own = (BD_SEQ, REBIRTH, NEXT_SERVER, *own_metrics)
     return [
         *filter(None, (id_fault("group id", node.group_id), id_fault("edge node id", node.edge_node_id))),
+        *filter(None, [None if primary_host_id is None else id_fault("primary host id", primary_host_id)]),
         *filter(None, (id_fault("device id", identifier) for identifier in plant.machines)),
         *_same_but_for_case("device ids", plant.machines),
-        *_name_faults("the edge node", (BD_SEQ, REBIRTH, *own_metrics, *(tag.name for tag in plant.bridge.tags))),
+        *_name_faults("the edge node", (*own, *(tag.name for tag in plant.bridge.tags))),
         *(
             fault
             for machine in plant.machines.values()

@@ -1,10 +1,18 @@
-"""The edge node: one MQTT connection after another, and one ordered publisher on each.
+"""The edge node: one MQTT connection after another, and one ordered publisher for them all.
 
-    feed (every publish_interval) -> plan (which device) -> metric (bytes) -> session (seq) -> link
-    link -> NCMD, own NDEATH -> session (rebirth at) -> nudge -> births
-    link -> DCMD -> door -> submit -> how it ended -> answered -> command metrics, after the values that came with it
+    walk (which broker, when) -> CONNECT with bdSeq -> SUBSCRIBE -> publisher -> farewell, or loss -> walk
+    link -> STATE, NCMD, own NDEATH -> session (births due, broker to be left) -> nudge -> publisher
+    link -> DCMD -> door -> submit -> how it ended -> publisher -> command metrics, after the values that came with it
 
-The publisher is the only one who writes: the order on the wire is the order of seq.
+How a session ends:
+
+    stopped, or left while hosts know us    DDEATHs, NDEATH, DISCONNECT (MQTT 5: 0x04)
+    stopped, or left before any birth       MQTT 5: DISCONNECT 0x04; MQTT 3.1.1: the connection is closed without a word
+    stopped while connecting                the connection is closed without a word
+
+A birth is the first thing a node may say, and an NDEATH must come before any DISCONNECT of MQTT 3.1.1; so before a
+birth the broker says the will in our place, which hosts ignore (tck-id-principles-birth-certificates-order,
+tck-id-payloads-ndeath-will-message-publisher-disconnect-mqtt311 and -mqtt50).
 """
 
 from __future__ import annotations
@@ -12,53 +20,48 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import platform
 import random
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from bridge import __version__
 from bridge.errors import LinkError, LinkLost, LinkRefused, ProtocolError, SubscribeRefused
-from bridge.model.plant import BRIDGE_MACHINE_ID, PlantChange
+from bridge.model.plant import BRIDGE_MACHINE_ID
 from bridge.model.value import to_milliseconds
 from bridge.northbound.sparkplug import codec
 from bridge.northbound.sparkplug.bdseq import BdSeq
-from bridge.northbound.sparkplug.codec import MetricType
 from bridge.northbound.sparkplug.door import CommandDoor
 from bridge.northbound.sparkplug.fault import plant_faults
 from bridge.northbound.sparkplug.plan import Plan
-from bridge.northbound.sparkplug.session import Session, State
+from bridge.northbound.sparkplug.primary_host import PrimaryHost
+from bridge.northbound.sparkplug.publisher import Publisher, own_properties
+from bridge.northbound.sparkplug.session import Patience, Session, State
 from bridge.northbound.sparkplug.topic import EdgeNode, MessageType
+from bridge.northbound.sparkplug.walk import PERSON_NEEDED, Walk
 from bridge.transport.mqtt import Link, Message
 from bridge.transport.mqtt_version import Spoken
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from bridge.model.plant import Batch, Plant
+    from bridge.model.plant import Plant
     from bridge.model.tag import Tag
-    from bridge.model.value import DataValue
-    from bridge.northbound.sparkplug.command_metric import Answer, CommandMetrics
+    from bridge.northbound.sparkplug.command_metric import Answer
     from bridge.northbound.sparkplug.config import SparkplugConfig
-    from bridge.northbound.sparkplug.plan import MetricSet
-    from bridge.ports import Clock, Feed, Operations, Submit, TagView
+    from bridge.ports import Clock, Operations, Submit, TagView
+    from bridge.transport.mqtt import BrokerConfig
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 BACK_OFF_S = (1.0, 30.0)
 """The first and the longest ceiling of the waits between connections; each wait is random below its ceiling."""
 GOODBYE_S = 2.0
 """How long the farewell may take to be acknowledged."""
-LARGE_BIRTH = 128 * 1024
-"""Bytes; cloud brokers refuse packets beyond 128 or 256 KiB."""
-PERSON_NEEDED = 10
-"""Waits after a refusal are as long as those after so many failures: trying again soon does not help."""
-DRAIN_EVERY = 100
-"""Messages between two looks at the link: what may be queued, and how long others may wait for the loop."""
+
+
+class _Departed(LinkError):
+    """We left this broker, and told hosts so: try the next one."""
 
 
 class SparkplugNode:
@@ -77,11 +80,15 @@ class SparkplugNode:
     ) -> None:
         given = {"enterprise": enterprise, "site": site, "bridge": bridge_name}
         self.node = EdgeNode(config.group_id.format(**given), config.edge_node_id.format(**given))
-        self.session = Session(self.node)
+        host_id = config.primary_host_id
+        self.session = Session(
+            self.node,
+            None if host_id is None else PrimaryHost(host_id, config.legacy_host_state),
+            lambda: random.uniform(0, config.birth_jitter),
+            may_walk=len(config.brokers) > 1,
+        )
         self.reconnects = 0
         """Connections that were lost or not made since the start."""
-        self.messages_total = 0
-        """Messages published."""
         self.malformed_total = 0
         """Received messages that were no Sparkplug payload."""
         self.commands_total = 0
@@ -91,20 +98,29 @@ class SparkplugNode:
         self._config = config
         self._clock = clock
         self._bd_seq = BdSeq(state_directory / "bdseq", self.node)
-        self._spoken = Spoken(f"Sparkplug node {self.node}")
+        self._spoken = [Spoken(f"Sparkplug node {self.node}") for _ in config.brokers]
+        self._walk: Walk
         self._plan: Plan
         self._door: CommandDoor
-        self._nudge: asyncio.Event
-        self._answered: asyncio.Event
-        self._unsaid: dict[str, None] = {}
-        self._is_down = False
-        self._attempt = 0
+        self._publisher: Publisher
+        self._trouble = "is connecting"
+        self._is_told = False
         self._warned: set[str] = set()
 
     @property
     def is_online(self) -> bool:
         """The births are out and data flows."""
         return self.session.state in (State.ONLINE, State.REBIRTHING)
+
+    @property
+    def messages_total(self) -> int:
+        """Messages published."""
+        return self._publisher.published
+
+    @property
+    def trouble(self) -> str:
+        """Why hosts do not see all there is, in a sentence; "" while they do."""
+        return self._trouble or "; ".join(self._publisher.too_large)
 
     def address(self, tag: Tag) -> str:
         """Where this tag is: "<group>/<edge node>/<device> <metric>"; the bridge's own tags are the node's metrics."""
@@ -113,70 +129,108 @@ class SparkplugNode:
 
     def faults(self, plant: Plant) -> Sequence[str]:
         """Ids and metric names that Sparkplug forbids, hosts refuse, or that collide."""
-        return plant_faults(self.node, plant, _own_properties(), self._config.commands.enabled)
+        config = self._config
+        return plant_faults(self.node, plant, own_properties(), config.commands.enabled, config.primary_host_id)
 
     async def run(self, view: TagView, submit: Submit, operations: Operations) -> None:
         """Serve until cancelled; then DDEATH for each live device, NDEATH and DISCONNECT."""
-        self._nudge, self._answered = asyncio.Event(), asyncio.Event()
-        self._is_down = False
-        self._attempt = 0
+        self._trouble, self._is_told = "is connecting", False
+        self._walk = Walk(len(self._config.brokers), _wait)
         self._plan = Plan(view.plant.bridge, self._config)
         self._door = CommandDoor(self._config.commands, self._clock, submit, self._note_answer)
         try:
             with view.subscribe(self.name) as feed:
-                await self._serve_ever(view, feed)
+                interval_s = self._config.publish_interval
+                self._publisher = Publisher(
+                    self.session, self._plan, self._clock, interval_s, view, feed, self._note_online
+                )
+                await self._serve_ever()
         finally:
             await self._door.close()
 
-    async def _serve_ever(self, view: TagView, feed: Feed) -> None:
+    async def _serve_ever(self) -> None:
         while True:
-            wait = _wait(self._attempt)
             try:
-                await self._serve_once(view, feed)
+                await self._serve_once()
             except LinkError as error:
                 self._tell_loss(error)
-                wait = _wait(PERSON_NEEDED if isinstance(error, LinkRefused | SubscribeRefused) else self._attempt)
+                if isinstance(error, _Departed):
+                    self._walk.left(self._clock.monotonic())
+                else:
+                    refused = isinstance(error, LinkRefused | SubscribeRefused)
+                    self._walk.failed(self._clock.monotonic(), refused)
             finally:
                 self.session.lost()
-            self._attempt += 1
-            await self._clock.sleep(wait)
+            await self._clock.sleep(self._walk.pause(self._clock.monotonic()))
 
-    async def _serve_once(self, view: TagView, feed: Feed) -> None:
-        """One connection, from its will to its loss (LinkError) or our farewell (when cancelled)."""
-        self._nudge.clear()
-        will = self.session.connect(await asyncio.to_thread(self._bd_seq.next), self._now_ms())
-        connecting = Link.connect(self._config.broker, self._client_id, will=will, spoken=self._spoken)
+    async def _serve_once(self) -> None:
+        """One connection, from its will to its loss or our leaving (LinkError), or our farewell (when cancelled)."""
+        broker = self._broker
+        bd_seq = await self._claim()
+        will = self.session.connect(bd_seq, self._now_ms(), broker.where, self._patience)
+        connecting = Link.connect(broker, self._client_id, will=will, spoken=self._spoken[self._walk.current])
         async with AsyncExitStack() as stack:
             try:
                 link = await stack.enter_async_context(connecting)
             finally:
-                if connecting.may_have_begun:
-                    await asyncio.to_thread(self._bd_seq.advance)
+                if not connecting.may_have_begun:
+                    await asyncio.to_thread(self._bd_seq.give_back)
             try:
-                await self._plan_for(view.plant)  # before a retained DCMD can come: it wants an answer
+                self.session.packet_limit = self._config.max_packet_size
+                await self._publisher.prepare()  # before a retained DCMD can come: it wants an answer
                 await self._subscribe(link)
-                await self._serve(link, view, feed)
+                await self._serve(link)
             except asyncio.CancelledError:
                 await self._say_goodbye(link)
                 raise
+            departure = _Departed(self.session.departure)
+            await self._say_goodbye(link)
+            raise departure
+
+    async def _claim(self) -> int:
+        """A bdSeq for one CONNECT; given back where we are stopped before it can be sent."""
+        claiming = asyncio.create_task(asyncio.to_thread(self._bd_seq.claim), name="sparkplug bdSeq")
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await claiming
+            await asyncio.to_thread(self._bd_seq.give_back)
+            raise
+
+    @property
+    def _patience(self) -> Patience:
+        """How long to wait for the primary host here. Where all brokers were tried, stay a while: it comes back."""
+        if self._walk.is_alone:
+            return Patience()
+        silent_s = self._config.primary_host_timeout
+        return Patience(silent_s, 0.0 if self._walk.has_untried else silent_s)
 
     async def _subscribe(self, link: Link) -> None:
+        """Hear commands, the primary host and our own death. Without the first two a session would look alive only."""
         for topic_filter in self.session.accepted():
-            await link.subscribe(topic_filter)
+            try:
+                await link.subscribe(topic_filter)
+            except SubscribeRefused as error:
+                if topic_filter == self.node.topic(MessageType.DCMD, "+") and not self._config.commands.enabled:
+                    self._warn_once("commands", "Commands from Sparkplug are off, and the broker refuses %s", error)
+                    continue
+                raise SubscribeRefused(f"it refuses {error}; its access control must let this user read it") from None
         try:
             await link.subscribe(self.node.topic(MessageType.NDEATH))
         except SubscribeRefused as error:
             self._warn_once("own death", "A twin of %s would not be noticed: %s", self.node, error)
         self.session.subscribed(self._clock.monotonic())
+        if self.session.state is State.WAIT_HOST:
+            self._trouble = f"waits for the primary host {self._config.primary_host_id} at {self._where}"
 
-    async def _serve(self, link: Link, view: TagView, feed: Feed) -> None:
-        """Listen and publish until either fails, or we are cancelled.
+    async def _serve(self, link: Link) -> None:
+        """Listen and publish until either fails or is done, or we are cancelled.
 
         No TaskGroup: Python 3.11's counts a child's failure as a cancellation of its parent, and forgets a real one.
         """
         both = (
             asyncio.create_task(self._listen(link), name="sparkplug listen"),
-            asyncio.create_task(self._publish(link, view, feed), name="sparkplug publish"),
+            asyncio.create_task(self._publisher.run(link), name="sparkplug publish"),
         )
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -188,143 +242,34 @@ class SparkplugNode:
             if not task.cancelled():
                 task.result()
 
-    async def _publish(self, link: Link, view: TagView, feed: Feed) -> None:
-        """Births when they are due, else what changed, once in each interval."""
-        while True:
-            if self.session.rebirth_at is not None:
-                await self._clock.sleep(max(0.0, self.session.rebirth_at - self._clock.monotonic()))
-                await self._give_birth(link, view)
-                continue
-            batch = await self._unless(anext(feed), self._nudge, self._answered)
-            due = self._clock.monotonic() + self._config.publish_interval
-            if batch is not None:
-                await self._publish_batch(link, view, batch)
-            await self._publish_answers(link, view, feed)
-            await self._rest(link, view, feed, due)
-
-    async def _rest(self, link: Link, view: TagView, feed: Feed, due: float) -> None:
-        """Until the interval is over, or a birth is due. How a command ended does not wait for either."""
-        while (left := due - self._clock.monotonic()) > 0 and not self._nudge.is_set():
-            await self._unless(self._clock.sleep(left), self._nudge, self._answered)
-            if self._answered.is_set():
-                await self._publish_answers(link, view, feed)
-
-    async def _plan_for(self, plant: Plant) -> None:
-        """Know every machine, a few at a time: thousands of metrics at once would hold up the loop."""
-        difference = self._plan.difference(plant)
-        self._plan.follow(difference._replace(added=()))
-        for machine in difference.added:
-            self._plan.follow(PlantChange(added=(machine,)))
-            await asyncio.sleep(0)
-
-    async def _give_birth(self, link: Link, view: TagView) -> None:
-        """NBIRTH and the DBIRTHs of the machines whose alive rule holds."""
-        self._nudge.clear()
-        now = self._clock.now()
-        now_ms = to_milliseconds(now)
-        metrics = [*_own_metrics(now_ms), *self._plan.node.birth(view, now, now_ms)]
-        self._send(link, self.session.node_birth(now_ms, metrics))
-        for device in [*self._plan.devices.values()]:
-            if device.is_alive(view):
-                self._bear(link, view, device)
-            await link.drain()
-        await link.drain()
-        self.session.births_are_out(self._clock.monotonic())
-        self._attempt = 0
-        if self._is_down:
-            self._is_down = False
+    def _note_online(self) -> None:
+        self._trouble = ""
+        self._walk.online(self._clock.monotonic())
+        if self._is_told:
+            self._is_told = False
             logger.info("Sparkplug node %s is online again at %s", self.node, self._where)
-
-    async def _publish_batch(self, link: Link, view: TagView, batch: Batch) -> None:
-        look_at: dict[MetricSet, list[tuple[int, DataValue]]] = {}
-        if batch.change is not None:
-            follow = self._plan.follow(batch.change)
-            for device_id in follow.die:
-                self._kill(link, device_id)
-            if follow.is_node_changed:
-                await self._give_birth(link, view)
-            look_at.update((self._plan.devices[device_id], []) for device_id in follow.look_at)
-        look_at.update(self._plan.by_owner(batch.values))
-        for count, (owner, values) in enumerate(look_at.items()):
-            self._publish_owner(link, view, owner, values)
-            if count % DRAIN_EVERY == 0:
-                await link.drain()
-        await link.drain()
-
-    def _publish_owner(self, link: Link, view: TagView, owner: MetricSet, values: list[tuple[int, DataValue]]) -> None:
-        """What these values mean for the node, or for a device: birth, death or data."""
-        if self.session.state is not State.ONLINE:
-            return  # births are due: they will carry the values, and say who lives
-        device_id = None if owner is self._plan.node else owner.id
-        if device_id is not None and not owner.is_alive(view):
-            self._kill(link, device_id)
-        elif device_id is not None and not self.session.is_born(device_id):
-            self._bear(link, view, owner)
-        else:
-            now_ms = self._now_ms()
-            metrics = owner.data(values, now_ms)
-            if metrics:
-                self._send(link, self.session.data(now_ms, device_id, metrics))
-
-    async def _publish_answers(self, link: Link, view: TagView, feed: Feed) -> None:
-        """How commands ended. What is not born says it when it is."""
-        self._answered.clear()
-        unsaid, self._unsaid = self._unsaid, {}
-        for count, device_id in enumerate(unsaid):
-            device = self._plan.devices.get(device_id)
-            if device is not None and device.commands is not None:
-                self._publish_answer(link, view, feed, device, device.commands)
-            if count % DRAIN_EVERY == 0:
-                await link.drain()
-        await link.drain()
-
-    def _publish_answer(
-        self, link: Link, view: TagView, feed: Feed, device: MetricSet, commands: CommandMetrics
-    ) -> None:
-        """First the values that came meanwhile: the readback is the acknowledgement, and never later than its name."""
-        values = [(slot, value) for slot in device.metrics if (value := feed.newer(slot)) is not None]
-        if values:
-            self._publish_owner(link, view, device, values)
-        if self.session.state is State.ONLINE and self.session.is_born(device.id):
-            metrics = commands.data()
-            if metrics:
-                self._send(link, self.session.data(self._now_ms(), device.id, metrics))
-
-    def _bear(self, link: Link, view: TagView, device: MetricSet) -> None:
-        now = self._clock.now()
-        now_ms = to_milliseconds(now)
-        birth = self.session.device_birth(now_ms, device.id, device.birth(view, now, now_ms))
-        if len(birth.payload) > LARGE_BIRTH:
-            self._warn_once(
-                device.id, "The birth of %s has %d bytes: some brokers refuse it", device.id, len(birth.payload)
-            )
-        self._send(link, birth)
-
-    def _kill(self, link: Link, device_id: str) -> None:
-        self._send(link, self.session.device_death(self._now_ms(), device_id))
-
-    def _send(self, link: Link, message: Message | None) -> None:
-        if message is not None:
-            self.messages_total += 1
-            link.publish(message)
 
     async def _listen(self, link: Link) -> None:
         async for message in link.messages():
+            before = self.session.rebirth_at, self.session.leave_at, self.session.departure
             self._receive(message)
-            if self.session.rebirth_at is not None:
-                self._nudge.set()
+            if before != (self.session.rebirth_at, self.session.leave_at, self.session.departure):
+                self._publisher.nudge()
 
     def _receive(self, message: Message) -> None:
         """A command, or our own death. What was retained comes from the past: only a DCMD is told so."""
         address = self.node.read(message.topic)
-        if address is None or (message.retain and address[0] is not MessageType.DCMD):
-            return
-        kind, device_id = address
         try:
+            if address is None:
+                self.session.hear_host(message.topic, message.payload, self._clock.monotonic())
+                return
             payload = codec.decode(message.payload)
         except ProtocolError as error:
             self.malformed_total += 1
             self._warn_once(message.topic, "Ignored a message on %s: %s", message.topic, error)
+            return
+        kind, device_id = address
+        if message.retain and kind is not MessageType.DCMD:
             return
         metrics = self.session.hear(kind, device_id, payload, self._clock.monotonic())
         if metrics:
@@ -346,37 +291,28 @@ class SparkplugNode:
         device = self._plan.devices.get(device_id)
         if device is not None and device.commands is not None:
             device.commands.tell(answer, self._now_ms())
-            self._unsaid[device_id] = None
-            self._answered.set()
+            self._publisher.answer(device_id)
 
     async def _say_goodbye(self, link: Link) -> None:
         """DDEATHs, NDEATH, DISCONNECT; with MQTT 5 by reason 0x04 (tck-id-…-publisher-disconnect-mqtt50)."""
         try:
-            for message in self.session.stop(self._now_ms()):
-                self._send(link, message)
+            farewell = self.session.stop(self._now_ms())
+            for message in farewell:
+                link.publish(message)
             if not await link.flush(GOODBYE_S):
                 logger.warning("The broker did not acknowledge the death of Sparkplug node %s in time", self.node)
-            await link.disconnect(with_will=True)
+            if farewell or link.protocol == "5":
+                await link.disconnect(with_will=True)
         except LinkLost:
             logger.debug("The connection broke during the farewell: the will speaks for %s", self.node)
 
-    async def _unless(self, waiting: Awaitable[T], *events: asyncio.Event) -> T | None:
-        """Wait for this, but not beyond any of these events: then None, unless it was there already."""
-        wanted: asyncio.Future[T] = asyncio.ensure_future(waiting)
-        every: set[asyncio.Future[Any]] = {wanted, *(asyncio.ensure_future(event.wait()) for event in events)}
-        try:
-            await asyncio.wait(every, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in every:
-                one.cancel()
-            await asyncio.wait(every)
-        return None if wanted.cancelled() else wanted.result()
-
     def _tell_loss(self, error: LinkError) -> None:
         self.reconnects += 1
-        if not self._is_down:
-            self._is_down = True
-            logger.warning("Sparkplug node %s is not connected to %s: %s", self.node, self._where, error)
+        self._trouble = f"not connected to {self._where}: {error}"
+        if not self._is_told:
+            self._is_told = True
+            twin = "; is there a second bridge of this name?" if "taken over" in str(error) else ""
+            logger.warning("Sparkplug node %s is not connected to %s: %s%s", self.node, self._where, error, twin)
 
     def _warn_once(self, about: str, text: str, *arguments: object) -> None:
         if about not in self._warned:
@@ -389,28 +325,15 @@ class SparkplugNode:
         return self._config.client_id or f"sparkplug-{hashlib.sha256(str(self.node).encode()).hexdigest()[:12]}"
 
     @property
+    def _broker(self) -> BrokerConfig:
+        return self._config.brokers[self._walk.current]
+
+    @property
     def _where(self) -> str:
-        return self._config.broker.where
+        return self._broker.where
 
     def _now_ms(self) -> int:
         return to_milliseconds(self._clock.now())
-
-
-def _own_properties() -> dict[str, str]:
-    """Information metrics of the node (Sparkplug 3.0, 6.4.23)."""
-    return {
-        "Properties/FW": f"plantbridge {__version__}",
-        "Properties/OS": platform.system(),
-        "Properties/OS Version": platform.release(),
-    }
-
-
-def _own_metrics(now_ms: int) -> list[bytes]:
-    stamp = codec.stamp(now_ms)
-    return [
-        codec.MetricEncoder(name, MetricType.String).encode(stamp, text, with_type=True)
-        for name, text in _own_properties().items()
-    ]
 
 
 def _wait(attempt: int) -> float:

@@ -1,8 +1,8 @@
 """The life of an edge node in one MQTT session after another: who may say what, with which seq. Pure.
 
-    OFFLINE -> CONNECTING -> SUBSCRIBING -> BIRTHING -> ONLINE -> STOPPING -> OFFLINE
-                                               ^          |
-                                               +- REBIRTHING        lost, in any state: OFFLINE
+    OFFLINE -> CONNECTING -> SUBSCRIBING [-> WAIT_HOST] -> BIRTHING -> ONLINE -> STOPPING -> OFFLINE
+                                                            ^          |
+                                                            +- REBIRTHING        lost, in any state: OFFLINE
 
 Rules:
 1. Everything that affects seq, bdSeq and the lives of devices is in this file; whoever calls it writes each message
@@ -15,6 +15,8 @@ Rules:
    at the same time, and each birth makes them ask again if anything was lost.
 5. A rebirth keeps the bdSeq of the session's will and says no NDEATH first
    (tck-id-operational-behavior-data-commands-rebirth-action-3).
+6. With a primary host, births wait until it is online at this broker; when it goes, so do we: STOPPING, which closes
+   the gate, and `departure` says why (tck-id-message-flow-edge-node-birth-publish-phid-wait and -phid-offline).
 
 Source: Sparkplug 3.0, chapters 5 and 6.
 """
@@ -24,7 +26,7 @@ from __future__ import annotations
 import logging
 from enum import Enum
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.northbound.sparkplug import codec
 from bridge.northbound.sparkplug.codec import MetricType
@@ -32,19 +34,26 @@ from bridge.northbound.sparkplug.topic import MessageType
 from bridge.transport.mqtt import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from bridge.northbound.sparkplug.primary_host import PrimaryHost
     from bridge.northbound.sparkplug.topic import EdgeNode
 
 logger = logging.getLogger(__name__)
 
 BD_SEQ = "bdSeq"
 REBIRTH = "Node Control/Rebirth"
+NEXT_SERVER = "Node Control/Next Server"
 REBIRTH_WINDOW_S = 1.0
 """Requests within this time after a rebirth are served together at its end."""
 
 _BD_SEQ = codec.MetricEncoder(BD_SEQ, MetricType.Int64)
 _REBIRTH = codec.MetricEncoder(REBIRTH, MetricType.Boolean)
+_NEXT_SERVER = codec.MetricEncoder(NEXT_SERVER, MetricType.Boolean)
+_FIXED_HEADER = 1 + 4 + 2 + 1
+"""Bytes of a QoS 0 PUBLISH beside topic and payload, at most: type, length, topic's length, MQTT 5's no properties."""
+_COUNTED = 1 + 10 + 1 + 2
+"""Bytes of a payload beside its metrics, at most: timestamp and seq."""
 
 
 class State(Enum):
@@ -53,27 +62,64 @@ class State(Enum):
     OFFLINE = "offline"
     CONNECTING = "connecting"
     SUBSCRIBING = "subscribing"
+    WAIT_HOST = "waiting for the primary host"
     BIRTHING = "birthing"
     ONLINE = "online"
     REBIRTHING = "rebirthing"
     STOPPING = "stopping"
 
 
-class Session:
-    """One edge node's session. Times: `now_ms` is milliseconds since 1970 UTC, `monotonic` seconds."""
+class Patience(NamedTuple):
+    """Seconds to wait for the primary host before trying the next broker: after silence, after it said offline."""
 
-    def __init__(self, node: EdgeNode) -> None:
+    silent_s: float = inf
+    offline_s: float = inf
+
+
+NO_HURRY = Patience()
+
+
+class Session:
+    """One edge node's session. Times: `now_ms` is milliseconds since 1970 UTC, `monotonic` seconds.
+
+    `birth_delay` gives the seconds to wait before the births of a new session; `may_walk`: there is another broker.
+    """
+
+    def __init__(
+        self,
+        node: EdgeNode,
+        host: PrimaryHost | None = None,
+        birth_delay: Callable[[], float] = float,
+        may_walk: bool = False,
+    ) -> None:
         self.state = State.OFFLINE
         self.rebirth_at: float | None = None
         """Monotonic time at which births are due; None while nobody wants any."""
+        self.leave_at = inf
+        """Monotonic time at which waiting for the primary host at this broker ends."""
+        self.departure: str | None = None
+        """Why this broker is to be left, once that is so."""
+        self.packet_limit: int | None = None
+        """The largest packet the broker takes, in bytes."""
         self.rebirths = 0
         self._node = node
+        self._host = host
+        self._birth_delay = birth_delay
+        self._may_walk = may_walk
+        self._broker = ""
+        self._patience = Patience()
         self._bd_seq = 0
         self._seq = 0
         self._death: Message | None = None
         self._born: dict[str, None] = {}
         self._last_rebirth = -inf
         self._deaths_heard = 0
+        self._is_said = False
+
+    @property
+    def is_said(self) -> bool:
+        """An NBIRTH went out in this session: hosts are to hear of its end from us."""
+        return self._is_said
 
     @property
     def born(self) -> tuple[str, ...]:
@@ -84,10 +130,18 @@ class Session:
         """The device's DBIRTH is out and no DDEATH since."""
         return device_id in self._born
 
-    def connect(self, bd_seq: int, now_ms: int) -> Message:
+    def room(self, device_id: str | None) -> float:
+        """How many bytes the metrics of one message may have, so that the broker takes it."""
+        if self.packet_limit is None:
+            return inf
+        topic = self._node.topic(MessageType.NBIRTH if device_id is None else MessageType.DBIRTH, device_id)
+        return self.packet_limit - _FIXED_HEADER - len(topic.encode()) - _COUNTED
+
+    def connect(self, bd_seq: int, now_ms: int, broker: str = "", patience: Patience = NO_HURRY) -> Message:
         """The will to connect with: NDEATH, QoS 1, holding bdSeq only (tck-id-topics-ndeath-payload)."""
         self._expect(State.OFFLINE)
         self.state = State.CONNECTING
+        self._broker, self._patience = broker, patience
         self._bd_seq = bd_seq
         metric = _BD_SEQ.encode(codec.stamp(now_ms), bd_seq, with_type=True)
         self._death = Message(self._node.topic(MessageType.NDEATH), codec.payload(now_ms, [metric], None), qos=1)
@@ -97,23 +151,41 @@ class Session:
         """The broker took us: what to subscribe to, at QoS 1, before any birth."""
         self._expect(State.CONNECTING)
         self.state = State.SUBSCRIBING
-        return self._node.subscriptions
+        return self._node.subscriptions if self._host is None else (*self._node.subscriptions, *self._host.topics)
 
     def subscribed(self, monotonic: float) -> None:
-        """Commands would reach us now: births are due."""
+        """Commands would reach us now: births are due, or the primary host is waited for."""
         self._expect(State.SUBSCRIBING)
-        self.state = State.BIRTHING
-        self.rebirth_at = monotonic
+        if self._host is None:
+            self._begin_births(monotonic)
+        else:
+            self.state = State.WAIT_HOST
+            self.leave_at = monotonic + self._patience.silent_s
+
+    def hear_host(self, topic: str, payload: bytes, monotonic: float) -> None:
+        """A message on one of the primary host's topics. Raises ProtocolError."""
+        is_online = None if self._host is None else self._host.hear(self._broker, topic, payload)
+        if is_online and self.state is State.WAIT_HOST:
+            self._begin_births(monotonic)
+        elif is_online is False and self.state is State.WAIT_HOST:
+            self.leave_at = min(self.leave_at, monotonic + self._patience.offline_s)
+        elif is_online is False and self.state in (State.BIRTHING, State.ONLINE, State.REBIRTHING):
+            self._depart("the primary host went offline")
+
+    def wait_is_over(self, monotonic: float) -> None:
+        """Leave, if the primary host was waited for long enough."""
+        if self.state is State.WAIT_HOST and monotonic >= self.leave_at:
+            self._depart("the primary host is not online there")
 
     def node_birth(self, now_ms: int, metrics: Iterable[bytes]) -> Message:
         """NBIRTH: it begins the births and makes every device unborn. `births_are_out` ends them."""
         self._expect(State.BIRTHING, State.REBIRTHING, State.ONLINE)
         self.state = State.REBIRTHING if self.state is not State.BIRTHING else State.BIRTHING
         self.rebirth_at = None
+        self._is_said = True
         self._born.clear()
         self._seq = 0
-        stamp = codec.stamp(now_ms)
-        own = (_BD_SEQ.encode(stamp, self._bd_seq, with_type=True), _REBIRTH.encode(stamp, False, with_type=True))
+        own = self._own_metrics(codec.stamp(now_ms))
         return Message(self._node.topic(MessageType.NBIRTH), codec.payload(now_ms, (*own, *metrics), 0))
 
     def births_are_out(self, monotonic: float) -> None:
@@ -153,10 +225,12 @@ class Session:
             self._hear_death(payload, monotonic)
             return ()
         if kind is MessageType.NCMD:
-            wants = [metric for metric in payload.metrics if metric.name == REBIRTH]
-            if any(metric.value is True and not metric.is_null for metric in wants):
+            wants = {metric.name for metric in payload.metrics if metric.value is True and not metric.is_null}
+            if REBIRTH in wants:
                 self.want_rebirth(monotonic)
-            return tuple(metric for metric in payload.metrics if metric.name != REBIRTH)
+            if NEXT_SERVER in wants and self._may_walk:
+                self._depart("a host sent us to the next broker")
+            return tuple(metric for metric in payload.metrics if metric.name not in self._controls)
         return payload.metrics if kind is MessageType.DCMD else ()
 
     def want_rebirth(self, monotonic: float) -> None:
@@ -168,11 +242,10 @@ class Session:
 
     def stop(self, now_ms: int) -> list[Message]:
         """The farewell: DDEATH of each live device, then NDEATH, the same bytes as the will."""
-        was_born = self.state in (State.BIRTHING, State.ONLINE, State.REBIRTHING)
         self.state = State.STOPPING
         self.rebirth_at = None
-        if not was_born or self._death is None:
-            return []
+        if not self._is_said or self._death is None:
+            return []  # a birth is the first thing a node says (tck-id-principles-birth-certificates-order)
         deaths = [self.device_death(now_ms, device_id) for device_id in self.born]
         return [*(death for death in deaths if death is not None), self._death]
 
@@ -182,7 +255,27 @@ class Session:
         self.rebirth_at = None
         self._born.clear()
         self._death = None
+        self._is_said = False
+        self.leave_at, self.departure = inf, None
         self._last_rebirth = -inf
+
+    @property
+    def _controls(self) -> tuple[str, ...]:
+        return (REBIRTH, NEXT_SERVER) if self._may_walk else (REBIRTH,)
+
+    def _own_metrics(self, stamp: bytes) -> list[bytes]:
+        own = [_BD_SEQ.encode(stamp, self._bd_seq, with_type=True), _REBIRTH.encode(stamp, False, with_type=True)]
+        return [*own, _NEXT_SERVER.encode(stamp, False, with_type=True)] if self._may_walk else own
+
+    def _begin_births(self, monotonic: float) -> None:
+        self.state = State.BIRTHING
+        self.leave_at = inf
+        self.rebirth_at = monotonic + self._birth_delay()
+
+    def _depart(self, why: str) -> None:
+        self.state = State.STOPPING
+        self.rebirth_at = None
+        self.departure = why
 
     def _hear_death(self, payload: codec.Payload, monotonic: float) -> None:
         """Our own NDEATH while we live: a late will, or a twin. Hosts think we are dead (facts: Tahu rebirths too)."""
