@@ -18,7 +18,7 @@ import contextlib
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -194,7 +194,7 @@ class Life:
         for task in self._asking:
             task.cancel()
         self.bridge.stop()
-        await asyncio.gather(self._task, *self._asking, return_exceptions=True)
+        await over(self._task, *self._asking)
         if self.is_dead:
             shutil.rmtree(self._state)
             self._left.rename(self._state)
@@ -221,6 +221,24 @@ class Life:
     async def is_settled(self) -> bool:
         """And nothing is under way, or kept."""
         return self.is_idle and not self.bridge.desk.bookings and not await self.bridge.journal.unfinished()
+
+
+async def over(*tasks: asyncio.Task[Any]) -> None:
+    """Wait for their ends; where one does not come, say what everybody waits for."""
+    _, late = await asyncio.wait(tasks, timeout=60)
+    assert not late, "\n".join(waiting())
+
+
+def waiting() -> Iterator[str]:
+    """Every task, and where it waits."""
+    for task in asyncio.all_tasks():
+        places, awaited = [], task.get_coro()
+        while awaited is not None:
+            frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "ag_frame", None)
+            if frame is not None:
+                places.append(f"{frame.f_code.co_qualname}:{frame.f_lineno}")
+            awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "ag_await", None)
+        yield f"{task.get_name()}: {' > '.join(places)}"
 
 
 _STATE_OF: dict[str, Callable[..., State]] = {

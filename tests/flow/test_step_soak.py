@@ -39,6 +39,7 @@ async def _soak(one: Chain, schedules: int, total: Tally) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a bridge that is killed closes nothing
 async def test_a_thousand_schedules_book_a_step_once_or_leave_it_to_a_person(
     tmp_path: Path, seed: int, schedules: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
