@@ -82,6 +82,12 @@ class Process(Broker):
         self._process: asyncio.subprocess.Process | None = None
         self._directory: Path | None = None
 
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None, "the broker does not run"
+        return self._process.pid
+
     @abstractmethod
     def command(self, directory: Path) -> Sequence[str]:
         """What to run; `directory` is for its files, and removed with it."""

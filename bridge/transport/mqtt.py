@@ -2,43 +2,71 @@
 
 Its owner makes a new Link per connection, because an MQTT will is fixed at CONNECT (design.md 2.5, invariant 13).
 
-    publish -> paho's out queue -> socket (writable) -> broker -> PUBACK -> _settle -> drain and flush go on
-    socket (readable) -> paho -> inbox (bounded) -> messages()
+    publish, send -> (QoS 1, window full: held) -> Wire -> broker -> PUBACK -> Wire -> _take -> held ones go on
+    broker -> Wire -> paho -> inbox (bounded) -> messages()
     loss, refusal, DISCONNECT -> _end: every wait raises LinkLost
 
+What is published:
+1. Order is kept. Nothing waits for a message: all of a turn of the event loop leave in one write.
+2. QoS 1 is never dropped silently. `flush` is True when all of it was acknowledged. At a loss, what was published since
+   the last such flush may or may not have arrived: the next session's owner says it again, as the faces do with current
+   values at every session and with events by the log's cursor; `unacknowledged` names the topics. What the broker
+   refuses (MQTT 5) is counted in `refused`, what is too large for it in `oversized`, both with one log line a session.
+3. Memory is bounded by the owner, who asks `is_congested` or waits in `drain` before it takes the next values, so that
+   they are the newest then; and by BACKLOG_LIMIT, at which the session ends, should it not.
+
 Backend: aiomqtt opens the connection (TLS, CONNECT, versions) in a thread. From the socket on, the callbacks that paho
-publishes for foreign event loops are ours: aiomqtt's publish costs 95 to 127 us a message, wakes the loop through a
-pipe for each, leaves a reader behind when CONNECT is cancelled or not answered, and drops the newest message, not the
-oldest, when its inbox is full. Only one private name is touched: `aiomqtt.Client._client`.
+publishes for foreign event loops are ours, and paho's socket is a Wire: aiomqtt's publish costs 95 to 127 us a message,
+paho's 21, and paho wakes up for each acknowledgement. Only one private name is touched: `aiomqtt.Client._client`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import socket
-import ssl
 import threading
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import aiomqtt
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, MQTT_ERR_SUCCESS, error_string
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from bridge.errors import LinkError, LinkLost, LinkRefused, SubscribeRefused
 from bridge.transport import mqtt_properties
+from bridge.transport.mqtt_config import BrokerConfig
+from bridge.transport.mqtt_limits import Limits
+from bridge.transport.mqtt_message import Message
+from bridge.transport.mqtt_outlet import Outlet
+from bridge.transport.mqtt_packet import (
+    LARGEST_REMAINING,
+    PACKET_OVERHEAD,
+    PUBLISH,
+    QOS_1,
+    RETAIN,
+    fixed_header,
+    topic_name,
+)
+from bridge.transport.mqtt_tls import Wrapping
 from bridge.transport.mqtt_version import UNSUPPORTED, Protocol, in_turn
+from bridge.transport.mqtt_window import FIRST_ID, IN_FLIGHT, Window
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTMessageInfo
+    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.properties import Properties
 
+    from bridge.transport.mqtt_packet import Taken
     from bridge.transport.mqtt_version import Spoken
+    from bridge.transport.mqtt_wire import Wire
+
+__all__ = ["BrokerConfig", "Connecting", "Link", "Message", "Outlet"]
+
+_log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 10.0
 """How long a broker may take to answer CONNECT or SUBSCRIBE."""
@@ -46,11 +74,15 @@ GOODBYE_TIMEOUT_S = 2.0
 """How long writing DISCONNECT, and what is queued before it, may take."""
 SESSION_EXPIRY_S = 30
 """How long a broker keeps a session that was not clean: commands never come from the past (design.md section 6)."""
-WINDOW = 1000
-"""QoS 1 messages on their way, sent or held, before `drain` waits."""
-IN_FLIGHT = 200
-"""QoS 1 messages sent and not acknowledged, at most: paho handles as many acknowledgements in one go (25 us each), and
-the loop must not stand still for them. An MQTT 5 broker may allow fewer (Receive Maximum)."""
+CONGESTED_BYTES = 1 << 18
+"""Queued bytes from which the owner is told to wait: 40 ms at 100 000 small messages/s."""
+BACKLOG_LIMIT = 1 << 26
+"""Queued and held bytes at which the session ends: an owner that never drains."""
+ACK_REST_S = 0.002
+"""While QoS 1 messages are on their way, the socket is left alone for this long after acknowledgements: waking up for
+each one costs 9 us. Not where the broker's Receive Maximum would make this the limit."""
+RESTFUL_WINDOW = 1000
+"""At this window and ACK_REST_S, 500 000 messages/s are possible."""
 INBOX_LIMIT = 1000
 """Received messages nobody has taken yet; beyond it the oldest is dropped."""
 PAYLOAD_LIMIT = 1 << 20
@@ -62,51 +94,6 @@ DISCONNECT_WITH_WILL = 0x04
 """MQTT 5, 3.14.2.1: the broker publishes the will although the client said goodbye."""
 TRY_LATER = frozenset({0x88, 0x89, 0x97, 0x9C, 0x9D, 0x9F})
 """CONNACK codes about the broker's state, not about us (MQTT 5, 3.2.2.2): unavailable, busy, quota, moved, rate."""
-
-
-class BrokerConfig(BaseModel):
-    """How to reach an MQTT broker."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    host: str = Field("127.0.0.1", description="Name or address of the broker.")
-    port: int = Field(1883, ge=1, le=65535, description="TCP port; 8883 is usual with TLS.")
-    username: str | None = Field(None, description="User name, if the broker wants one.")
-    password: SecretStr | None = Field(
-        None, description="Password; write ${VAR} or ${file:path}, never the word itself."
-    )
-    protocol: Protocol = Field(
-        "auto", description="MQTT version; auto: 5, or 3.1.1 where the broker does not speak 5, as the embedded one."
-    )
-    keep_alive: int = Field(30, ge=5, le=3600, description="Seconds; a silent break is noticed after 1.5 of them.")
-    tls: bool = Field(False, description="Encrypt with TLS and verify the broker's certificate and host name.")
-    ca_file: str | None = Field(None, description="PEM file of the authority that signed the broker's certificate.")
-
-    @field_validator("protocol", mode="before")
-    @classmethod
-    def _may_be_a_number(cls, protocol: object) -> object:
-        return "5" if protocol == 5 else protocol  # YAML reads an unquoted 5 so
-
-    @property
-    def where(self) -> str:
-        """As host:port."""
-        return f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One received or to-be-published message."""
-
-    topic: str
-    payload: bytes
-    qos: int = 0
-    retain: bool = False
-    expiry_s: int | None = None
-    """MQTT 5 message expiry; dropped on 3.1.1."""
-    content_type: str | None = None
-    response_topic: str | None = None
-    correlation_data: bytes | None = None
-    user_properties: tuple[tuple[str, str], ...] = field(default=())
 
 
 class Link:
@@ -121,20 +108,25 @@ class Link:
         self._client_id = client_id
         self._will = will
         self._clean = clean
-        self._held: deque[Message] = deque()
-        self._unacknowledged: deque[MQTTMessageInfo] = deque()
+        self._limits = Limits()
+        self._window = Window(IN_FLIGHT)
+        self._held: deque[tuple[int, bytes, bytes, bytes, str]] = deque()
+        self._held_bytes = 0
+        self._surely_fits = 0
+        self._aliases = 0
         self._subscribing: dict[int, asyncio.Future[ReasonCode]] = {}
         self._inbox: deque[Message] = deque(maxlen=INBOX_LIMIT)
         self._arrived = asyncio.Event()
         self._progress = asyncio.Event()
-        self._receive_maximum = IN_FLIGHT
         self._is_answered = False
         self._refusal: LinkError | None = None
         self._is_unsupported = False
         self._has_hung_up = False
+        self._is_broken = False
         self._gate = threading.Lock()
         self._abandoned = False
-        self._socket: Any = None
+        self._is_open = False
+        self._wire: Wire
         self._misc: asyncio.Task[None] | None = None
         self._paho: Client
         self._loop: asyncio.AbstractEventLoop
@@ -143,6 +135,8 @@ class Link:
         """Received messages that were dropped: nobody took them in time, or they were too large."""
         self.refused = 0
         """Published messages the broker acknowledged with a refusal (MQTT 5 only)."""
+        self.oversized = 0
+        """Messages that were not sent because they are larger than the broker takes."""
 
     @classmethod
     def connect(
@@ -167,7 +161,7 @@ class Link:
     async def __aenter__(self) -> Link:
         self._loop = asyncio.get_running_loop()
         self._end = self._loop.create_future()
-        client = self._new_client(await self._tls())
+        client = self._new_client(await self._wrapping())
         self._paho = client._client  # noqa: SLF001  # tests/transport/test_mqtt.py holds aiomqtt to it
         self._adopt(client)
         try:
@@ -192,29 +186,70 @@ class Link:
     @property
     def is_misunderstood(self) -> bool:
         """The broker refused this version, or ended the connection instead of answering CONNECT, as old ones do."""
-        return self._is_unsupported or (self._socket is not None and not self._is_answered and self._has_hung_up)
+        return self._is_unsupported or (self._is_open and not self._is_answered and self._has_hung_up)
 
     @property
     def may_have_begun(self) -> bool:
         """CONNECT was sent and not refused: the broker holds, or held, a session of ours with its will."""
-        return self._socket is not None and self._refusal is None
+        return self._is_open and self._refusal is None
 
-    def publish(self, message: Message) -> None:
-        """Put a message on its way, in order. Does not wait; raises LinkLost when the session is over.
+    @property
+    def maximum_packet_size(self) -> int:
+        """Bytes of the largest packet the broker takes, headers and all. See `fits`."""
+        return self._limits.packet
 
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What the broker said it cannot do and is done without, for a person: retained messages, QoS 1."""
+        return self._limits.lacks
+
+    @property
+    def is_congested(self) -> bool:
+        """The broker does not keep up: do not take values to publish yet, wait in `drain`."""
+        return bool(self._held) or self._wire.queued > CONGESTED_BYTES
+
+    @property
+    def unacknowledged(self) -> tuple[str, ...]:
+        """Topics of the QoS 1 messages without an answer, the oldest first, sent or not; also when the link is lost."""
+        return self._window.topics + tuple(topic for first, *_, topic in self._held if first & QOS_1)
+
+    def fits(self, message: Message) -> bool:
+        """Whether the broker takes a packet as large as this message. Raises ValueError for an impossible topic."""
+        size = len(topic_name(message.topic)) + len(self._properties(message)) + len(message.payload)
+        return self._fits(self._first(message), size)
+
+    def publish(self, message: Message) -> bool:
+        """Put a message on its way, in order. Does not wait. False where it is too large for the broker, and not sent.
+
+        Raises LinkLost when the session is over, ValueError for a topic nobody can publish to.
         Call `drain` at least once per batch: it is what keeps memory bounded.
         """
-        self._check()
-        if self._held or (message.qos and len(self._unacknowledged) >= self._receive_maximum):
-            self._held.append(message)
-        else:
-            self._send(message)
+        first, properties = self._first(message), self._properties(message)
+        return self._put(first, topic_name(message.topic), properties, message.payload, message.topic)
+
+    def outlet(self, like: Message, *, alias: bool = False) -> Outlet:
+        """Where `send` puts payloads for the topic of `like`, with all else of it; for topics that are used often.
+
+        `alias`: with MQTT 5, a number stands for the topic from the second message on, as long as the broker has any
+        left (Topic Alias Maximum, 10 with mosquitto). Raises ValueError for a topic nobody can publish to.
+        """
+        number = None
+        if alias and self._aliases < self._limits.topic_aliases:
+            number = self._aliases = self._aliases + 1
+        return Outlet(like, self._first(like), self.protocol == "5", number)
+
+    def send(self, outlet: Outlet, payload: bytes) -> bool:
+        """As `publish`, at a third of the cost."""
+        is_taken = self._put(outlet.first, outlet.name, outlet.properties, payload, outlet.topic)
+        if is_taken:
+            outlet.was_sent()
+        return is_taken
 
     async def drain(self) -> None:
         """Wait until what was published is (nearly) written, and QoS 1 acknowledgements keep up. Raises LinkLost."""
         self._check()
         await asyncio.sleep(0)
-        while self._paho.want_write() or len(self._unacknowledged) + len(self._held) > WINDOW:
+        while self.is_congested:
             await self._next_progress()
         self._check()
 
@@ -223,7 +258,7 @@ class Link:
         self._check()
         try:
             async with asyncio.timeout(timeout_s):
-                while self._paho.want_write() or self._unacknowledged or self._held:
+                while self._wire.queued or self._held or len(self._window):
                     await self._next_progress()
         except TimeoutError:
             return False
@@ -240,8 +275,7 @@ class Link:
             code, identifier = self._paho.subscribe(topic_filter, options=mqtt_properties.live(qos))
         else:
             code, identifier = self._paho.subscribe(topic_filter, qos)
-        if code != MQTT_ERR_SUCCESS or identifier is None:
-            raise LinkLost(error_string(code))
+        identifier = self._required(code, identifier)
         answer = self._subscribing[identifier] = self._loop.create_future()
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
@@ -256,9 +290,7 @@ class Link:
     def unsubscribe(self, topic_filter: str) -> None:
         """Ask the broker to end a subscription; what is on its way still arrives. Raises LinkLost."""
         self._check()
-        code, _ = self._paho.unsubscribe(topic_filter)
-        if code != MQTT_ERR_SUCCESS:
-            raise LinkLost(error_string(code))
+        self._required(*self._paho.unsubscribe(topic_filter))
 
     def messages(self) -> AsyncIterator[Message]:
         """Messages as they arrive; ends by raising LinkLost. One reader; bounded, the oldest dropped and counted."""
@@ -270,7 +302,12 @@ class Link:
             return
         spoken = with_will and self.protocol == "5"
         self._paho.disconnect(ReasonCode(PacketTypes.DISCONNECT, identifier=DISCONNECT_WITH_WILL) if spoken else None)
-        await asyncio.wait({self._end}, timeout=GOODBYE_TIMEOUT_S)
+        self._pump()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_TIMEOUT_S):
+                while self._wire.queued and not self._is_broken:
+                    self._progress.clear()
+                    await self._progress.wait()
         await self._close("we said goodbye")
 
     async def next_message(self) -> Message:
@@ -281,15 +318,13 @@ class Link:
             await self._arrived.wait()
         return self._inbox.popleft()
 
-    async def _tls(self) -> ssl.SSLContext | None:
-        if not self._broker.tls:
-            return None
+    async def _wrapping(self) -> Wrapping:
         try:
-            return await asyncio.to_thread(_TlsContext.trusting, self._broker.ca_file)
+            return await asyncio.to_thread(Wrapping.of, self._broker, ANSWER_TIMEOUT_S)
         except OSError as error:
             raise LinkLost(f"{self._broker.ca_file}: {error}") from None
 
-    def _new_client(self, tls: ssl.SSLContext | None) -> aiomqtt.Client:
+    def _new_client(self, wrapping: Wrapping) -> aiomqtt.Client:
         broker, five = self._broker, self._broker.protocol == "5"
         return aiomqtt.Client(
             broker.host,
@@ -303,9 +338,8 @@ class Link:
             clean_start=self._clean if five else MQTT_CLEAN_START_FIRST_ONLY,
             timeout=ANSWER_TIMEOUT_S,
             keepalive=broker.keep_alive,
-            max_inflight_messages=0,  # without limit: the limit is ours, and paho's costs a scan per acknowledgement
             properties=mqtt_properties.of_session(SESSION_EXPIRY_S) if five and not self._clean else None,
-            tls_context=tls,
+            tls_context=wrapping,
             socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
         )
 
@@ -328,7 +362,11 @@ class Link:
             if code.is_failure:
                 self._refusal = (LinkLost if code.value in TRY_LATER else LinkRefused)(f"the broker says: {code}")
                 self._is_unsupported = code.value == UNSUPPORTED
-            self._receive_maximum = min(getattr(properties, "ReceiveMaximum", IN_FLIGHT), IN_FLIGHT)
+                self._finish(f"the broker says: {code}")
+                return  # aiomqtt would keep an error that nobody takes from it, when the broker hangs up at once
+            self._limits = Limits.said(properties)
+            self._window = Window(self._limits.receive_maximum)
+            self._surely_fits = self._limits.packet - PACKET_OVERHEAD
             if answered is not None:
                 answered(paho, userdata, flags, code, properties)  # type: ignore[arg-type, call-arg]
 
@@ -337,11 +375,11 @@ class Link:
         paho.on_disconnect = self._on_disconnect
         paho.on_subscribe = self._on_subscribe
         paho.on_message = self._on_message
-        paho.on_publish = None  # calling back costs two objects for each QoS 0 message (30 -> 87 k messages/s)
+        paho.on_publish = paho.on_unsubscribe = None
         paho.on_socket_open = self._on_socket_open
-        paho.on_socket_close = self._on_socket_close
+        paho.on_socket_close = None
         paho.on_socket_register_write = self._on_socket_register_write
-        paho.on_socket_unregister_write = self._on_socket_unregister_write
+        paho.on_socket_unregister_write = None
 
     async def _enter(self, client: aiomqtt.Client) -> None:
         """Run aiomqtt's connecting as a race with loss: it would wait ten seconds for a CONNACK that cannot come."""
@@ -352,7 +390,9 @@ class Link:
         finally:
             entering.cancel()
             await asyncio.wait({entering})
-        error = None if entering.cancelled() else entering.exception()
+            error = (
+                None if entering.cancelled() else entering.exception()
+            )  # asked for: else asyncio says it at some time
         self._has_hung_up = self._end.done()
         if self._refusal is not None:
             raise self._refusal
@@ -373,27 +413,106 @@ class Link:
         await self._progress.wait()
         self._check()
 
-    def _send(self, message: Message) -> None:
-        properties = None
-        if self.protocol == "5":
-            properties = mqtt_properties.outgoing(message)
-            if message.qos and not self._unacknowledged:
-                self._paho.on_publish = self._on_publish
-        info = self._paho.publish(message.topic, message.payload, message.qos, message.retain, properties)
-        if info.rc != MQTT_ERR_SUCCESS:
-            raise LinkLost(error_string(info.rc))
-        if message.qos:
-            self._unacknowledged.append(info)
+    def _first(self, message: Message) -> int:
+        """The first byte of a message's packet, within what the broker can."""
+        if message.qos > 1:
+            raise ValueError("this link publishes with QoS 0 or 1")
+        qos_1 = QOS_1 if message.qos and self._limits.qos else 0
+        return PUBLISH | qos_1 | (RETAIN if message.retain and self._limits.retain else 0)
 
-    def _settle(self) -> None:
+    def _properties(self, message: Message) -> bytes:
+        return mqtt_properties.outgoing(message) if self.protocol == "5" else b""
+
+    def _fits(self, first: int, size: int) -> bool:
+        """`size` is without what `_write` adds."""
+        size += 2 if first & QOS_1 else 0
+        return size <= LARGEST_REMAINING and len(fixed_header(first, size)) + size <= self._limits.packet
+
+    def _put(self, first: int, name: bytes, properties: bytes, payload: bytes, topic: str) -> bool:
+        if self._end.done():
+            self._check()
+        size = len(name) + len(properties) + len(payload)
+        if size > self._surely_fits and not self._fits(first, size):
+            self._leave_out(topic, size)
+            return False
+        if self._held or (first & QOS_1 and self._window.is_full):
+            self._held.append((first, name, properties, payload, topic))
+            self._held_bytes += size
+        else:
+            self._write(first, name, properties, payload, topic)
+        if self._held_bytes + self._wire.queued > BACKLOG_LIMIT:
+            self._finish(f"the broker does not take what is published: {BACKLOG_LIMIT >> 20} MiB wait")
+            self._check()
+        return True
+
+    def _leave_out(self, topic: str, size: int) -> None:
+        self.oversized += 1
+        if self.oversized == 1:
+            _log.warning(
+                "A message of %d bytes for %s is not sent: the broker %s takes packets of %d. Raise its maximum packet "
+                "size. More are only counted",
+                size,
+                topic,
+                self._broker.where,
+                self._limits.packet,
+            )
+
+    def _write(self, first: int, name: bytes, properties: bytes, payload: bytes, topic: str) -> None:
+        size = len(name) + len(properties) + len(payload)
+        if first & QOS_1:
+            size += 2
+            header = fixed_header(first, size)
+            identifier = self._window.take(topic).to_bytes(2, "big")
+            self._wire.put(len(header) + size, (header, name, identifier, properties, payload))
+        else:
+            header = fixed_header(first, size)
+            self._wire.put(len(header) + size, (header, name, properties, payload))
+
+    def _required(self, code: int, identifier: int | None) -> int:
+        """Of a SUBSCRIBE or UNSUBSCRIBE, which is on its way. Raises LinkLost where paho has no identifier left."""
+        if code != MQTT_ERR_SUCCESS or identifier is None:
+            raise LinkLost(error_string(code))
+        self._pump()  # now, so that it keeps its place among what is published
+        if identifier >= FIRST_ID:
+            self._finish("all packet identifiers for subscriptions are used up")
+            self._check()
+        return identifier
+
+    def _take(self, taken: Taken) -> float:
+        """What the wire read. Gives the seconds until it needs to read again."""
+        if taken.acknowledged:
+            self._settle(taken)
+        while self._wire.has_unread and self._paho.socket() is not None:
+            self._paho.loop_read()
+        if self._paho.socket() is None:
+            self._wire.discard()
+        is_busy = taken.acknowledged and len(self._window) and self._window.limit >= RESTFUL_WINDOW
+        return ACK_REST_S if is_busy else 0.0
+
+    def _settle(self, taken: Taken) -> None:
         """Forget what was acknowledged, and send what waited for that."""
-        while self._unacknowledged and self._unacknowledged[0].is_published():
-            self._unacknowledged.popleft()
-        if not self._unacknowledged:
-            self._paho.on_publish = None
-        while self._held and not (self._held[0].qos and len(self._unacknowledged) >= self._receive_maximum):
-            self._send(self._held.popleft())
+        for identifier, code in taken.refused:
+            self._note_refusal(identifier, code)
+            self._window.settle((identifier,))  # at once: the same answer may come twice
+        self._window.settle(taken.acknowledged)
+        while self._held and not (self._held[0][0] & QOS_1 and self._window.is_full):
+            one = self._held.popleft()
+            self._held_bytes -= len(one[1]) + len(one[2]) + len(one[3])
+            self._write(*one)
         self._progress.set()
+
+    def _note_refusal(self, identifier: int, code: int) -> None:
+        topic = self._window.topic(identifier)
+        if topic is None:
+            return
+        self.refused += 1
+        if self.refused == 1:
+            _log.warning(
+                "The broker %s refuses a message for %s: %s. More are only counted",
+                self._broker.where,
+                topic,
+                _reason(code),
+            )
 
     def _finish(self, reason: str) -> None:
         """The session is over: tell everybody who waits."""
@@ -412,21 +531,13 @@ class Link:
             self._abandoned = True
         self._finish(reason)
         paho = self._paho
-        paho.on_connect = paho.on_disconnect = paho.on_subscribe = paho.on_message = paho.on_publish = None
-        self._release()
-        paho.on_socket_close = None
-        if self._socket is not None:
-            self._socket.close()
+        paho.on_connect = paho.on_disconnect = paho.on_subscribe = paho.on_message = None
+        if self._is_open:
+            self._wire.end()
         if self._misc is not None:
             self._misc.cancel()
             await asyncio.wait({self._misc})
             self._misc = None
-
-    def _release(self) -> None:
-        """Take the socket off the event loop."""
-        if self._socket is not None and (number := self._socket.fileno()) >= 0:
-            self._loop.remove_reader(number)
-            self._loop.remove_writer(number)
 
     async def _watch(self) -> None:
         """Let paho keep the session alive, and notice a silent break."""
@@ -439,54 +550,31 @@ class Link:
         """In aiomqtt's thread: the TCP (and TLS) connection is made."""
         with self._gate:
             if self._abandoned:
-                opened.close()
+                opened.end()
                 raise ConnectionAbortedError("nobody waits for this connection any more")
-            self._socket = opened
+            self._wire, self._is_open = opened, True
             self._loop.call_soon_threadsafe(self._begin)
 
     def _begin(self) -> None:
-        if self._abandoned or self._socket.fileno() < 0:
+        if self._abandoned:
             return
-        self._loop.add_reader(self._socket.fileno(), self._readable)
+        self._wire.begin(self._loop, self._take, self._progress.set, self._broke)
         self._misc = self._loop.create_task(self._watch(), name=f"mqtt keep-alive {self._client_id}")
 
-    def _on_socket_close(self, _: Client, userdata: object, closing: Any) -> None:
-        self._release()
-
     def _on_socket_register_write(self, _: Client, userdata: object, ready: Any) -> None:
-        """In aiomqtt's thread while CONNECT is sent, on the event loop ever after."""
-        try:
-            here = asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            here = False
-        if here:
-            self._await_writable()
-        else:
-            self._loop.call_soon_threadsafe(self._await_writable)
+        """Paho has something to send. In aiomqtt's thread while CONNECT is sent, on the event loop ever after."""
+        self._loop.call_soon_threadsafe(self._pump)
 
-    def _await_writable(self) -> None:
-        if not self._abandoned and self._socket.fileno() >= 0:
-            self._loop.add_writer(self._socket.fileno(), self._writable)
-
-    def _on_socket_unregister_write(self, _: Client, userdata: object, written: Any) -> None:
-        if written.fileno() >= 0:
-            self._loop.remove_writer(written.fileno())
-        self._progress.set()
-
-    def _readable(self) -> None:
-        try:
-            self._paho.loop_read()
-            while isinstance(reading := self._paho.socket(), ssl.SSLSocket) and reading.pending():
-                self._paho.loop_read()
-            self._settle()
-        except Exception as error:  # whatever paho raises here, this session cannot go on
-            self._finish(f"reading failed: {error}")
-
-    def _writable(self) -> None:
-        try:
+    def _pump(self) -> None:
+        """Let paho queue what it has."""
+        if not self._abandoned:
             self._paho.loop_write()
-        except Exception as error:  # as above
-            self._finish(f"writing failed: {error}")
+
+    def _broke(self, reason: str) -> None:
+        """The wire cannot go on."""
+        self._is_broken = True
+        self._finish(reason)
+        self._progress.set()
 
     def _on_disconnect(
         self, _: Client, userdata: object, flags: DisconnectFlags, code: ReasonCode, properties: Properties | None
@@ -507,11 +595,6 @@ class Link:
         if answer is not None and not answer.done():
             answer.set_result(codes[0])
 
-    def _on_publish(
-        self, _: Client, userdata: object, identifier: int, code: ReasonCode, properties: Properties | None
-    ) -> None:
-        self.refused += code.is_failure
-
     def _on_message(self, _: Client, userdata: object, received: MQTTMessage) -> None:
         try:
             topic = received.topic
@@ -525,6 +608,14 @@ class Link:
         properties = mqtt_properties.incoming(received.properties)
         self._inbox.append(Message(topic, bytes(received.payload), received.qos, received.retain, **properties))
         self._arrived.set()
+
+
+def _reason(code: int) -> str:
+    """A reason code of PUBACK in words."""
+    try:
+        return str(ReasonCode(PacketTypes.PUBACK, identifier=code))
+    except KeyError:
+        return f"reason 0x{code:02x}"
 
 
 class Connecting:
@@ -546,8 +637,10 @@ class Connecting:
                     raise
             else:
                 break
-        if len(self._links) > 1 and self._spoken is not None:
-            self._spoken.now(self._where, self._link.protocol)
+        if self._spoken is not None:
+            if len(self._links) > 1:
+                self._spoken.now(self._where, self._link.protocol)
+            self._spoken.without(self._where, self._link.lacks)
         return self._link
 
     async def __aexit__(self, *exception: object) -> None:
@@ -570,28 +663,3 @@ class _Messages:
 
     async def __anext__(self) -> Message:
         return await self._link.next_message()
-
-
-class _TlsContext(ssl.SSLContext):
-    """Verifies certificate and host name; closes the socket of a handshake that failed, which paho 2.2 leaves open."""
-
-    @classmethod
-    def trusting(cls, ca_file: str | None) -> _TlsContext:
-        """A context that trusts this authority, or the system's where there is none. Reads files."""
-        context = cls(ssl.PROTOCOL_TLS_CLIENT)
-        if ca_file is None:
-            context.load_default_certs()
-        else:
-            context.load_verify_locations(ca_file)
-        return context
-
-    def wrap_socket(self, sock: socket.socket, *args: Any, **options: Any) -> ssl.SSLSocket:
-        """The socket after its handshake. Raises OSError with the socket closed."""
-        wrapped = super().wrap_socket(sock, *args, **options)
-        try:
-            wrapped.settimeout(ANSWER_TIMEOUT_S)
-            wrapped.do_handshake()
-        except BaseException:
-            wrapped.close()
-            raise
-        return wrapped

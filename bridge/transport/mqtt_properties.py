@@ -1,4 +1,4 @@
-"""MQTT 5 properties of a message, to and from paho's form."""
+"""MQTT 5 properties of a message: as bytes when we publish, from and to paho's form elsewhere."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from bridge.transport.mqtt_packet import fixed_header
+
 if TYPE_CHECKING:
-    from bridge.transport.mqtt import Message
+    from bridge.transport.mqtt_message import Message
+
+EXPIRY, CONTENT_TYPE, RESPONSE_TOPIC, CORRELATION_DATA, TOPIC_ALIAS, USER_PROPERTY = 0x02, 0x03, 0x08, 0x09, 0x23, 0x26
+"""MQTT 5, 2.2.2.2."""
 
 
 class Received(TypedDict):
@@ -23,53 +28,47 @@ class Received(TypedDict):
     user_properties: tuple[tuple[str, str], ...]
 
 
-class _Packed(Properties):
-    """Properties that are encoded once: most messages of a link carry the same ones."""
-
-    def pack(self) -> bytes:
-        packed: bytes | None = self.__dict__.get("_packed")
-        if packed is None:
-            packed = self.__dict__["_packed"] = bytes(super().pack())  # type: ignore[no-untyped-call]
-        return packed
-
-
-def outgoing(message: Message) -> Properties | None:
-    """The properties to publish this message with, or None where it has none."""
-    return _made(
-        PacketTypes.PUBLISH,
-        message.expiry_s,
-        message.content_type,
-        message.response_topic,
-        message.correlation_data,
-        message.user_properties,
-    )
-
-
-def of_will(message: Message) -> Properties | None:
-    """The properties of a will: expiry and content type only."""
-    return _made(PacketTypes.WILLMESSAGE, message.expiry_s, message.content_type, None, None, message.user_properties)
+def outgoing(message: Message, alias: int | None = None) -> bytes:
+    """The properties of a PUBLISH, with their length; `alias` is the Topic Alias (3.3.2.3.4)."""
+    body = _unchanging(message.expiry_s, message.content_type, message.user_properties)
+    if message.response_topic is not None:
+        body += bytes((RESPONSE_TOPIC,)) + _sized(message.response_topic.encode())
+    if message.correlation_data is not None:
+        body += bytes((CORRELATION_DATA,)) + _sized(message.correlation_data)
+    if alias is not None:
+        body += bytes((TOPIC_ALIAS,)) + alias.to_bytes(2, "big")
+    return fixed_header(0, len(body))[1:] + body if body else b"\0"
 
 
 @lru_cache(maxsize=256)
-def _made(
-    packet: int,
-    expiry_s: int | None,
-    content_type: str | None,
-    response_topic: str | None,
-    correlation_data: bytes | None,
-    user_properties: tuple[tuple[str, str], ...],
-) -> Properties | None:
+def _unchanging(expiry_s: int | None, content_type: str | None, user_properties: tuple[tuple[str, str], ...]) -> bytes:
+    """What most messages of a link share."""
+    body = b"" if expiry_s is None else bytes((EXPIRY,)) + expiry_s.to_bytes(4, "big")
+    if content_type is not None:
+        body += bytes((CONTENT_TYPE,)) + _sized(content_type.encode())
+    for name, value in user_properties:
+        body += bytes((USER_PROPERTY,)) + _sized(name.encode()) + _sized(value.encode())
+    return body
+
+
+def _sized(content: bytes) -> bytes:
+    """Raises ValueError where two bytes cannot say how long it is (1.5.4, 1.5.6)."""
+    if len(content) > 65_535:
+        raise ValueError(f"a property of {len(content)} bytes; MQTT allows 65535")
+    return len(content).to_bytes(2, "big") + content
+
+
+def of_will(message: Message) -> Properties | None:
+    """The properties of a will: expiry, content type and user properties, or None where it has none."""
     given = {
-        "MessageExpiryInterval": expiry_s,
-        "ContentType": content_type,
-        "ResponseTopic": response_topic,
-        "CorrelationData": correlation_data,
-        "UserProperty": list(user_properties) or None,
+        "MessageExpiryInterval": message.expiry_s,
+        "ContentType": message.content_type,
+        "UserProperty": list(message.user_properties) or None,
     }
     present = {name: value for name, value in given.items() if value is not None}
     if not present:
         return None
-    properties = _Packed(packet)  # type: ignore[no-untyped-call]
+    properties = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
     for name, value in present.items():
         setattr(properties, name, value)
     return properties

@@ -22,11 +22,12 @@ def in_turn(protocol: Protocol) -> Sequence[Protocol]:
 
 
 class Spoken:
-    """The version a broker was last spoken to in, over connections: said when found, and when it changes."""
+    """What a broker was last spoken to in, and done without, over connections: said when found, and when it changes."""
 
     def __init__(self, who: str) -> None:
         self._who = who
         self._version: Protocol | None = None
+        self._lacks: Sequence[str] = ()
 
     def now(self, where: str, version: Protocol) -> None:
         """A connection was made in this version."""
@@ -34,3 +35,10 @@ class Spoken:
             self._version = version
             less = "" if version == "5" else ", for it refuses 5: without response topics and message expiry"
             _log.info("%s speaks MQTT %s with the broker %s%s", self._who, version, where, less)
+
+    def without(self, where: str, lacks: Sequence[str]) -> None:
+        """What the broker cannot do, and is done without."""
+        if lacks != self._lacks:
+            self._lacks = lacks
+            if lacks:
+                _log.warning("%s does without what the broker %s cannot: %s", self._who, where, "; ".join(lacks))

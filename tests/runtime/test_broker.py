@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import aiomqtt
 import pytest
 from pydantic import ValidationError
 
@@ -67,8 +68,9 @@ async def test_message_reaches_every_subscriber(broker: EmbeddedBroker) -> None:
 async def test_quality_of_service_is_the_lower_of_both(
     broker: EmbeddedBroker, published: int, granted: int, arrives: int
 ) -> None:
-    async with subscribed(broker, "subscriber", "a", qos=granted) as link:
-        link.publish(Message("a", b"1", published))
+    publishing = aiomqtt.Client("127.0.0.1", broker.port, identifier="publisher")
+    async with subscribed(broker, "subscriber", "a", qos=granted) as link, publishing as publisher:
+        await publisher.publish("a", b"1", published)
         assert [message.qos for message in await take(link, 1)] == [arrives]
 
 

@@ -24,6 +24,7 @@ from bridge.errors import LinkLost, LinkRefused, SubscribeRefused
 from bridge.transport import mqtt
 from bridge.transport.mqtt import BrokerConfig, Link, Message
 from bridge.transport.mqtt_version import Spoken
+from bridge.transport.mqtt_window import IN_FLIGHT
 from tests.broker import Amqtt, Broker, Mosquitto, broker, free_port
 
 if TYPE_CHECKING:
@@ -153,8 +154,7 @@ async def test_flush_means_every_acknowledgement_is_there(protocol: str) -> None
         for number in range(3000):
             link.publish(Message("plant/n", str(number).encode(), qos=1))
         assert await link.flush(20)
-        assert not link._unacknowledged
-        assert not link._held
+        assert not link.unacknowledged
 
 
 async def test_flush_gives_up_in_time_when_nothing_is_acknowledged() -> None:
@@ -169,48 +169,6 @@ async def test_flush_gives_up_in_time_when_nothing_is_acknowledged() -> None:
                 link.publish(Message("a", b"", qos=1))
                 assert await link.flush(0.02) is False
                 raise RuntimeError("enough")
-
-
-async def test_drain_waits_while_acknowledgements_are_behind() -> None:
-    sent, go = 0, asyncio.Event()
-
-    async def acknowledge_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal sent
-        head = await reader.readexactly(2)
-        await reader.readexactly(head[1])
-        writer.write(b"\x20\x02\x00\x00")
-        with contextlib.suppress(asyncio.IncompleteReadError):
-            while True:
-                head = await reader.readexactly(2)
-                identifier = (await reader.readexactly(head[1]))[3:5]
-                sent += 1
-                if sent == mqtt.IN_FLIGHT:
-                    await go.wait()
-                writer.write(b"\x40\x02" + identifier)
-
-    async with played_broker(acknowledge_late) as config, Link.connect(config, "one") as link:
-        for _ in range(mqtt.WINDOW + mqtt.IN_FLIGHT):
-            link.publish(Message("a", b"", qos=1))
-            assert len(link._unacknowledged) <= mqtt.IN_FLIGHT
-        draining = asyncio.create_task(link.drain())
-        await until(lambda: sent == mqtt.IN_FLIGHT)
-        assert not draining.done()
-        go.set()
-        await draining
-        assert await link.flush(5)
-        assert sent == mqtt.WINDOW + mqtt.IN_FLIGHT
-
-
-@mosquitto
-async def test_receive_maximum_of_the_broker_is_kept() -> None:
-    """A broker may end the session of a client that has more QoS 1 messages on their way (MQTT 5, 3.3.4)."""
-    server = Mosquitto(["allow_anonymous true", "max_inflight_messages 3"])
-    async with server, Link.connect(using(server, "5"), "one") as link:
-        assert link._receive_maximum == 3
-        for number in range(50):
-            link.publish(Message("plant/n", str(number).encode(), qos=1))
-            assert len(link._unacknowledged) <= 3
-        assert await link.flush(10)
 
 
 async def test_thousand_messages_at_once_do_not_stall_the_loop() -> None:
@@ -488,7 +446,7 @@ async def _wait_for_flush(link: Link) -> object:
 
 
 async def _wait_for_drain(link: Link) -> object:
-    for _ in range(mqtt.WINDOW + 1):
+    for _ in range(IN_FLIGHT + 1):
         link.publish(Message("a", b"", qos=1))
     return await link.drain()
 
@@ -724,10 +682,7 @@ async def test_aiomqtt_still_has_the_one_private_name_we_use() -> None:
     ]
 
 
-def test_paho_acknowledges_through_the_info_it_returned() -> None:
-    """`Link` asks `is_published` of the info of each QoS 1 message, and `want_write` for what is not yet sent."""
-    client = paho.Client(paho.CallbackAPIVersion.VERSION2)
-    client.max_inflight_messages_set(0)
-    info = client.publish("a", b"", 1)
-    assert info.rc == paho.MQTT_ERR_NO_CONN
-    assert not client.want_write()
+async def test_paho_still_lets_a_tls_context_replace_its_socket() -> None:
+    """Its socket is our Wire then, with TLS or without."""
+    async with broker() as server, Link.connect(server.config, "one") as link:
+        assert link._paho.socket() is link._wire  # type: ignore[comparison-overlap]
