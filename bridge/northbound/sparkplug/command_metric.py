@@ -61,11 +61,9 @@ class _Answers:
     """Result, Sentence and Count of one subject."""
 
     def __init__(self, subject: str) -> None:
-        base = f"Commands/{subject}"
-        self._result = MetricEncoder(f"{base}/Result", MetricType.String)
-        self._sentence = MetricEncoder(f"{base}/Sentence", MetricType.String)
-        self._count = MetricEncoder(f"{base}/Count", MetricType.Int64)
-        self.names = (f"{base}/Result", f"{base}/Sentence", f"{base}/Count")
+        kinds = {"Result": MetricType.String, "Sentence": MetricType.String, "Count": MetricType.Int64}
+        names = {f"Commands/{subject}/{word}": kind for word, kind in kinds.items()}
+        self.encoders = {name: MetricEncoder(name, kind) for name, kind in names.items()}
         self._last: Outcome | None = None
         self._number = 0
         self.time_ms = 0
@@ -78,18 +76,19 @@ class _Answers:
         self.time_ms = max(self.time_ms, now_ms)
         self.is_unsaid = True
 
-    def encode(self, born_ms: int | None = None, *, typed: bool = True) -> list[bytes]:
-        """The three metrics, at the time of the answer; in a birth with properties, and its time where none came."""
-        now = stamp(self.time_ms or born_ms or 0)
-        outcome, is_birth = self._last, born_ms is not None
-        properties = _READ_ONLY if is_birth else b""
-        result = None if outcome is None else outcome.result.value
-        sentence = None if outcome is None else outcome.sentence
-        return [
-            self._result.encode(now, result, properties, typed),
-            self._sentence.encode(now, sentence, properties, typed),
-            self._count.encode(now, self._number, properties, typed),
-        ]
+    def birth(self, now_ms: int) -> list[bytes]:
+        """The three metrics at the time of the answer, or now where none came."""
+        then = stamp(self.time_ms or now_ms)
+        return [encoder.birth(then, value, _READ_ONLY) for encoder, value in self._each()]
+
+    def data(self, typed: bool) -> list[bytes]:
+        """The three metrics at the time of the answer."""
+        then = stamp(self.time_ms)
+        return [encoder.encode(then, value, with_type=typed) for encoder, value in self._each()]
+
+    def _each(self) -> Iterator[tuple[MetricEncoder, Value]]:
+        last = (None, None) if self._last is None else (self._last.result.value, self._last.sentence)
+        return zip(self.encoders.values(), (*last, self._number), strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +106,8 @@ class CommandMetrics:
     def __init__(self, machine: Machine, *, datatype_in_data: bool = False) -> None:
         self._typed = datatype_in_data
         self._parts: dict[str, Part] = {}
+        self.encoders: dict[str, MetricEncoder] = {}
+        """Every metric's, by its name."""
         self._inputs: list[_Input] = []
         self._executes: dict[str, MetricEncoder] = {}
         self._answers: dict[str, _Answers] = {}
@@ -134,10 +135,10 @@ class CommandMetrics:
         """Every metric; what was unsaid is said."""
         now = stamp(now_ms)
         for one in self._inputs:
-            yield one.encoder.encode(now, one.neutral, one.properties, with_type=True)
+            yield one.encoder.birth(now, one.neutral, one.properties)
         for answers in self._answers.values():
             answers.is_unsaid = False
-            yield from answers.encode(now_ms)
+            yield from answers.birth(now_ms)
 
     def data(self) -> list[bytes]:
         """What ended since the last time, in order of time; Execute is False again, for hosts that show it."""
@@ -149,26 +150,29 @@ class CommandMetrics:
             self._answers[subject].is_unsaid = False
             execute = self._executes.get(subject)
             metrics += [execute.encode(stamp(time_ms), False, with_type=self._typed)] if execute is not None else []
-            metrics += self._answers[subject].encode(typed=self._typed)
+            metrics += self._answers[subject].data(self._typed)
         return metrics
 
     def _add(self, command: CommandDefinition) -> None:
         name = f"Commands/{command.name}/Execute"
         told = command.description or command.label.get("en", "")
         self._parts[name] = Part(command.name, Role.EXECUTE)
-        self._executes[command.name] = encoder = MetricEncoder(name, MetricType.Boolean)
-        self._inputs.append(_Input(encoder, False, _properties(told)))
+        self._executes[command.name] = self._take(name, MetricType.Boolean, False, _properties(told))
         for argument in command.arguments:
             name = f"Commands/{command.name}/Args/{argument.name}"
             self._parts[name] = Part(command.name, Role.ARGUMENT, argument)
-            self._inputs.append(
-                _Input(MetricEncoder(name, METRIC_TYPES[argument.data_type]), None, _of_argument(argument))
-            )
+            self._take(name, METRIC_TYPES[argument.data_type], None, _of_argument(argument))
         self._add_answers(command.name)
+
+    def _take(self, name: str, kind: MetricType, neutral: Value, properties: bytes) -> MetricEncoder:
+        self.encoders[name] = encoder = MetricEncoder(name, kind)
+        self._inputs.append(_Input(encoder, neutral, properties))
+        return encoder
 
     def _add_answers(self, subject: str) -> None:
         self._answers[subject] = answers = _Answers(subject)
-        self._parts.update((name, Part(subject, Role.ANSWER)) for name in answers.names)
+        self.encoders.update(answers.encoders)
+        self._parts.update((name, Part(subject, Role.ANSWER)) for name in answers.encoders)
 
 
 def signature(machine: Machine) -> tuple[object, ...]:

@@ -74,6 +74,10 @@ class SparkplugConfig(BaseModel):
     publish_interval: Duration = Field(
         0.25, ge=0.01, le=60, description="Changes are gathered for so long into one message per device."
     )
+    aliases: bool = Field(
+        False,
+        description="DATA messages have numbers for names: smaller, but a host that missed a birth learns nothing.",
+    )
     datatype_in_data: bool = Field(
         False, description="Repeat each metric's data type in DATA messages, for decoders that do not keep births."
     )

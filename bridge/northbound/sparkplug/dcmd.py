@@ -234,7 +234,8 @@ class _Reader:
 
     def _unknown(self, metric: Metric) -> str:
         if not metric.name:
-            return "A metric without a name: this node announces no aliases"
+            alias = "" if metric.alias is None else f": {self._machine.id} announces no alias {metric.alias}"
+            return f"A metric without a name{alias}"
         is_early = len(self._refused) < HINTS
         hint = did_you_mean(metric.name, self._known_names()) if is_early else ""
         return f"{self._machine.id} has no metric {metric.name[:200]!r}{'; ' if hint else ''}{hint}"

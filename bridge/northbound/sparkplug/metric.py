@@ -48,22 +48,33 @@ class Stamps:
 
 
 class TagMetric:
-    """One tag's metric. `birth` and `data` give the bytes to send and remember them as sent."""
+    """One tag's metric. `birth` and `data` give the bytes to send and remember them as sent; `past` does not."""
 
-    __slots__ = ("_born", "_encoder", "_is_open", "_last", "_last_ms", "_quality", "_sends_quality", "_typed", "tag")
+    __slots__ = (
+        "_born",
+        "_is_open",
+        "_last",
+        "_last_ms",
+        "_past_quality",
+        "_quality",
+        "_sends_quality",
+        "_typed",
+        "encoder",
+        "tag",
+    )
 
     def __init__(
         self, tag: Tag, *, sends_quality: bool = True, datatype_in_data: bool = False, takes_commands: bool = False
     ) -> None:
         self.tag = tag
+        self.encoder = MetricEncoder(tag.name, METRIC_TYPES[tag.definition.data_type])
         self._is_open = takes_commands
-        self._encoder = MetricEncoder(tag.name, METRIC_TYPES[tag.definition.data_type])
         self._born: bytes | None = None
         self._sends_quality = sends_quality
         self._typed = datatype_in_data
         self._last: DataValue | None = None
         self._last_ms = 0
-        self._quality = SparkplugQuality.GOOD
+        self._quality = self._past_quality = SparkplugQuality.GOOD
 
     def birth(self, value: DataValue, now_ms: int, stamps: Stamps) -> bytes:
         """Name, type, properties and current value or null (tck-id-topics-dbirth-metrics)."""
@@ -74,7 +85,7 @@ class TagMetric:
         else:
             self._born = self._born or property_set(birth_properties(self.tag.definition, self._is_open))
             properties = self._born
-        return self._encoder.encode(stamps.encoded(self._last_ms), value.value, properties, with_type=True)
+        return self.encoder.birth(stamps.encoded(self._last_ms), value.value, properties)
 
     def data(self, value: DataValue, now_ms: int, stamps: Stamps) -> tuple[int, bytes] | None:
         """The time and bytes of a change; None where hosts know value, quality and time already."""
@@ -83,20 +94,43 @@ class TagMetric:
             return None
         quality = self._take(value, now_ms, stamps)
         properties = b"" if quality is None else _QUALITY[quality]
-        encoded = self._encoder.encode(stamps.encoded(self._last_ms), value.value, properties, self._typed)
+        encoded = self.encoder.encode(stamps.encoded(self._last_ms), value.value, properties, self._typed)
         return self._last_ms, encoded
+
+    def past(self, value: DataValue, stamps: Stamps) -> tuple[int, bytes]:
+        """The time and bytes of a value that hosts missed: historical, at its own time, and nothing to go by.
+
+        To be called in order of time; what is current stays as it was sent.
+        """
+        quality = _quality_of(value)
+        said = self._said(quality, self._past_quality)
+        self._past_quality = quality
+        time_ms = stamps.milliseconds(value.source_timestamp)
+        properties = b"" if said is None else _QUALITY[said]
+        return time_ms, self.encoder.encode(
+            stamps.encoded(time_ms), value.value, properties, self._typed, historical=True
+        )
 
     def _take(self, value: DataValue, now_ms: int, stamps: Stamps) -> SparkplugQuality | None:
         """Remember this value as sent. The quality to say with it: when it is not good, and once when it is again."""
         self._last = value
-        self._last_ms = min(max(stamps.milliseconds(value.source_timestamp), self._last_ms), now_ms)
-        before = self._quality
-        if value.status is StatusCode.Good and not is_absent(value.value):
-            self._quality = SparkplugQuality.GOOD
-        else:
-            self._quality = SparkplugQuality.BAD if is_absent(value.value) else sparkplug_quality(value.status)
-        is_worth_saying = self._quality is not SparkplugQuality.GOOD or before is not SparkplugQuality.GOOD
-        return self._quality if self._sends_quality and is_worth_saying else None
+        time_ms = stamps.milliseconds(value.source_timestamp)
+        if time_ms < self._last_ms:
+            time_ms = self._last_ms
+        self._last_ms = time_ms if time_ms < now_ms else now_ms
+        before, self._quality = self._quality, _quality_of(value)
+        return self._said(self._quality, before)
+
+    def _said(self, quality: SparkplugQuality, before: SparkplugQuality) -> SparkplugQuality | None:
+        is_worth_saying = quality is not SparkplugQuality.GOOD or before is not SparkplugQuality.GOOD
+        return quality if is_worth_saying and self._sends_quality else None
+
+
+def _quality_of(value: DataValue) -> SparkplugQuality:
+    """What hosts are told: a number JSON does not know is as bad as none."""
+    if is_absent(value.value):
+        return SparkplugQuality.BAD
+    return SparkplugQuality.GOOD if value.status is StatusCode.Good else sparkplug_quality(value.status)
 
 
 def _looks_like(value: DataValue, last: DataValue) -> bool:

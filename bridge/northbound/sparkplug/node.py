@@ -280,8 +280,10 @@ class SparkplugNode:
         self.commands_total += len(payload.metrics)
         device = None if device_id is None else self._plan.devices.get(device_id)
         if device is not None and device.commands is not None:
-            self._door.take(device.machine, device.commands, payload, retained)
-        elif device is not None:
+            self._door.take(device.machine, device.commands, device.named(payload), retained)
+            return
+        self.command_errors_total += len(payload.metrics)
+        if device is not None:
             self._warn_once("commands", "Commands from Sparkplug are off; ignored one for %s", device_id)
         else:
             self._warn_once("unknown", "Ignored a command from Sparkplug for %s", (device_id or str(self.node))[:100])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.model.plant import ALIVE, PlantChange
 from bridge.model.status import StatusCode
 from bridge.model.value import bad
+from bridge.northbound.sparkplug.alias import AliasedNames, Aliases
 from bridge.northbound.sparkplug.command_metric import CommandMetrics, signature
 from bridge.northbound.sparkplug.metric import Stamps, TagMetric
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from bridge.model.plant import Machine, Plant
     from bridge.model.tag import Tag
     from bridge.model.value import DataValue
+    from bridge.northbound.sparkplug.codec import MetricEncoder, Payload
     from bridge.northbound.sparkplug.config import SparkplugConfig
     from bridge.ports import TagView
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 class MetricSet:
     """The metrics of one machine, or of the node itself: all it will ever report until its next birth."""
 
-    def __init__(self, machine: Machine, config: SparkplugConfig) -> None:
+    def __init__(self, machine: Machine, config: SparkplugConfig, aliases: Aliases | None = None) -> None:
         self.machine = machine
         self.metrics = {
             tag.slot: TagMetric(
@@ -38,6 +41,7 @@ class MetricSet:
         is_open, typed = config.commands.enabled, config.datatype_in_data
         self.commands = CommandMetrics(machine, datatype_in_data=typed) if is_open else None
         """What hosts may tell this machine; None while the door is closed."""
+        self._aliased = None if aliases is None else AliasedNames(aliases, self._encoders())
         self._alive = machine.tag(ALIVE)
         self._stamps = Stamps()
 
@@ -55,6 +59,8 @@ class MetricSet:
 
     def birth(self, view: TagView, now: datetime, now_ms: int) -> list[bytes]:
         """Every metric with its current value."""
+        if self._aliased is not None:
+            self._aliased.announce()
         gone = bad(StatusCode.BadOutOfService, "The tag is no longer part of the plant", now)
         tags = [metric.birth(_read(view, metric.tag) or gone, now_ms, self._stamps) for metric in self.metrics.values()]
         return tags if self.commands is None else [*tags, *self.commands.birth(now_ms)]
@@ -70,6 +76,30 @@ class MetricSet:
         changes.sort(key=_time)
         return [encoded for _, encoded in changes]
 
+    def past(self, values: Iterable[tuple[int, DataValue]]) -> list[bytes]:
+        """Values that hosts missed, in order of time, as historical metrics; those of unknown tags are left out."""
+        metrics, stamps = self.metrics, self._stamps
+        return [metrics[slot].past(value, stamps)[1] for slot, value in values if slot in metrics]
+
+    def named(self, payload: Payload) -> Payload:
+        """A received payload with names where it has aliases of the last birth instead (facts 5.7)."""
+        if self._aliased is None:
+            return payload
+        known, aliased = self._encoders(), self._aliased
+        return replace(
+            payload,
+            metrics=tuple(
+                replace(one, name=aliased.name(one.alias) or one.name)
+                if one.alias is not None and one.name not in known
+                else one
+                for one in payload.metrics
+            ),
+        )
+
+    def _encoders(self) -> dict[str, MetricEncoder]:
+        tags = {metric.tag.name: metric.encoder for metric in self.metrics.values()}
+        return tags if self.commands is None else tags | self.commands.encoders
+
 
 class Follow(NamedTuple):
     """What a change of the plant means: devices to let die, devices to look at for a birth, or everything anew."""
@@ -84,9 +114,16 @@ class Plan:
 
     def __init__(self, bridge: Machine, config: SparkplugConfig) -> None:
         self._config = config
+        self.aliases = Aliases() if config.aliases else None
+        """Shared by the node and its devices; None while metrics go by their names."""
         self._owners: dict[int, MetricSet] = {}
         self.devices: dict[str, MetricSet] = {}
-        self.node = self._own(MetricSet(bridge, config))
+        self.node = self._own(MetricSet(bridge, config, self.aliases))
+
+    def begin_births(self) -> None:
+        """An NBIRTH comes next: what was announced before it counts no more."""
+        if self.aliases is not None:
+            self.aliases.births += 1
 
     def difference(self, plant: Plant) -> PlantChange:
         """What to follow to be this plant: needed after a time without batches."""
@@ -121,7 +158,7 @@ class Plan:
         if not _is_news(self.node, machine):
             return False
         self._disown(self.node)
-        self.node = self._own(MetricSet(machine, self._config))
+        self.node = self._own(MetricSet(machine, self._config, self.aliases))
         return True
 
     def _replace(self, machine: Machine) -> bool:
@@ -130,7 +167,7 @@ class Plan:
             if not _is_news(known, machine):
                 return False
             self._disown(known)
-        self.devices[machine.id] = self._own(MetricSet(machine, self._config))
+        self.devices[machine.id] = self._own(MetricSet(machine, self._config, self.aliases))
         return True
 
     def _forget(self, machine_id: str) -> bool:

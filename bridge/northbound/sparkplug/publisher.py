@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from bridge.model.plant import Batch
     from bridge.model.value import DataValue
+    from bridge.northbound.sparkplug.alias import Aliases
     from bridge.northbound.sparkplug.command_metric import CommandMetrics
     from bridge.northbound.sparkplug.plan import MetricSet, Plan
     from bridge.northbound.sparkplug.session import Session
@@ -137,7 +138,8 @@ class Publisher:
         self._too_large.clear()
         now = self._clock.now()
         now_ms = to_milliseconds(now)
-        metrics = [*_own_metrics(now_ms), *self._plan.node.birth(self._view, now, now_ms)]
+        self._plan.begin_births()
+        metrics = [*_own_metrics(now_ms, self._plan.aliases), *self._plan.node.birth(self._view, now, now_ms)]
         self._send(self._node_birth(now_ms, metrics))
         for device in [*self._plan.devices.values()]:
             if device.is_alive(self._view):
@@ -294,9 +296,9 @@ def own_properties() -> dict[str, str]:
     }
 
 
-def _own_metrics(now_ms: int) -> list[bytes]:
+def _own_metrics(now_ms: int, aliases: Aliases | None) -> list[bytes]:
     stamp = codec.stamp(now_ms)
     return [
-        codec.MetricEncoder(name, MetricType.String).encode(stamp, text, with_type=True)
+        codec.MetricEncoder(name, MetricType.String, None if aliases is None else aliases.next()).birth(stamp, text)
         for name, text in own_properties().items()
     ]

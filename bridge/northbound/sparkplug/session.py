@@ -225,12 +225,13 @@ class Session:
             self._hear_death(payload, monotonic)
             return ()
         if kind is MessageType.NCMD:
-            wants = {metric.name for metric in payload.metrics if metric.value is True and not metric.is_null}
+            wants = {metric.name for metric in payload.metrics if metric.truth}
             if REBIRTH in wants:
                 self.want_rebirth(monotonic)
             if NEXT_SERVER in wants and self._may_walk:
                 self._depart("a host sent us to the next broker")
-            return tuple(metric for metric in payload.metrics if metric.name not in self._controls)
+            controls = self._controls
+            return tuple(one for one in payload.metrics if one.name not in controls or one.truth is None)
         return payload.metrics if kind is MessageType.DCMD else ()
 
     def want_rebirth(self, monotonic: float) -> None:

@@ -22,6 +22,7 @@ class Known:
     quality: int
     timestamp: int
     properties: dict[str, Any] = field(default_factory=dict)
+    has_alias: bool = False
 
 
 @dataclass
@@ -36,6 +37,8 @@ class Host:
     broken: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     now_ms: int | None = None
+    aliases: dict[int, tuple[str, str]] = field(default_factory=dict)
+    """Device and metric by alias, since the last NBIRTH."""
 
     @property
     def wants_rebirth(self) -> bool:
@@ -81,7 +84,7 @@ class Host:
         self.seq = message.seq
 
     def _nbirth(self, message: Any) -> None:
-        self.tags, self.dead, self.is_online = {}, set(), True
+        self.tags, self.dead, self.is_online, self.aliases = {}, set(), True, {}
         self._born("", message)
         self._check(self.tags[""]["bdSeq"].datatype == 4, "bdSeq is no Int64")
         self._check(self.tags[""]["Node Control/Rebirth"].value is False, "no Node Control/Rebirth")
@@ -92,23 +95,41 @@ class Host:
         for metric in message.metrics:
             self._check(metric.HasField("name") and metric.HasField("datatype"), f"birth of {device}: {metric}")
             self._check(metric.HasField("timestamp"), f"{metric.name} without timestamp")
+            self._note_alias(device, metric)
             self._check(metric.is_null != (metric.WhichOneof("value") is not None), f"{metric.name}: null and value")
-            tags[metric.name] = Known(metric.datatype, *self._read(metric, metric.datatype), _properties(metric))
+            value, quality, timestamp = self._read(metric, metric.datatype)
+            known = Known(metric.datatype, value, quality, timestamp, _properties(metric), metric.HasField("alias"))
+            tags[metric.name] = known
             self._check(self.now_ms is None or metric.timestamp <= self.now_ms, f"{metric.name} is from the future")
+
+    def _note_alias(self, device: str, metric: Any) -> None:
+        if metric.HasField("alias"):
+            self._check(metric.alias not in self.aliases, f"alias {metric.alias} of {metric.name} was given before")
+            self._check(metric.name not in ("bdSeq", "Node Control/Rebirth"), f"alias on {metric.name}")
+            self.aliases[metric.alias] = (device, metric.name)
+
+    def _name(self, device: str, metric: Any) -> str | None:
+        if not metric.HasField("alias"):
+            return str(metric.name)
+        self._check(not metric.HasField("name"), f"alias and name of {metric.name}")
+        owner, name = self.aliases.get(metric.alias, ("", None))
+        return name if owner == device else None
 
     def _data(self, device: str, message: Any) -> None:
         self._check(self.is_online and device in self.tags and device not in self.dead, f"data of unborn {device}")
         stamps = [metric.timestamp for metric in message.metrics]
         self._check(stamps == sorted(stamps), "data out of order")
         for metric in message.metrics:
-            known = self.tags.get(device, {}).get(metric.name)
+            name = self._name(device, metric)
+            known = None if name is None else self.tags.get(device, {}).get(name)
             if known is None:
-                self.broken.append(f"unknown metric {metric.name}")
+                self.broken.append(f"unknown metric {metric.name} {metric.alias}")
                 continue
+            self._check(known.has_alias == metric.HasField("alias"), f"{name} is not said as its birth announced it")
             value, quality, timestamp = self._read(metric, known.datatype)
             if not any(key == "Quality" for key in metric.properties.keys):
                 quality = known.quality  # hosts keep the last property they were told
-            self._check(timestamp >= known.timestamp, f"{metric.name} goes back in time")
+            self._check(timestamp >= known.timestamp, f"{name} goes back in time")
             known.value, known.quality, known.timestamp = value, quality, timestamp
 
     def _ndeath(self, message: Any) -> None:

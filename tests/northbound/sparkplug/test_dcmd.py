@@ -126,7 +126,8 @@ def test_execute_twice_is_taken_once() -> None:
     ("wrong", "subject", "status", "told"),
     [
         (metric("Setpoints/ScrewSped", 1.0), DOOR, StatusCode.BadNotFound, 'did you mean "Setpoints/ScrewSpeed"'),
-        (metric(None, 1.0, alias=7), DOOR, StatusCode.BadNotFound, "no aliases"),
+        (metric(None, 1.0, alias=7), DOOR, StatusCode.BadNotFound, "no alias 7"),
+        (metric(None, 1.0), DOOR, StatusCode.BadNotFound, "without a name"),
         (metric(SPEED, 1.0, is_null=True), DOOR, StatusCode.BadTypeMismatch, "null"),
         (metric(SPEED, None, MetricType.Double, value_field=None), DOOR, StatusCode.BadTypeMismatch, "null"),
         (metric(SPEED, 1.0, is_historical=True), DOOR, StatusCode.BadTypeMismatch, "historical"),

@@ -201,6 +201,34 @@ def test_timestamp_never_goes_back() -> None:
     assert data(metric, good(3.0, NOW + timedelta(seconds=1))).timestamp == NOW_MS + 1000
 
 
+def test_past_value_is_historical_and_leaves_the_present_alone() -> None:
+    metric = metric_of(datatype_in_data=True)
+    birth(metric, good(1.0))
+    then = NOW - timedelta(hours=1)
+    said_ms, encoded = metric.past(good(9.0, then), Stamps())
+    told = read(encoded)
+    assert (told.is_historical, told.double_value, told.timestamp) == (True, 9.0, NOW_MS - 3_600_000)
+    assert (told.name, told.datatype, said_ms) == ("T", MetricType.Double, told.timestamp)
+    assert data(metric, good(1.0)) is None, "hosts still know the present value"
+    assert not data(metric, good(2.0)).HasField("is_historical")
+
+
+def test_past_quality_is_said_while_not_good_and_once_on_recovery() -> None:
+    metric, stamps = metric_of(), Stamps()
+    birth(metric, uncertain(1.0))
+    past = [
+        good(2.0),
+        bad(StatusCode.BadSensorFailure, "broken", NOW),
+        good(float("inf")),
+        good(3.0),
+        good(4.0),
+    ]
+    told = [read(metric.past(value, stamps)[1]) for value in past]
+    assert [properties(one) for one in told] == [{}, {"Quality": 0}, {"Quality": 0}, {"Quality": 192}, {}]
+    assert [one.is_null for one in told] == [False, True, True, False, False]
+    assert properties(data(metric, good(5.0))) == {"Quality": 192}, "the present recovers by itself"
+
+
 def test_stamps_remember_the_last_moment_only() -> None:
     stamps = Stamps()
     moments = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms) for ms in (0, 1, 0)]

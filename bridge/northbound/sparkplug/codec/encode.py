@@ -96,13 +96,14 @@ class MetricEncoder:
     (tck-id-payloads-alias-birth-requirement, -alias-data-cmd-requirement).
     """
 
-    __slots__ = ("_heads", "_key", "_name", "_type", "_value", "alias")
+    __slots__ = ("_heads", "_is_double", "_key", "_name", "_type", "_value", "alias")
 
     def __init__(self, name: str, kind: MetricType, alias: int | None = None) -> None:
         self.alias = alias
         self._name = length_delimited(b"\x0a", name.encode())
         self._type = b"\x20" + varint(kind)
         self._value = _VALUE[kind]
+        self._is_double = kind is MetricType.Double
         self._take(alias)
 
     def rename(self, alias: int) -> None:
@@ -125,15 +126,18 @@ class MetricEncoder:
         historical: bool = False,
     ) -> bytes:
         """The metric as a field of any other payload. `timestamp` is a `stamp`; an absent value is null."""
-        held = self._value(value)
+        if self._is_double and value is not None and value - value == 0:  # type: ignore[operator]
+            held = _DOUBLE.pack(0x69, value)  # the call of _double is a quarter of what a metric costs
+        else:
+            held = self._value(value)
         if properties or with_type or historical:
             rest = held + properties if held is NULL else properties + held
-            body = timestamp + (self._type if with_type else b"") + (HISTORICAL if historical else b"") + rest
-        else:
-            body = timestamp + held
-        size = len(body)
-        head = self._heads.get(size)
-        return (self._head(size) if head is None else head) + body
+            held = (self._type if with_type else b"") + (HISTORICAL if historical else b"") + rest
+        body = timestamp + held
+        try:
+            return self._heads[len(body)] + body
+        except KeyError:
+            return self._head(len(body)) + body
 
     def _head(self, size: int) -> bytes:
         """Everything before the time, for so many bytes from there on."""
@@ -170,6 +174,5 @@ def _property(kind: MetricType, value: Value) -> bytes:
 
 def payload(timestamp_ms: int, metrics: Iterable[bytes], seq: int | None) -> bytes:
     """A whole payload from encoded metrics. `seq` None: a death of the node, or a command, which have none."""
-    head = b"\x08" + varint(timestamp_ms)
     tail = b"" if seq is None else b"\x18" + varint(seq)
-    return b"".join((head, *metrics, tail))
+    return b"\x08" + varint(timestamp_ms) + b"".join(metrics) + tail

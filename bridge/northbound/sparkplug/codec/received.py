@@ -30,6 +30,7 @@ _FIELDS: Mapping[MetricType, tuple[int, ...]] = {
     MetricType.UUID: (STRING,),
 }
 """Which value fields may hold a scalar that needs no conversion."""
+_TRUTHS = (INT, LONG, BOOLEAN)
 _COMPLEX = {
     MetricType.Bytes: RAW,
     MetricType.File: RAW,
@@ -164,6 +165,12 @@ class Metric:
     properties: Mapping[str, Property] = field(default_factory=dict)
     value_field: int | None = None
     value: Raw | None = None
+
+    @property
+    def truth(self) -> bool | None:
+        """True or false, also as 1 or 0 of a host that knows no Booleans; None where it is neither, or of the past."""
+        is_said = not self.is_null and not self.is_historical
+        return bool(self.value) if is_said and self.value in (0, 1) and self.value_field in _TRUTHS else None
 
     def resolve(self, born_as: MetricType | None = None) -> Value | Complex:
         """The value in the type the message names, else the one it was born with; None for null.

@@ -25,14 +25,17 @@ SMALL = tuple(bytes((number,)) for number in range(128))
 
 def varint(number: int) -> bytes:
     """A number of 0 to 2^64 - 1 as a varint."""
-    if number < 128:
+    if number < 1 << 7:
         return SMALL[number]
-    encoded = bytearray()
-    while number > 127:
-        encoded.append(number & 127 | 128)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
+    one, two = number & 127 | 128, number >> 7
+    if number < 1 << 14:
+        return bytes((one, two))
+    if number < 1 << 21:
+        return bytes((one, two & 127 | 128, number >> 14))
+    if 1 << 35 <= number < 1 << 42:  # milliseconds from 1971 to 2109
+        three, four = number >> 14 & 127 | 128, number >> 21 & 127 | 128
+        return bytes((one, two & 127 | 128, three, four, number >> 28 & 127 | 128, number >> 35))
+    return bytes((one,)) + varint(two)
 
 
 def length_delimited(tag: bytes, content: bytes) -> bytes:
