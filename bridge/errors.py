@@ -8,6 +8,7 @@
       x NotRecorded           the journal could not take a command's step: refuse the command, send nothing
       x NotDeclared           say what there is, exit 1
       x NotRecordable         no recording: say why, exit 1
+      x HistoryUnreadable     answer the question with it; it may be asked again
       x StateDirectoryUnusable  say where and why, exit 1
       + SourceError           a vendor's room failed; the supervisor decides
         x NotConnected        connect again, with back-off
@@ -114,6 +115,10 @@ class NotDeclared(BridgeError):
 
 class NotRecordable(BridgeError):
     """A recording was asked for what is not there, or there are too many already."""
+
+
+class HistoryUnreadable(BridgeError):
+    """The file with the history of tags could not be read."""
 
 
 class StateDirectoryUnusable(BridgeError):

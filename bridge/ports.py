@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from bridge.model.action import Action
 from bridge.model.command import Argument, Command, Door, Outcome
 from bridge.model.event import Event
+from bridge.model.history import Continuation, Gap, HistoricValue, Page
 from bridge.model.observation import Condition, Inventory, Observation, Reading
 from bridge.model.plant import Batch, Plant
 from bridge.model.tag import Tag
@@ -178,6 +179,75 @@ class EventLog(Protocol):
         """The reader has delivered everything up to `position`: it will not be shown again, also after a restart."""
 
 
+class HistoryReader(Protocol):
+    """One face's part of the history: it learns what it said live, and reads what it did not. One task at a time each.
+
+    A stored value is delivered when the face acknowledged it, live or read. Each is delivered once while all goes well,
+    and at least once whatever happens, kill -9 included, or is counted in a Gap. How a face keeps to that:
+
+    1. It asks for its reader before its first `subscribe`, which must have the same name. From then on it is owed every
+       value that is stored; from before its first time ever, nothing.
+    2. What its feed gives it (a batch, `newer`) is in its hands. When it has published that, `said` tells which stored
+       values it was; when the broker has acknowledged it, it passes them to `acknowledge`.
+    3. When the session is lost it calls `abandon`, or ends its subscription: what was not acknowledged is owed.
+    4. Owed is besides what the feed merged into a newer value, what came while nobody listened, and what came late.
+       `read` gives it, and `acknowledge_read` takes it when it has arrived. `read` never gives what may still be said
+       live, so it may go on beside live values; it must not be told as a current value.
+
+    A face whose births say current values without the feed uses `hand_current`; one that takes a value and cannot say
+    it (its device is dead) uses `put_back`.
+    """
+
+    def said(self) -> Sequence[int]:
+        """Positions of the stored values among what it took since it asked last; empty where nothing has a history."""
+
+    def acknowledge(self, said: Sequence[int]) -> None:
+        """These have arrived."""
+
+    def abandon(self) -> None:
+        """What it took and did not acknowledge did not arrive."""
+
+    def hand_current(self, slots: Iterable[int]) -> None:
+        """It says the current values of these tags now, as if it had just taken them."""
+
+    def put_back(self, slots: Iterable[int]) -> None:
+        """Of what it took since `said`, it does not say these tags."""
+
+    async def read(self, limit: int, machines: Collection[str] | None = None) -> Sequence[HistoricValue | Gap]:
+        """The oldest of what it is owed, in the order in which it came, of these machines (None: of all).
+
+        Waits until there is something, and as long as the face has no feed. The same comes again until it is
+        acknowledged. A tag may be one the plant does not have any more.
+        """
+
+    def acknowledge_read(self, items: Iterable[HistoricValue | Gap]) -> None:
+        """These have arrived."""
+
+
+class History(Protocol):
+    """Values of tags with `history: true`, and late ones of any tag; bounded on disk. Positions: see HistoricValue."""
+
+    def reader(self, name: str) -> HistoryReader:
+        """The reader of this name, made at the first call. Raises ValueError: too many."""
+
+    async def query(
+        self,
+        tag: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        newest_first: bool = False,
+        limit: int = 1000,
+        after: Continuation | None = None,
+    ) -> Page:
+        """Values of a tag (by id) whose source time is from `start` to `end`, both included; None: without bound.
+
+        Oldest first, or newest first, by source time; those of one time in the order in which they came, or against
+        it. The value that was valid at a moment is the first one of `end=moment, newest_first=True, limit=1`. At most
+        10 000 at once; the next page begins `after` what this one says. Raises HistoryUnreadable.
+        """
+
+
 class TagView(Protocol):
     """What a northbound may look at."""
 
@@ -188,6 +258,10 @@ class TagView(Protocol):
     @property
     def log(self) -> EventLog:
         """Events, by the reader's own cursor."""
+
+    @property
+    def history(self) -> History | None:
+        """What tags have been; None where nothing is kept."""
 
     def read(self, tag: Tag) -> DataValue:
         """The current value of a tag."""

@@ -1,6 +1,7 @@
 """The table in the hall: the current value of every tag. The only shared mutable state.
 
     source -> observation -> projection -> Table.update -> each Feed's pending dict -> northbound batch
+                                                        -> history (tags that have one)
 
 Rules:
 1. Everything here runs on the event loop's thread, and nothing awaits while it changes the table.
@@ -21,6 +22,8 @@ from bridge.model.value import DataValue, bad
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from bridge.hub.history import HistoryStore
+    from bridge.hub.history_reader import Reader
     from bridge.model.plant import Machine, Plant
     from bridge.model.tag import Tag
     from bridge.ports import Clock, EventLog
@@ -31,8 +34,9 @@ WAITING = "No value has been received yet"
 class Feed:
     """A reader's view: the whole plant first, then what changed (see `bridge.ports.Feed`)."""
 
-    def __init__(self, table: Table, name: str) -> None:
+    def __init__(self, table: Table, name: str, reader: Reader | None = None) -> None:
         self.name = name
+        self._reader = reader
         self._table = table
         self._pending: dict[int, DataValue] = table.snapshot()
         self._seen: Plant | None = None
@@ -50,6 +54,8 @@ class Feed:
             plant, seen = self._table.plant, self._seen
             change = plant.changes_since(seen)
             values, self._pending, self._seen = self._pending, {}, plant
+            if self._reader is not None:
+                self._reader.hand_all()
             if values or change is not None:  # else it was all taken by `newer`
                 return Batch(plant, change, values)
 
@@ -60,7 +66,10 @@ class Feed:
 
     def newer(self, slot: int) -> DataValue | None:
         """What has come for this tag since the last batch, if anything; it will not be in the next one."""
-        return self._pending.pop(slot, None)
+        value = self._pending.pop(slot, None)
+        if value is not None and self._reader is not None:
+            self._reader.hand_newer(slot)
+        return value
 
     def push(self, pairs: Sequence[tuple[int, DataValue]]) -> None:
         """New values. Called by the table only."""
@@ -77,14 +86,17 @@ class Feed:
 class Table:
     """Current values by slot, and who reads them."""
 
-    def __init__(self, plant: Plant, clock: Clock, log: EventLog) -> None:
+    def __init__(self, plant: Plant, clock: Clock, log: EventLog, history: HistoryStore | None = None) -> None:
         self._clock = clock
         self._log = log
+        self._history = history
         self._plant = plant
         self._values: dict[int, DataValue] = {}
         self._feeds: list[Feed] = []
         self.updates_total = 0
         self._welcome(list(plant.everything()))
+        if history is not None:
+            history.follow(plant)
 
     @property
     def plant(self) -> Plant:
@@ -95,6 +107,11 @@ class Table:
     def log(self) -> EventLog:
         """Events, by the reader's own cursor."""
         return self._log
+
+    @property
+    def history(self) -> HistoryStore | None:
+        """What tags have been; None where nothing is kept."""
+        return self._history
 
     @property
     def readers(self) -> tuple[str, ...]:
@@ -125,6 +142,8 @@ class Table:
         known = [pair for pair in pairs if pair[0] in values]
         self.updates_total += len(known)
         values.update(known)
+        if self._history is not None:
+            self._history.record(known)
         for feed in self._feeds:
             feed.push(known)
 
@@ -141,6 +160,8 @@ class Table:
         gone = list(before - after)
         for slot in gone:
             self._values.pop(slot, None)
+        if self._history is not None:
+            self._history.follow(plant)
         for feed in self._feeds:
             feed.forget(gone)
         self._welcome([*change.added, *(c.after for c in change.changed)])
@@ -155,9 +176,14 @@ class Table:
     @contextmanager
     def subscribe(self, name: str) -> Iterator[Feed]:
         """Begin reading; leaving the context ends it."""
-        feed = Feed(self, name)
+        reader = self._history.reader_of(name) if self._history is not None else None
+        feed = Feed(self, name, reader)
         self._feeds.append(feed)
+        if reader is not None:
+            reader.open()
         try:
             yield feed
         finally:
             self._feeds.remove(feed)
+            if reader is not None:
+                reader.close()
