@@ -36,6 +36,7 @@ from bridge.sources.qitech.config import QitechConfig, QitechMachine
 from bridge.sources.quantiix.config import QuantiixConfig, QuantiixMachine
 from bridge.sources.replay.config import ReplayConfig, ReplayMachine
 from bridge.sources.trackmymachines.config import TrackMyMachinesConfig, TrackMyMachinesMachine
+from bridge.transport.duration import Duration
 from bridge.transport.mqtt import BrokerConfig
 
 SourceConfig = Annotated[
@@ -79,6 +80,15 @@ class Rules(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class HistoryRules(Rules):
+    """How much of tags with `history: true` is kept."""
+
+    size: int = Field(
+        256, ge=1, le=100_000, description="Megabytes on disk; beyond it the oldest values go.", examples=[1024]
+    )
+    age: Duration = Field(7 * 86_400.0, ge=60, le=3650 * 86_400, description="Older values go.", examples=["30d"])
+
+
 class BridgeRules(Rules):
     """Who and where this bridge is."""
 
@@ -93,6 +103,11 @@ class BridgeRules(Rules):
     )
     state_directory: str = Field(
         "state", description="Where the bridge keeps what must survive a restart; relative to this file."
+    )
+
+    history: HistoryRules = Field(
+        default_factory=lambda: HistoryRules.model_validate({}),
+        description="How much of tags with history: true is kept, for faces that could not deliver it.",
     )
 
     @property

@@ -359,8 +359,6 @@ class _Compiler:
             ladder = [v for v in (limits.low_low, limits.low, limits.high, limits.high_high) if v is not None]
             if ladder != sorted(ladder) or not ladder:
                 self.report((*key_path, "limits"), "not in order", "low_low <= low <= high <= high_high", "")
-        if rule.history:
-            self.report((*key_path, "history"), "this release keeps no values for later", "no history:", "")
         self._check_expression(rule, key_path)
         self._check_interval(rule, key_path)
         self._check_statuses(rule, key_path)

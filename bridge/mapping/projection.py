@@ -114,6 +114,10 @@ class TagPlan:
             self._project_text(payloads, out)
         self._project_alarms(out)
 
+    def is_told(self, payloads: dict[str, Any]) -> bool:
+        """The payloads have a field for it."""
+        return any(get(payloads.get(channel, MISSING)) is not MISSING for _, channel, get in self._sources)
+
     def _evaluate(self, payloads: dict[str, Any], received: datetime) -> Raw:
         raw = self._select(payloads)
         if raw is None and self.spec.rule.null_is is not None:
@@ -258,7 +262,9 @@ class PartProjection:
 
     def __init__(self, mapping: CompiledMapping, slot_of: SlotOf) -> None:
         self.mapping = mapping
+        self._slot_of = slot_of
         self._payloads: dict[str, Any] = {}
+        self._late_plans: dict[str, list[TagPlan]] = {}
         self._suspended: set[str] = set()
         self._plans: dict[str, list[TagPlan]] = {}
         self._watchers: dict[str, list[TagPlan]] = {}
@@ -295,6 +301,28 @@ class PartProjection:
         self._payloads[channel] = observation.payload
         stamp = observation.source_time or observation.received
         return self._run(channel, stamp, observation.received)
+
+    def late(self, observation: Observation) -> Sequence[tuple[int, DataValue]]:
+        """What a historical observation says, of the fields it has; nothing current is looked at or remembered.
+
+        But for conditions on other channels: what those said last is the best that is known.
+        """
+        channel, received = observation.channel, observation.received
+        stamp = observation.source_time or received
+        payloads = {**self._payloads, channel: observation.payload}
+        out: Pairs = []
+        for plan in self._late(channel):
+            plan.forget()
+            if plan.is_told(payloads):
+                plan.project(payloads, stamp, stamp, out)  # not `received`: it is not too old for what it is
+        return [(slot, value._replace(server_timestamp=received)) for slot, value in out]
+
+    def _late(self, channel: str) -> list[TagPlan]:
+        if channel not in self._plans:
+            return []
+        if channel not in self._late_plans:
+            self._late_plans[channel] = [TagPlan(plan.spec, self._slot_of) for plan in self._plans[channel]]
+        return self._late_plans[channel]
 
     def remember(self, before: PartProjection) -> None:
         """What another mapping's projection of the same part last heard, to be said anew with `restate`."""

@@ -153,7 +153,9 @@ class TagRule(Rules):
     limits: LimitRule | None = None
     max_age: Duration | None = Field(None, description="Older values (by their own time) are Uncertain.")
     min_interval: Duration | None = Field(None, description="Not passed on more often than this.")
-    history: bool = Field(False, description="Kept in the log while a face cannot deliver it.")
+    history: bool = Field(
+        False, description="Every change is kept on disk; what a face could not say live it says later, as past."
+    )
     was: str | list[str] | None = Field(None, description="Earlier names, oldest first: the tag keeps that one's id.")
     write: WriteRule | None = None
 

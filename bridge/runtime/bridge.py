@@ -20,6 +20,8 @@ from bridge.commands.desk import Desk, DeskRules
 from bridge.commands.journal import Journal
 from bridge.commands.people import People
 from bridge.errors import BridgeError, ConfigError, Fault, NotRecorded, StateDirectoryUnusable, leaves
+from bridge.hub.history import HistoryStore
+from bridge.hub.history_file import Bounds
 from bridge.hub.log import EventLogStore
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
@@ -86,6 +88,7 @@ class Bridge:
         self._source_tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup
         self.log: EventLogStore
+        self.history: HistoryStore
         self.journal: Journal
         self.desk: Desk
         self.keeper: PlantKeeper
@@ -125,6 +128,8 @@ class Bridge:
         try:
             store = EventLogStore(self.state.path / "log.db", self.clock, max_rows=rows)
             self.log = await stack.enter_async_context(store)
+            history = HistoryStore(self.state.path / "history.db", self.clock, _bounds(self.site))
+            self.history = await stack.enter_async_context(history)
             self.journal = await stack.enter_async_context(self._journal())
         except (sqlite3.Error, NotRecorded) as error:
             sentence = f"nothing can be kept in {self.state.path}: {error}; is the disk full?"
@@ -143,7 +148,7 @@ class Bridge:
         self.keeper.heard = self._heard
         self.keeper.spoke = self._spoke
         plant = self.keeper.first_plant()
-        self.table = Table(plant, self.clock, self.log)
+        self.table = Table(plant, self.clock, self.log, self.history)
         self.keeper.attach(self.table)
         self.desk = Desk(self.table, self.keeper.target, self._executor, self.journal, self._desk_rules(), self.clock)
         secrets = frozenset({self.state.admin_token().get_secret_value()})
@@ -330,6 +335,7 @@ class Bridge:
         if site.file == before.file and site.library.fingerprint == before.library.fingerprint:
             return
         self.keeper.site = site
+        self.history.bounds = _bounds(site)
         self.desk.rules = self._desk_rules()
         sources = {*before.file.sources, *site.file.sources}
         changed = {
@@ -374,10 +380,16 @@ class Bridge:
             "event_loop_longest_stall_seconds": self._loop_watch.longest_s,
             "event_loop_longest_stall_busy_seconds": self._loop_watch.longest_busy_s,
             **self.journal.metrics(),
+            **self.history.metrics(),
             **self.desk.bookings.metrics(),
             **(self._broker.metrics() if self._broker else {}),
             **{f"log_{name}" if not name.startswith("log") else name: v for name, v in self.log.metrics().items()},
         }
+
+
+def _bounds(site: Site) -> Bounds:
+    rules = site.file.bridge.history
+    return Bounds(rules.size * 1_000_000, timedelta(seconds=rules.age))
 
 
 def retyped(before: Plant, after: Plant) -> list[str]:

@@ -127,13 +127,16 @@ class PartState:
             if other.stay_alive(now):
                 pairs.extend(self.projection.restate(other.name, observation.received))
         self.last_update, self._last_heard = observation.received, now
-        if not observation.historical:
-            self.last[observation.channel] = observation
+        self.last[observation.channel] = observation
         if self.state is not ConnectionState.Connected and self._all_heard():
             self._failed = False
             self._enter(ConnectionState.Connected, "", observation.received, "")
             pairs.extend(self._connection_pairs())
         return pairs
+
+    def late(self, observation: Observation) -> Pairs:
+        """What a historical observation says: it moves nothing, and is no sign of life."""
+        return [] if self.projection is None else list(self.projection.late(observation))
 
     def _all_heard(self) -> bool:
         """No channel is still lost; one that has never spoken does not count."""

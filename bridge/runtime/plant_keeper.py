@@ -286,6 +286,9 @@ class PlantKeeper:
     def _observe(self, observation: Observation) -> None:
         self.heard(observation.source)
         self.observed(observation)
+        if observation.historical:
+            self._keep_late(observation)
+            return
         for state, part in self._routes.get((observation.source, observation.machine), ()):
             before = part.state
             pairs = state.apply(part, lambda part=part: part.observe(observation))  # type: ignore[misc]
@@ -293,6 +296,16 @@ class PlantKeeper:
                 self.set_points.look(state.machine, pairs, part.state)
             if part.state is not before:
                 self._tell_return(state, part, before)
+
+    def _keep_late(self, observation: Observation) -> None:
+        """What happened earlier goes to the history, and nowhere else."""
+        history = self.table.history
+        for state, part in self._routes.get((observation.source, observation.machine), ()):
+            pairs = part.late(observation)
+            if pairs and history is not None:
+                tags = {tag.slot: tag for tag in state.machine.tags}
+                for slot, value in pairs:
+                    history.record_late(tags[slot], value)
 
     def _tell_return(self, state: MachineState, part: PartState, before: ConnectionState) -> None:
         kind = "MachineConnected" if before is ConnectionState.Waiting else "MachineReturned"

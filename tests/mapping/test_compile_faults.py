@@ -126,7 +126,6 @@ FAULTS = [
     (tag("from: live.a, type: String, offset: 1"), ("tags", A, "offset"), "String has no offset", "numeric", ""),
     (tag("from: live.a, enum: {X: 0}, deadband: 1"), ("tags", A, "deadband"), "an enum has no deadband", "numeric", ""),
     (tag("from: live.a, type: Double, deadband: -1"), ("tags", A, "deadband"), "is negative", "0 or more", ""),
-    (tag("from: live.a, type: Double, history: true"), ("tags", A, "history"), "keeps no values", "no history", ""),
     # statuses that contradict their key
     (tag("from: live.a, type: Double, absent: Good"), ("tags", A, "absent"), "Good is not Bad", "begins with Bad", ""),
     (

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from bridge.model.observation import Observation
 from bridge.model.status import StatusCode as S
+from bridge.model.value import DataValue
 from tests.mapping.rig import START, Rig
 
 
@@ -53,6 +55,37 @@ def test_historical_observation_changes_nothing() -> None:
     machine.see("live", {"a": 1})
     assert machine.see("live", {"a": 2}, historical=True) == {}
     assert machine.see("live", {"a": 1}) == {}
+
+
+def late(machine: Rig, channel: str, payload: Any, at: datetime | None = None) -> dict[str, DataValue]:
+    """What a historical observation says, by tag name."""
+    item = Observation("vendor", "machine", channel, payload, machine.now, source_time=at, historical=True)
+    return {machine.names[slot]: value for slot, value in machine.projection.late(item)}
+
+
+def test_late_value_is_said_with_its_own_time_and_moves_nothing() -> None:
+    machine = rig(
+        "Monitoring/A: {from: live.a, type: Double, scale: 2, deadband: 5, max_age: 10s}",
+        "Monitoring/B: {from: live.b, type: Double}",
+    )
+    machine.see("live", {"a": 1, "b": 1})
+    at = machine.now - timedelta(hours=3)
+    for _ in range(2):  # each is a value of its own, not a change of the one before
+        assert late(machine, "live", {"a": 1.5}, at) == {"Monitoring/A": DataValue(3.0, S.Good, at, machine.now)}
+    assert machine.see("live", {"a": 1, "b": 1}) == {}
+    assert late(machine, "other", {"a": 1}, at) == {}
+
+
+def test_late_value_is_judged_as_any_other_and_null_is_told() -> None:
+    machine = rig(
+        "Monitoring/A: {from: live.a, type: Double, range: [0, 10], bad_when: {path: live.broken, eq: true, for: 5s}}",
+        "Status/Mode: {from: live.mode, enum: {Off: 0, On: 1}}",
+    )
+    machine.see("live", {"a": 1, "broken": True, "mode": "On"})
+    said = late(machine, "live", {"a": 11, "broken": True, "mode": "Off"})
+    assert said["Monitoring/A"].status is S.UncertainEngineeringUnitsExceeded
+    assert (said["Status/Mode"].value, said["Status/ModeText"].value) == (0, "Off")
+    assert late(machine, "live", {"a": None})["Monitoring/A"].status is S.BadNoData
 
 
 # -- deadband ---------------------------------------------------------------------------------------------------------

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bridge.hub.history import HistoryStore
+from bridge.hub.history_file import Bounds
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
 from bridge.model.connection import ConnectionState
@@ -29,14 +32,16 @@ LIVE = {"amplitude_sum": 0.5, "amplitude1": 0.1, "amplitude2": 0.2, "amplitude3"
 class House:
     """A keeper with a table, a virtual clock and the events it appended."""
 
-    def __init__(self, folder: Path, text: str = BASE, slots: int = 100_000) -> None:
+    def __init__(
+        self, folder: Path, text: str = BASE, slots: int = 100_000, history: HistoryStore | None = None
+    ) -> None:
         self.folder = folder
         self.clock = VirtualClock()
         self.events: list[Event] = []
         inventory = InventoryStore(folder / "inventory.json", 10)
         inventory.load()
         self.keeper = PlantKeeper(make_site(folder, text), inventory, Slots(slots), self.clock, self.events.append)
-        self.table = Table(self.keeper.first_plant(), self.clock, NoEvents())  # type: ignore[arg-type]
+        self.table = Table(self.keeper.first_plant(), self.clock, NoEvents(), history)  # type: ignore[arg-type]
         self.keeper.attach(self.table)
 
     def read(self, identifier: str) -> DataValue:
@@ -305,3 +310,19 @@ async def test_a_full_disk_does_not_keep_a_found_machine_away(
     house.keeper.publish(Inventory("panel", appeared=(FoundMachine("1/7/9", identity),)))
     assert "panel-mock-9" in house.table.plant.machines
     assert "No space left" in caplog.text
+
+
+async def test_a_historical_observation_goes_to_the_history_and_is_no_sign_of_life(tmp_path: Path) -> None:
+    bounds = Bounds(1_000_000, timedelta(days=1))
+    async with HistoryStore(tmp_path / "history.db", VirtualClock(), bounds) as store:
+        house = House(tmp_path, history=store)
+        now = house.clock.now()
+        earlier = now - timedelta(hours=2)
+        house.keeper.publish(
+            Observation("panel", "1/7/1", "live_values", LIVE, now, source_time=earlier, historical=True)
+        )
+        assert house.read("mock-1.Monitoring.AmplitudeSum").status is StatusCode.BadWaitingForInitialData
+        assert house.read("mock-1.Connection.values.StateText").value == "Waiting"
+        page = await store.query("mock-1.Monitoring.AmplitudeSum")
+        assert [row.value for row in page.values] == [DataValue(0.5, StatusCode.Good, earlier, now)]
+        assert not (await store.query("mock-1.Monitoring.AmplitudeSum", start=now)).values
