@@ -264,9 +264,11 @@ class SparkplugNode:
                 self.session.hear_host(message.topic, message.payload, self._clock.monotonic())
                 return
             payload = codec.decode(message.payload)
+            if not payload.metrics:
+                raise ProtocolError("it has no metrics")
         except ProtocolError as error:
             self.malformed_total += 1
-            self._warn_once(message.topic, "Ignored a message on %s: %s", message.topic, error)
+            self._warn_once("malformed", "Ignored a message on %s: %s", message.topic, error)
             return
         kind, device_id = address
         if message.retain and kind is not MessageType.DCMD:

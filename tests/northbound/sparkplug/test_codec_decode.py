@@ -138,24 +138,46 @@ def test_types_of_columns_are_read_packed_and_one_by_one() -> None:
         assert data_set.types == (3, 12, 13)
 
 
-def test_template_definition_and_instance() -> None:
+@pytest.mark.tck(
+    "payloads-template-is-definition",
+    "payloads-template-is-definition-definition",
+    "payloads-template-is-definition-instance",
+    "payloads-template-ref-definition",
+    "payloads-template-ref-instance",
+    "payloads-template-version",
+    "payloads-template-definition-parameters-default",
+    "payloads-template-instance-members-data",
+    "payloads-template-instance-parameters",
+    "payloads-template-parameter-name-required",
+    "payloads-template-parameter-name-type",
+    "payloads-template-parameter-value-type",
+    "payloads-template-parameter-type-value",
+    "payloads-template-parameter-type-req",
+    "payloads-template-parameter-value",
+)
+def test_tck_payloads_template_is_decoded() -> None:
     theirs = schema.Metric(name="Motor", datatype=MetricType.Template)
     definition = theirs.template_value
     definition.version, definition.is_definition = "1", True
     definition.metrics.add(name="Speed", datatype=10, is_null=True)
-    definition.metrics.add(name="Inner", datatype=19).template_value.template_ref = "Gear"
-    definition.parameters.add(name="Poles", type=3, int_value=4)
-    definition.parameters.add(name="Plate", type=12)
+    instance = definition.metrics.add(name="Inner", datatype=19).template_value
+    instance.template_ref, instance.is_definition = "Gear", False
+    instance.parameters.add(name="Teeth", type=7, int_value=2**32 - 1)
+    values = ("int_value", "long_value", "float_value", "double_value", "boolean_value", "string_value")
+    for kind, field, value in zip((3, 4, 9, 10, 11, 12), values, (4, 5, 0.5, 0.25, True, "x"), strict=True):
+        setattr(definition.parameters.add(name=field, type=kind), field, value)
+    definition.parameters.add(name="without default", type=12)
     template = only(theirs).resolve()
     assert isinstance(template, codec.Template)
     assert (template.version, template.is_definition, template.template_ref) == ("1", True, None)
     speed, inner = template.metrics
     assert (speed.name, speed.is_null) == ("Speed", True)
-    assert inner.resolve() == codec.Template(template_ref="Gear")
-    assert [(one.name, one.type, one.held) for one in template.parameters] == [
-        ("Poles", 3, codec.Held(10, 4)),
-        ("Plate", 12, None),
-    ]
+    teeth = codec.Parameter("Teeth", 7, codec.Held(10, 2**32 - 1))
+    assert inner.resolve() == codec.Template(template_ref="Gear", is_definition=False, parameters=(teeth,))
+    held = [one.held.scalar(MetricType(one.type)) for one in template.parameters if one.held and one.type]
+    assert [one.name for one in template.parameters[:-1]] == [*values]
+    assert held == [4, 5, 0.5, 0.25, True, "x"]
+    assert template.parameters[-1] == codec.Parameter("without default", 12)
 
 
 ARRAYS = [  # without BooleanArray and StringArray, which Tahu's Python pads in front and writes as hexadecimal digits
