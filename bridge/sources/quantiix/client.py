@@ -49,6 +49,9 @@ LOGIN_GAP: Final = 6.0
 
 TRIES: Final = 3
 
+TURN_LIFE: Final = 5.0
+"""Seconds a turn may lie while a login is waited for; many that are used together would be a burst."""
+
 
 class NoData(SourceError):
     """Quantiix answered that it has no data of this machine (204)."""
@@ -56,6 +59,10 @@ class NoData(SourceError):
 
 class Refused(ProtocolError):
     """Quantiix refused this request, not the account: the machine or the window is wrong for it."""
+
+
+class Unwell(NotConnected):
+    """Quantiix answered that something failed there (5xx): with this request, or with every one."""
 
 
 class _Token(NamedTuple):
@@ -113,21 +120,26 @@ class QuantiixClient:
     async def _get(
         self, path: str, params: Mapping[str, str], priority: Priority, turn: Turn | None
     ) -> tuple[Answer, float]:
-        for attempt in range(TRIES):
+        was_renewed = was_cut = False
+        for _ in range(TRIES):
             token = await self._valid_token()
-            turn = turn or await self._budget.turn(priority)
+            if turn is None or self._clock.monotonic() - turn.at > TURN_LIFE:
+                turn = await self._budget.turn(priority)
             asked = self._clock.monotonic()
             try:
                 answer = await self._send("GET", path, turn, params=params, token=token.text)
             except NotConnected:
-                if attempt:
+                if was_cut:
                     raise
-                turn = None
+                was_cut, turn = True, None
                 continue  # a kept connection that the server has just closed looks like this
             if answer.status == 401:
-                if attempt:
+                if was_renewed:
                     break
+                was_renewed = True
                 await self._renew(token)
+            elif answer.status == 403 and params:
+                raise Refused(f"Quantiix does not allow it for this machine (403): {answer.words or 'without a word'}")
             elif answer.status != 429:
                 return _checked(answer), asked
             turn = None
@@ -204,6 +216,8 @@ def status_of(answer: Answer) -> SourceError:
     words = answer.words
     if answer.status in (400, 404, 409, 410, 422):
         return Refused(f"Quantiix refused it ({answer.status}): {words or 'without a word'}")
+    if answer.status >= 500:
+        return Unwell(f"Quantiix answered with status {answer.status}{': ' if words else ''}{words}")
     try:
         answer.expect(200, words)
     except RateLimited as error:

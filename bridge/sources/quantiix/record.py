@@ -83,6 +83,8 @@ class Record:
         self.refreshed: int | None = None
         """The end of the window that was read last."""
         self._told_until = 0
+        self._seen_at: int | None = None
+        """When the state was last heard."""
         self._has_week = False
         if kept:
             self._recall(kept)
@@ -116,7 +118,7 @@ class Record:
         """A poll's answer, at the vendor's time `now` (ms)."""
         before = self._latched
         told = seen(before, state.word, state.minutes, now)
-        self._latched = told.latched
+        self._latched, self._seen_at = told.latched, now
         events = [*self._state_events(before, told.latched, now, changed=told.changed, missed=told.missed)]
         events += self._downtime_events(now)
         return Said({"state": self._state_payload(told.latched, state.minutes, now)}, tuple(events))
@@ -219,6 +221,10 @@ class Record:
         payloads = self._figures(end) | {"activity": self._activity_payload(end)} if is_last else {}
         return Said(payloads, tuple(events))
 
+    def see_nothing(self, end: int) -> Said:
+        """No records for the window up to `end`: nothing is taken back for that, but what is known gets older."""
+        return Said(self._figures(end), ())
+
     def _provisional(self, activity: Activity, end: int) -> Interval | None:
         """The interval that still goes on: the last one, unless the vendor's knowledge ended long before the window."""
         last = self._whole[-1] if self._whole else None
@@ -282,9 +288,9 @@ class Record:
     def _with_present(self, end: int) -> Timeline:
         """The timeline up to now, where Quantiix leaves out what still goes on and the state tells it."""
         last, present = self._whole[-1] if self._whole else None, self._latched
-        if last is None or present is None or present.since > last.end + TOLERANCE or last.end >= end:
+        if last is None or present is None or self._seen_at is None or present.since > last.end + TOLERANCE:
             return self._whole
-        return timeline((*self._whole, Interval(last.end, end, present.state)))
+        return timeline((*self._whole, Interval(last.end, min(end, self._seen_at), present.state)))
 
     def _window(self, whole: Timeline, start: int, end: int, title: str) -> dict[str, Any]:
         told = asdict(figures(whole, start, end, off_counts=self._rules.off_counts))

@@ -13,11 +13,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AsyncExitStack
+from dataclasses import fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from bridge.errors import SourceError
+from bridge.errors import AuthFailed, ProtocolError, SourceError
 from bridge.model.event import Event
 from bridge.model.observation import Condition, FoundMachine, Inventory, Observation, Reading
 from bridge.model.status import StatusCode
@@ -25,13 +26,15 @@ from bridge.sources._budget import Budget, Priority
 from bridge.sources._gravest import gravest
 from bridge.sources._periods import Periods, achievable
 from bridge.sources._rounds import Rounds, Visit
-from bridge.sources.quantiix.client import NoData, QuantiixClient, Refused
+from bridge.sources._waiting import within
+from bridge.sources.quantiix.client import NoData, QuantiixClient, Refused, Unwell
 from bridge.sources.quantiix.intervals import MINUTE
+from bridge.sources.quantiix.payloads import Activity
 from bridge.sources.quantiix.record import DAY, HOUR, Record, Rules, Said, listing_event
 from bridge.transport.http import goes_in_clear, http_client, tls_context
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping
 
     import httpx
 
@@ -43,10 +46,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 SLICE: Final = 30 * DAY - 1
 """Milliseconds of one request: whether exactly 30 days are allowed is not documented."""
 
 LIST_PERIOD: Final = 86_400.0
+LIST_AGAIN: Final = 600.0
+"""Seconds after which the list is read again where it could not be, or where a machine in it was refused."""
+
+FAILURES: Final = 3
+"""Answers without sense in a row, and as many as there are machines, that mean that Quantiix itself has failed."""
+
 KEEP_PERIOD: Final = 10.0
 """Seconds between writes of what must be known after a restart."""
 
@@ -90,7 +101,12 @@ class QuantiixSource:
         self._is_recalled = False
         self._is_changed = False
         self._has_warned = False
-        self._down: set[str] = set()
+        self._down: set[tuple[str, str]] = set()
+        """Machines and channels that are told to be down."""
+        self._failures = 0
+        self._untold: dict[str, Event] = {}
+        """Events with estimated times, kept before they are told: after a crash they are told, not made anew."""
+        self._doubts_list = asyncio.Event()
         self._publish: Publish = lambda item: None
         self._client = QuantiixClient(config, self._budget, clock)
         self._states = Rounds(f"{name} state", config.state_period, self._budget, Priority.STATE, clock)
@@ -124,26 +140,36 @@ class QuantiixSource:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._states.run(self._visit_state), name=f"{self._name} states")
             group.create_task(self._activities.run(self._visit_activity), name=f"{self._name} activities")
-            group.create_task(self._every(LIST_PERIOD, self._list), name=f"{self._name} list")
-            group.create_task(self._every(KEEP_PERIOD, self._keep), name=f"{self._name} memory")
+            group.create_task(self._list_for_ever(), name=f"{self._name} list")
+            group.create_task(self._keep_for_ever(), name=f"{self._name} memory")
             group.create_task(self._tell_readings(), name=f"{self._name} readings")
 
-    async def _every(self, period: float, work: Any) -> None:
+    async def _keep_for_ever(self) -> None:
         while True:
-            await self._clock.sleep(period)
-            await work()
+            await self._clock.sleep(KEEP_PERIOD)
+            await self._keep()
 
     # -- the list
 
-    async def _list(self, *, is_first: bool = False) -> None:
-        """Read the list; without one, what is known goes on being read."""
-        try:
-            listed = {machine.unique_id: machine for machine in await self._client.machines()}
-        except SourceError:
-            if is_first:
+    async def _list_for_ever(self) -> None:
+        while True:
+            await self._clock.sleep(LIST_AGAIN)
+            doubt = asyncio.ensure_future(self._doubts_list.wait())
+            try:
+                await within(self._clock, LIST_PERIOD - LIST_AGAIN, doubt)
+            finally:
+                doubt.cancel()
+            self._doubts_list.clear()
+            try:
+                await self._list()
+            except AuthFailed:
                 raise
-            log.exception("Quantiix account %s: the list of machines could not be read", self._name)
-            return
+            except SourceError as error:  # what is known goes on being read
+                log.info("Source %s: the list of machines could not be read: %s", self._name, error)
+                self._doubts_list.set()
+
+    async def _list(self, *, is_first: bool = False) -> None:
+        listed = {machine.unique_id: machine for machine in await self._client.machines()}
         now, known = self._clock.now(), self._machines
         appeared = [machine for key, machine in listed.items() if known.get(key) != machine]
         vanished = tuple(known.keys() - listed.keys())
@@ -192,24 +218,18 @@ class QuantiixSource:
     # -- a machine
 
     async def _visit_state(self, visit: Visit) -> None:
-        try:
-            state, asked = await self._client.state(visit.key, visit.turn)
-        except NoData as error:
-            self._tell_down(visit.key, StatusCode.UncertainLastUsableValue, str(error), "state")
-        except Refused as error:
-            self._tell_down(visit.key, StatusCode.BadDeviceFailure, str(error), "state")
-            self._is_changed = True
-        else:
-            before = visit.key in self._down
-            self._down.discard(visit.key)
-            if before:
-                log.info("Machine %s of %s is back", visit.key, self._name)
-            said = self._records[visit.key].see_state(state, self._client.now())
-            self._tell(visit.key, said, visit.interval, asked)
-            if any(event.kind in ("missed_transition", "state_changed") for event in said.events):
-                self._activities.hasten(visit.key)
-            if said.events:  # their times are estimates: read again after a crash they would be others
-                await self._keep()
+        answer = await self._asked(visit.key, "state", self._client.state(visit.key, visit.turn))
+        if answer is None:
+            return
+        state, asked = answer
+        said = self._records[visit.key].see_state(state, self._client.now())
+        if said.events:
+            await self._keep_untold(said.events)
+        self._tell(visit.key, said, visit.interval, asked)
+        for event in said.events:
+            del self._untold[event.id]
+        if any(event.kind in ("missed_transition", "state_changed") for event in said.events):
+            self._activities.hasten(visit.key)
 
     async def _visit_activity(self, visit: Visit) -> None:
         record = self._records[visit.key]
@@ -219,24 +239,51 @@ class QuantiixSource:
         for begin, until in _slices(start, end):
             is_last = until == end
             priority = Priority.ACTIVITY if is_last else Priority.BACKFILL
-            try:
-                activity = await self._client.activity(visit.key, begin, until, turn, priority)
-            except NoData as error:
-                self._tell_down(visit.key, StatusCode.UncertainLastUsableValue, str(error), "activity")
-                return
-            except Refused as error:
-                self._tell_down(visit.key, StatusCode.BadDeviceFailure, str(error), "activity")
+            call = self._client.activity(visit.key, begin, until, turn, priority)
+            activity = await self._asked(visit.key, "activity", call, nothing=Activity((), None))
+            if activity is None:
                 return
             turn = None  # later slices take turns of their own
             for oddity in activity.oddities:
                 log.warning("Machine %s of %s: %s", visit.key, self._name, oddity)
-            said = record.see_activity(activity, begin, until, is_last=is_last)
-            self._tell(visit.key, said, visit.interval, None)
+            if activity.intervals:
+                self._tell(visit.key, record.see_activity(activity, begin, until, is_last=is_last), visit.interval)
+            elif is_last:
+                self._tell(visit.key, record.see_nothing(end), visit.interval)
         self._is_changed = True
         if refreshed is not None and refreshed < end - HOUR - self._activities.period * 1000:
             self._publish(_backfilled(self._name, visit.key, refreshed, end))
 
-    def _tell(self, key: str, said: Said, interval: float, asked: float | None) -> None:
+    async def _asked(self, key: str, channel: str, call: Awaitable[T], nothing: T | None = None) -> T | None:
+        """The answer about a machine, `nothing` where there is no data. None: it failed, which is told of.
+
+        Raises what failed where that is not this machine's alone.
+        """
+        try:
+            answer = await call
+        except NoData as error:
+            self._failures = 0
+            self._tell_down(key, StatusCode.UncertainLastUsableValue, str(error), channel)
+            return nothing
+        except Refused as error:
+            self._failures = 0
+            self._doubts_list.set()
+            self._tell_down(key, StatusCode.BadDeviceFailure, str(error), channel)
+            return None
+        except (Unwell, ProtocolError) as error:
+            self._failures += 1
+            if self._failures >= max(FAILURES, len(self._machines)):
+                raise
+            status = StatusCode.BadNoCommunication if isinstance(error, Unwell) else StatusCode.BadDecodingError
+            self._tell_down(key, status, str(error), channel)
+            return None
+        self._failures = 0
+        if (key, channel) in self._down:
+            self._down.discard((key, channel))
+            log.info("Machine %s of %s: its %s is read again", key, self._name, channel)
+        return answer
+
+    def _tell(self, key: str, said: Said, interval: float, asked: float | None = None) -> None:
         for channel, payload in said.payloads.items():
             self._observe(key, channel, payload, self._clock.now(), interval, asked)
         for event in said.events:
@@ -255,8 +302,8 @@ class QuantiixSource:
         self._publish(Observation(self._name, key, channel, payload, received, None, asked, period))
 
     def _tell_down(self, key: str, status: StatusCode, reason: str, channel: str) -> None:
-        if key not in self._down:
-            self._down.add(key)
+        if (key, channel) not in self._down:
+            self._down.add((key, channel))
             log.warning("Machine %s of %s: %s", key, self._name, reason)
         self._publish(Condition(self._name, status, reason, self._clock.now(), key, channel))
 
@@ -298,13 +345,22 @@ class QuantiixSource:
                 self._records[key] = Record(self._name, key, self._rules, document)
             except (TypeError, ValueError, AttributeError):
                 log.error("What was kept of %s of %s cannot be used; it is read anew", key, self._name)
+        for told in kept.get("untold") or ():
+            self._publish(_event_of(told))
+            self._is_changed = True
         self._is_recalled = True
+
+    async def _keep_untold(self, events: Iterable[Event]) -> None:
+        self._untold |= {event.id: event for event in events}
+        self._is_changed = True
+        await self._keep()
 
     async def _keep(self) -> None:
         if self._is_changed:
             self._is_changed = False
             documents = {key: record.document() for key, record in self._records.items()}
-            await self._memory.keep({"version": 1, "machines": documents})
+            untold = [_plain(event) for event in self._untold.values()]
+            await self._memory.keep({"version": 1, "machines": documents, "untold": untold})
 
 
 def _slices(start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -337,3 +393,12 @@ def _backfilled(source: str, key: str, start: int, end: int) -> Event:
         key,
         {"from": since.isoformat(), "to": until.isoformat()},
     )
+
+
+def _plain(event: Event) -> dict[str, Any]:
+    return {**{each.name: getattr(event, each.name) for each in fields(event)}, "time": event.time.isoformat()}
+
+
+def _event_of(told: Mapping[str, Any]) -> Event:
+    """What `_plain` gave."""
+    return Event(**{**told, "time": datetime.fromisoformat(told["time"])})

@@ -27,16 +27,23 @@ TURNS = 25
 """Turns of the event loop after which nothing moves any more, where no request is under way."""
 
 
+class Crash(Exception):
+    """The bridge's process is gone."""
+
+
 class Heap:
-    """A memory that forgets nothing, for tests."""
+    """A memory that forgets nothing, for tests. Where `crash` says so, the process is gone before it has kept."""
 
     def __init__(self) -> None:
         self.document: Mapping[str, Any] = {}
+        self.crash: Callable[[object], bool] = lambda item: False
 
     async def recall(self) -> Mapping[str, Any]:
         return self.document
 
     async def keep(self, document: Mapping[str, Any]) -> None:
+        if self.crash(document):
+            raise Crash
         self.document = orjson.loads(orjson.dumps(document))
 
 
@@ -47,8 +54,11 @@ class Heard:
         self.items: list[Any] = []
         self.payloads: dict[tuple[str, str], Any] = {}
         self.readings: dict[str, Any] = {}
+        self.crash: Callable[[object], bool] = lambda item: False
 
     def __call__(self, item: Observation | Condition | Inventory | Event | Reading) -> None:
+        if self.crash(item):
+            raise Crash
         self.items.append(item)
         if isinstance(item, Observation):
             self.payloads[item.machine, item.channel] = item.payload

@@ -7,16 +7,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bridge.errors import AuthFailed, NotConnected
+from bridge.errors import AuthFailed, NotConnected, ProtocolError
 from bridge.model.calendar import Calendar, Shift
+from bridge.model.event import Event
 from bridge.model.observation import Condition, Inventory
 from bridge.model.status import StatusCode
 from bridge.sim.clock import VirtualClock
-from bridge.sources._budget import Budget
+from bridge.sources._budget import Budget, Priority
 from bridge.sources.quantiix.client import NoData, QuantiixClient, Refused
 from bridge.sources.quantiix.intervals import MINUTE
 from bridge.transport.http import http_client
-from tests.sources.quantiix.account import START, AtAccount, at_account
+from tests.sources.quantiix.account import START, AtAccount, Crash, at_account
 
 ONE, TWO = "MACHINE_001", "MACHINE_002"
 
@@ -307,3 +308,144 @@ async def test_calls_refuse_what_is_no_machine() -> None:
                 at.vendor.faults.silence(ONE)
                 with pytest.raises(NoData):
                     await at.passing(client.state(ONE))
+
+
+async def test_a_server_that_was_restarted_has_closed_the_connection_and_forgotten_the_token() -> None:
+    async with at_account(1) as at, at.running() as source:
+        await at.until(lambda: (ONE, "kpi") in at.heard.payloads)
+        at.vendor.faults.end_tokens()
+        at.vendor.faults.reset()
+        at.heard.payloads.clear()
+        await at.until(lambda: (ONE, "state") in at.heard.payloads)
+        assert source._client.logins == 2
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "malformed", "403"])
+async def test_a_failure_of_one_machine_is_that_machines_and_ends_with_it(fault: str) -> None:
+    async with at_account(2) as at, at.running():
+        await at.until(lambda: len(at.heard.payloads) == 2 * 4)
+        where = {"path": "/api/v1/machineState", "count": 1}
+        if fault == "malformed":
+            at.vendor.faults.malformed(**where)  # type: ignore[arg-type]
+        else:
+            at.vendor.faults.status(int(fault), **where)  # type: ignore[arg-type]
+        await at.until(lambda: at.heard.of(Condition))
+        (condition,) = at.heard.of(Condition)
+        assert condition.machine in (ONE, TWO)
+        assert condition.channel == "state"
+        at.heard.payloads.clear()
+        await at.until(lambda: (ONE, "state") in at.heard.payloads and (TWO, "state") in at.heard.payloads)
+
+
+@pytest.mark.parametrize("status", [500, 503])
+async def test_a_server_that_fails_for_every_machine_is_lost(status: int) -> None:
+    async with at_account(2) as at:
+        run = asyncio.create_task(at.source().run(at.heard))
+        await at.until(lambda: len(at.heard.payloads) == 2 * 4)
+        at.vendor.faults.status(status, method="GET", count=None)
+        with pytest.raises((NotConnected, ProtocolError)):
+            await at.passing(run)
+
+
+async def test_a_month_without_records_does_not_hide_what_came_after_it() -> None:
+    async with at_account(1) as at:
+        async with at.running():
+            await at.until(lambda: (ONE, "kpi") in at.heard.payloads)
+        at.clock.advance(60 * 86_400)
+        at.vendor.faults.gap(ONE, 60 * 1440, 50 * 1440)
+        at.heard.payloads.clear()
+        async with at.running(max_backfill="90d"):
+            await at.until(lambda: (ONE, "kpi") in at.heard.payloads)
+        assert at.heard.payloads[ONE, "kpi"]["day"]["coverage"] > 90
+        assert at.heard.events("backfill_completed")
+
+
+async def test_a_machine_that_went_silent_has_no_minutes_invented_and_nothing_taken_back() -> None:
+    async with at_account(1) as at, at.running():
+        at.vendor.faults.state(ONE, "IDLE", 200, 30)
+        at.vendor.faults.state(ONE, "RUNNING", 170, 170)
+        await at.until(lambda: (ONE, "kpi") in at.heard.payloads)
+        at.vendor.faults.gap(ONE, 0, 600)
+        at.vendor.faults.no_content(path="/api/v1/machineState", count=None)
+        await at.pass_by(3 * 3600, step=10)
+        assert at.heard.payloads[ONE, "kpi"]["hour"]["unknown"] > 55
+        at.vendor.faults.no_content(path="/api/v1/machineActivity", count=None)
+        await at.pass_by(3600, step=10)
+        kpi = at.heard.payloads[ONE, "kpi"]
+        assert kpi["hour"]["unknown"] == pytest.approx(60)
+        assert not kpi["hour"]["enough"]
+        assert kpi["hour"]["end"] == pytest.approx(at.clock.now().timestamp() * 1000, abs=900_000)
+        assert not at.heard.events("interval_revised")
+
+
+async def test_what_is_down_is_told_once_though_the_rest_of_the_machine_is_well(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with at_account(1) as at, at.running():
+        caplog.set_level("INFO")
+        await at.until(lambda: len(at.heard.payloads) == 4)
+        at.vendor.faults.no_content(path="/api/v1/machineActivity", count=None)
+        await at.pass_by(3600, step=10)
+        lines = [record.getMessage() for record in caplog.records if ONE in record.getMessage()]
+        assert len(lines) == 1, lines
+
+
+async def test_a_machine_that_is_refused_has_the_list_read_again_and_a_list_that_failed_is_read_soon() -> None:
+    async with at_account(2) as at, at.running():
+        await at.until(lambda: len(at.heard.payloads) == 2 * 4)
+        at.vendor.faults.status(500, path="/api/v1/machineInfo", count=1)
+        at.vendor.faults.remove(TWO)
+        await at.pass_by(1800, step=10)
+        assert [inventory.vanished for inventory in at.heard.of(Inventory)[1:]] == [(TWO,)]
+        lists = [request for request in at.vendor.journal if request.path.endswith("machineInfo")]
+        assert len(lists) == 3
+
+
+@pytest.mark.parametrize("pause", [15, 35])
+@pytest.mark.parametrize("lost", ["before it is kept", "before it is told", "before it is kept that it was told"])
+async def test_a_change_that_was_told_of_just_before_a_crash_is_told_once(lost: str, pause: float) -> None:
+    async with at_account(1) as at:
+        at.vendor.faults.state(ONE, "RUNNING", 120, 122)
+        at.vendor.faults.state(ONE, "IDLE", -2, 300)
+        at.vendor.faults.date_skew(30)  # or the vendor's grid and ours would be one, and the estimates too
+        is_told = is_gone = False
+
+        def crash(item: object) -> bool:
+            nonlocal is_gone
+            is_gone = is_gone or ends(item)
+            return is_gone
+
+        def ends(item: object) -> bool:
+            nonlocal is_told
+            is_change = isinstance(item, Event) and item.kind == "state_changed"
+            is_told |= is_change
+            if isinstance(item, Event):
+                return is_change and lost == "before it is told"
+            latched = item["machines"][ONE]["latched"] if isinstance(item, dict) and ONE in item["machines"] else None
+            if lost == "before it is kept":
+                return latched is not None and latched[0] == "IDLE"
+            return lost == "before it is kept that it was told" and is_told
+
+        at.memory.crash = at.heard.crash = crash
+        run = asyncio.create_task(at.source(state_period="30s").run(at.heard))
+        with pytest.raises((Crash, BaseExceptionGroup)):
+            await at.passing(run)
+        assert is_gone
+        at.memory.crash = at.heard.crash = lambda item: False
+        at.clock.advance(pause)
+        async with at.running(state_period="30s"):
+            await at.pass_by(1800, step=10)
+        changes = [event for event in at.heard.events("state_changed") if event.data["to"] == "IDLE"]
+        assert len(changes) == 1
+
+
+async def test_a_turn_that_waited_for_a_login_is_not_used_afterwards() -> None:
+    async with at_account(1) as at:
+        budget = Budget(1000, at.clock)
+        client = QuantiixClient(at.source()._config, budget, at.clock)
+        client._logged_in_at = at.clock.monotonic()  # the next login has to wait
+        async with http_client(at.vendor.url + "/") as http:
+            with client.connected(http):
+                turn = await budget.turn(Priority.STATE)
+                await at.passing(client.state(ONE, turn))
+        assert len(budget._turns) == 3
