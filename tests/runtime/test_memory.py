@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from pathlib import Path
 
@@ -68,3 +69,19 @@ async def test_nobody_waits_for_ever_for_a_disk(tmp_path: Path) -> None:
     log.append(Event("evt_1", "opened", SystemClock().now(), "a step began"))
     async with asyncio.timeout(5):
         await log.flush()  # not open: nothing would ever be written
+
+
+async def test_of_two_documents_kept_at_once_the_newer_stays(tmp_path: Path) -> None:
+    first = asyncio.Event()
+    calls = itertools.count()
+
+    async def settle() -> None:
+        if next(calls) == 0:
+            await first.wait()
+
+    memory = SourceMemory(tmp_path / "memory" / "m.json", settle)
+    older, newer = (asyncio.create_task(memory.keep({"n": n})) for n in (1, 2))
+    await asyncio.wait([older, newer], timeout=0.1)
+    first.set()
+    await asyncio.gather(older, newer)
+    assert await memory.recall() == {"n": 2}
