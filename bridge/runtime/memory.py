@@ -28,6 +28,7 @@ class SourceMemory:
         self._path = path
         self._settle = settle
         self._failed = False
+        self._order = asyncio.Lock()
 
     async def recall(self) -> Mapping[str, Any]:
         """What was kept last; a file that cannot be read is told of, and is as good as none."""
@@ -45,19 +46,20 @@ class SourceMemory:
         return {}
 
     async def keep(self, document: Mapping[str, Any]) -> None:
-        """Keep this instead of what was kept before."""
+        """Keep this instead of what was kept before; of several at once the one that was asked for last stays."""
         data = orjson.dumps(document)
         if len(data) > MAX_BYTES:
             raise ValueError(f"{len(data)} bytes are too much to keep")
-        await self._settle()
-        try:
-            await asyncio.to_thread(self._write, data)
-        except OSError as error:
-            if not self._failed:
-                logger.error("%s cannot be written: %s; after a restart more will be read again", self._path, error)
-            self._failed = True
-        else:
-            self._failed = False
+        async with self._order:
+            await self._settle()
+            try:
+                await asyncio.to_thread(self._write, data)
+            except OSError as error:
+                if not self._failed:
+                    logger.error("%s cannot be written: %s; after a restart more will be read again", self._path, error)
+                self._failed = True
+            else:
+                self._failed = False
 
     def _write(self, data: bytes) -> None:
         self._path.parent.mkdir(mode=0o700, exist_ok=True)

@@ -13,7 +13,7 @@ HALF: Final = 0.5
 
 
 class VendorClock:
-    """What time it is for the vendor: ours until the first answer, and after one without a Date."""
+    """What time it is for the vendor: ours until an answer with a Date; one without says nothing about it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -23,7 +23,8 @@ class VendorClock:
     def hear(self, answer: Answer) -> None:
         """An answer has just come."""
         date = answer.date
-        self.offset = 0.0 if date is None else (date - self._clock.now()).total_seconds() + HALF
+        if date is not None:
+            self.offset = (date - self._clock.now()).total_seconds() + HALF
 
     def now(self) -> int:
         """Milliseconds since 1970 by the vendor's clock."""

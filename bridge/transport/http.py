@@ -22,6 +22,7 @@ import httpx
 import orjson
 
 from bridge.errors import AuthFailed, NotConnected, ProtocolError, RateLimited, SourceError
+from bridge.model.email import without_emails
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -134,14 +135,17 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """What a refusal in JSON says for a person, in one of the usual fields, shortened; "" where it says nothing."""
+        """What a refusal in JSON says for a person, in one of the usual fields; "" where it says nothing.
+
+        Shortened, and without e-mail addresses: it is logged, and shown to everybody.
+        """
         try:
             said = orjson.loads(self.body)
         except orjson.JSONDecodeError:
             return ""
         found = (said.get(key) for key in ("error", "message", "detail", "errors")) if isinstance(said, dict) else ()
         words = next((each for each in found if each), "")
-        return (words if isinstance(words, str) else str(words))[:WORDS]
+        return without_emails(words if isinstance(words, str) else str(words))[:WORDS]
 
     @property
     def retry_after(self) -> float:

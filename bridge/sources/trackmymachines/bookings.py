@@ -40,7 +40,12 @@ class Booking:
 
     def is_of(self, entry: Entry) -> bool:
         """Whether this event of the timeline is this booking."""
-        return is_same(self.start, entry.start) and entry.label.startswith(self.part)
+        return is_same(self.start, entry.start) and has_part(entry.label, self.part)
+
+
+def has_part(label: str, part: str) -> bool:
+    """Whether a step's label is of this part: "PART1" and "PART1 Op10" are of PART1, "PART12" is not."""
+    return label == part or label.startswith(f"{part} ")
 
 
 def is_same(one: int, other: int) -> bool:

@@ -26,7 +26,7 @@ from bridge.errors import AuthFailed, ProtocolError, SourceError
 from bridge.model.command import Outcome, Result
 from bridge.model.status import StatusCode
 from bridge.sources._budget import Priority
-from bridge.sources.trackmymachines.bookings import Booking, is_same
+from bridge.sources.trackmymachines.bookings import Booking, has_part, is_same
 from bridge.sources.trackmymachines.client import FINISH, LONGEST, STEP_EVENTS, NotSent, TooMuch
 from bridge.sources.trackmymachines.orders import FinishOrder, Forbidden, StartOrder, order_of
 from bridge.sources.trackmymachines.outcomes import refusal, rejected, unknown, unreached
@@ -62,8 +62,8 @@ class _Open:
     def is_meant(self, order: FinishOrder) -> bool:
         """It is what a finish expects."""
         number = str(self.booking.number) if self.booking and self.booking.number is not None else ""
-        has_part = not order.part or self.label == order.part or self.label.startswith(f"{order.part} ")
-        return has_part and (not order.event or order.event in (self.event, number))
+        is_part = not order.part or has_part(self.label, order.part)
+        return is_part and (not order.event or order.event in (self.event, number))
 
     def __str__(self) -> str:
         return f"{self.label} (since {iso(self.start)})"
@@ -134,9 +134,12 @@ class TrackMyMachinesExecutor:
             return rejected(f"Its start {iso(order.start)} is in the future", StatusCode.BadOutOfRange)
         if order.start < self._source.client.now() - 7 * DAY:
             return rejected(f"Its start {iso(order.start)} is more than 7 days ago", StatusCode.BadOutOfRange)
+        there = self._there(order)
+        if there is not None:
+            return await self._found(order, there, "It was there already, by the timeline")
         running = self._running(order.machine)
-        if running is not None and is_same(running.start, order.start) and running.label.startswith(order.part):
-            return rejected(f"It runs already: {running}")
+        if running is not None and is_same(running.start, order.start) and has_part(running.label, order.part):
+            return _again(order, running.booking, f"It runs already: {running}")
         if running is not None and self._config.when_running == "refuse":
             return rejected(f"{running} runs on the machine: finish it first, or set when_running of the source")
         if running is not None and self._config.when_running == "finish_first":
@@ -147,11 +150,20 @@ class TrackMyMachinesExecutor:
                 )
         return await self._started(order, may_repeat=True)
 
+    def _there(self, order: StartOrder) -> Entry | None:
+        """The very step on the timeline: a request of an earlier attempt may have landed long after it was given up."""
+        found = (e for e in self._source.timeline.of(order.machine) if e.type == STEP and _is_of(e, order))
+        return next(found, None)
+
     async def _finish_before(self, order: StartOrder, running: _Open) -> Outcome:
+        others = [e for e in self._open_steps(order.machine) if not is_same(e.start, running.start)]
+        if others:
+            return rejected(f"{len(others) + 1} steps run: nobody tells which of them TrackMyMachines finishes")
+        if order.start < running.start:
+            return rejected("it began after this start", StatusCode.BadOutOfRange)
         if self._config.edition == "2025-07" and self._config.finish_parameter is None:
             return rejected("edition 2025-07 needs finish_parameter for that", StatusCode.BadNotSupported)
-        end = max(order.start, running.start)
-        finish = FinishOrder(order.machine, order.display_name, end, None, None, "", "")
+        finish = FinishOrder(order.machine, order.display_name, order.start, None, None, "", "")
         return await self._finished(finish, running, may_repeat=True)
 
     async def _started(self, order: StartOrder, *, may_repeat: bool) -> Outcome:
@@ -192,19 +204,22 @@ class TrackMyMachinesExecutor:
             if steps is None:
                 continue
             could_read += 1
-            found = [e for e in steps if is_same(e.start, order.start) and e.label.startswith(order.part)]
+            found = [e for e in steps if _is_of(e, order)]
             if len(found) > 1:
                 ids = ", ".join(entry.id for entry in found)
                 return unknown(f"The timeline has it {len(found)} times: {ids}; delete all but one")
             if found:
-                await self._remember_start(order, None)
-                told = f"{found[0].id} {found[0].label}"
-                sentence = f"No answer came, but the timeline has it: {told}"
-                return Outcome(Result.CONFIRMED, StatusCode.Good, sentence, found[0].id, 0, told)
+                return await self._found(order, found[0], "No answer came, but the timeline has it")
             newer = [e for e in steps if e.start > order.start + SECOND]
             if newer:
                 return unknown(f"No answer came, and {newer[-1].label} began since: it is not tried again")
         return could_read < READS
+
+    async def _found(self, order: StartOrder, entry: Entry, how: str) -> Outcome:
+        told, known = f"{entry.id} {entry.label}", self._source.bookings.find(order.machine, entry)
+        if known is None:
+            await self._remember_start(order, None)
+        return replace(_again(order, known, f"{how}: {told}"), actual=entry.id, vendor_text=told)
 
     async def _remember_start(self, order: StartOrder, number: int | None) -> None:
         booking = Booking(
@@ -356,7 +371,7 @@ class TrackMyMachinesExecutor:
         newest = max(steps, key=lambda entry: entry.start, default=None)
         booked = self._source.bookings.running(machine)
         if booked is not None and (newest is None or booked.start > newest.start + SECOND):
-            known = [e for e in self._source.timeline.of(machine) if e.type == STEP and booked.is_of(e)]
+            known = any(map(booked.is_of, self._source.timeline.steps(machine)))
             if not known and self._source.client.now() - booked.start < DAY:
                 return _Open(booked.start, booked.part, "", booked)
         if newest is None:
@@ -400,6 +415,18 @@ class TrackMyMachinesExecutor:
         elif answer.status < 300:
             self._source.write_allowed = True
         return answer
+
+
+def _is_of(entry: Entry, order: StartOrder) -> bool:
+    """It is the step that was ordered."""
+    return is_same(entry.start, order.start) and has_part(entry.label, order.part)
+
+
+def _again(order: StartOrder, known: Booking | None, sentence: str) -> Outcome:
+    """A start of a step that is there: of the timeline, or by our own booking."""
+    if known is not None and known.operation not in ("", order.step):
+        return rejected(f"{sentence}; it is operation {known.operation}, not {order.step}")
+    return Outcome(Result.CONFIRMED, StatusCode.Good, sentence, known.number if known else None)
 
 
 def _for_somebody(action: Action) -> Action:

@@ -134,6 +134,11 @@ class Timeline:
         """The steps that run on a machine, by start."""
         return sorted(e for e in self._open.values() if e.type == STEP and e.machine == machine)
 
+    def steps(self, machine: str) -> list[Entry]:
+        """The steps that were ever seen on a machine and are still known, also those that were taken back."""
+        known = [k.entry for k in self._known.values()]
+        return [entry for entry in known if entry.type == STEP and entry.machine == machine]
+
     @property
     def open_starts(self) -> list[int]:
         """When what is in flight began, oldest first."""

@@ -315,3 +315,86 @@ async def test_edition_of_july_finishes_by_its_parameter_or_says_that_it_cannot(
         outcome = await does(tmm, finish(tmm))
         assert outcome.result is Result.CONFIRMED, outcome
         assert all(step.end is not None for step in steps(tmm))
+
+
+@pytest.mark.parametrize("policy", ["refuse", "finish_first", "overlap"])
+@pytest.mark.parametrize("ended", [False, True])
+async def test_start_whose_first_request_landed_long_after_it_was_given_up_is_confirmed(
+    policy: str, ended: bool
+) -> None:
+    async with at_work({"when_active": "overlap"}, when_running=policy) as tmm:
+        action = start(tmm)
+        tmm.insert("step", "PART1", 0, None)  # as the request of an attempt that the journal has lost
+        await tmm.advance(120, 15)
+        if ended:
+            steps(tmm)[0].end = tmm.clock.now()
+            await tmm.advance(60, 15)
+        outcome = await does(tmm, action)
+        assert (outcome.result, outcome.status) == (Result.CONFIRMED, StatusCode.Good), outcome
+        assert outcome.actual == steps(tmm)[0].id
+        assert tmm.simulator.journal.of(method="POST") == []
+        assert len(steps(tmm)) == 1
+
+
+async def test_start_of_another_operation_at_the_same_moment_is_not_taken_for_it() -> None:
+    async with at_work() as tmm:
+        action = start(tmm)
+        await does(tmm, action)
+        again = await does(tmm, action, step=0.02)  # not on the timeline yet
+        assert (again.result, again.actual) == (Result.CONFIRMED, steps(tmm)[0].number)
+        await tmm.advance(60, 15)
+        outcome = await does(tmm, start(tmm, step="20", start=action.payload["start_step"]["start"]))
+        assert outcome.result is Result.REJECTED
+        assert "operation 10" in outcome.sentence
+        assert len(steps(tmm)) == 1
+
+
+async def test_start_is_not_confirmed_by_a_part_whose_name_only_begins_alike() -> None:
+    async with at_work({"when_active": "overlap"}, when_running="overlap") as tmm:
+        action = start(tmm)
+        tmm.insert("step", "PART12", 0, None)
+        tmm.faults.status(502, method="POST", count=None)
+        outcome = await does(tmm, action)
+        assert outcome.result is Result.UNKNOWN, outcome
+
+
+async def test_step_that_was_deleted_in_the_vendors_program_is_not_in_the_way_of_the_next_one() -> None:
+    async with at_work() as tmm:
+        await does(tmm, start(tmm))
+        await tmm.advance(120, 15)
+        tmm.faults.delete(steps(tmm)[0].id)
+        await tmm.advance(120, 15)
+        outcome = await does(tmm, start(tmm, "PART2"))
+        assert outcome.result is Result.CONFIRMED, outcome
+
+
+async def test_step_that_began_after_a_late_booking_is_not_ended_before_it_began() -> None:
+    async with at_work({"when_active": "422"}, when_running="finish_first") as tmm:
+        late = start(tmm)
+        await tmm.advance(120, 15)
+        tmm.insert("step", "PART9", -60)
+        await tmm.advance(30, 15)
+        outcome = await does(tmm, late)
+        assert outcome.result is Result.REJECTED
+        assert "PART9" in outcome.sentence
+        assert tmm.simulator.journal.of(method="PATCH") == []
+
+
+async def test_finish_first_ends_nothing_where_several_steps_run() -> None:
+    async with at_work({"when_active": "overlap"}, when_running="finish_first") as tmm:
+        for label in ("PART8", "PART9"):
+            tmm.insert("step", label, -60)
+            await tmm.advance(60, 15)
+        outcome = await does(tmm, start(tmm))
+        assert outcome.result is Result.REJECTED
+        assert "2 steps run" in outcome.sentence
+        assert tmm.simulator.journal.of(method="PATCH") == []
+
+
+async def test_vendors_words_are_shown_without_the_address_in_them() -> None:
+    async with at_work() as tmm:
+        tmm.faults.status(422, method="POST", body='{"error": "User not found: anna@example.com"}')
+        outcome = await does(tmm, start(tmm))
+        assert outcome.vendor_text == "User not found: (e-mail)"
+        await tmm.until(lambda: tmm.heard.readings.get("LastError"))
+        assert "@" not in repr(tmm.heard.items)
