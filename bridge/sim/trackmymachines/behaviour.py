@@ -12,7 +12,7 @@ from typing import Any
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "edition": ("2025-05", "2025-07"),
     "hosts": ("split", "both"),
-    "filters": ("rails", "lenient"),
+    "filters": ("rails", "array", "comma", "lenient"),
     "types_omitted": ("all", "none"),
     "types_unknown": ("none", "all"),
     "selection": ("overlap", "start-in-window"),
@@ -35,7 +35,7 @@ class Behaviour:
     hosts: str = "split"
     """Events on .app and step events on .com, or both on both."""
     filters: str = "rails"
-    """How repeated and bracketed parameters are read."""
+    """How repeated and bracketed parameters are read; array and comma are code that knows one spelling of the page."""
     types_omitted: str = "all"
     """What a request without `types` gets; the page does not say."""
     types_unknown: str = "none"

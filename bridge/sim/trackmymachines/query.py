@@ -4,6 +4,8 @@ types=a&types=b           Rack: the last one; lenient: both
 types[]=a&types[]=b       both
 types=a,b                 both; Rack splits on commas only what is no array
 types[]=a,b               Rack: one, "a,b"; lenient: both
+
+Code behind Rack that takes texts only trips over the brackets; code that takes arrays only does not split on commas.
 """
 
 from __future__ import annotations
@@ -63,6 +65,21 @@ def rails_list(parameters: dict[str, Value], name: str) -> Sequence[str] | None:
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",")]
     return _present(value)
+
+
+def array_list(parameters: dict[str, Value], name: str) -> Sequence[str] | None:
+    """A filter of one that compares with an array, and takes a text for one value: "A,B" is nobody's name."""
+    value = parameters.get(name)
+    if isinstance(value, dict):
+        raise Unreadable(name)
+    return _present([value] if isinstance(value, str) else value)
+
+
+def comma_list(parameters: dict[str, Value], name: str) -> Sequence[str] | None:
+    """A filter of one that splits a text on commas, and trips over an array."""
+    if not isinstance(parameters.get(name, ""), str):
+        raise Unreadable(name)
+    return rails_list(parameters, name)
 
 
 def lenient_list(query: str, name: str) -> Sequence[str] | None:

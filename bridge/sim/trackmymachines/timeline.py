@@ -23,17 +23,18 @@ NOT_AFTER = "to must be after from"
 TOO_LONG = "time window must not exceed 1 day"
 """The one sentence that is not published."""
 
+PARSERS = {"rails": query.rails_list, "array": query.array_list, "comma": query.comma_list}
+
 
 def events(organisation: Organisation, behaviour: Behaviour, clock: Clock, raw_query: str) -> web.Response:
     """The answer. Raises Refused, BadQuery, Unreadable."""
     parameters = query.rack(raw_query)
     start, end = _window(parameters)
     if behaviour.filters == "lenient":
-        machines = query.lenient_list(raw_query, "machine_foreign_ids")
-        types = query.lenient_list(raw_query, "types")
+        machines, types = (query.lenient_list(raw_query, name) for name in ("machine_foreign_ids", "types"))
     else:
-        machines = query.rails_list(parameters, "machine_foreign_ids")
-        types = query.rails_list(parameters, "types")
+        read = PARSERS[behaviour.filters]
+        machines, types = (read(parameters, name) for name in ("machine_foreign_ids", "types"))
     wanted = _types(types, behaviour)
     now = clock.now()
     return json_answer(

@@ -256,7 +256,7 @@ class TrackMyMachinesSource:
             return
         expected = {entry.id for entry in everything if entry.machine in chosen.machines}
         found = {entry.id for entry in await self.client.events(window, Priority.STATE)}
-        filtered = {entry.id for entry in await self._ask(window, chosen)} if expected else set()
+        filtered = await self._filtered(window, chosen) if expected else set()
         if expected and not self.client.types_alone and expected & found <= filtered:
             self.client.filter = chosen
         elif expected:
@@ -264,6 +264,14 @@ class TrackMyMachinesSource:
                 "Source %s: with filters: %s events are missing; all machines are read instead",
                 self._name, self._config.filters,
             )  # fmt: skip
+
+    async def _filtered(self, window: Window, chosen: Filter) -> set[str]:
+        """Ids of what is answered with this filter; a vendor who does not know its spelling may also trip over it."""
+        try:
+            return {entry.id for entry in await self._ask(window, chosen)}
+        except (NotConnected, ProtocolError, TooMuch) as error:
+            log.info("Source %s: a request with filters: %s failed: %s", self._name, self._config.filters, error)
+            return set()
 
     async def _ask(self, window: Window, chosen: Filter) -> tuple[Entry, ...]:
         return await self.client.window(window, chosen, Priority.STATE)

@@ -131,6 +131,24 @@ async def test_filters_as_each_parser_reads_them(
     assert await filled.labels(query) == (rails if lenient is None else lenient)
 
 
+@pytest.mark.parametrize(
+    ("parser", "query", "labels"),
+    [
+        ("array", "machine_foreign_ids[]=MACHINE_001&machine_foreign_ids[]=MACHINE_002", BOTH),
+        ("array", "machine_foreign_ids=MACHINE_001,MACHINE_002", []),
+        ("array", "machine_foreign_ids=MACHINE_002", ["cycle 2"]),
+        ("array", "types=step,cycle", []),
+        ("comma", "machine_foreign_ids=MACHINE_001,MACHINE_002", BOTH),
+        ("comma", "machine_foreign_ids=MACHINE_001&machine_foreign_ids=MACHINE_002", ["cycle 2"]),
+    ],
+)
+async def test_filters_as_code_that_knows_one_spelling_reads_them(
+    filled: Client, parser: str, query: str, labels: list[str]
+) -> None:
+    filled.faults.behave("filters", parser)
+    assert await filled.labels(query) == labels
+
+
 async def test_archived_machine_is_left_out_until_it_is_back(filled: Client) -> None:
     filled.faults.archive("MACHINE_001")
     filled.faults.archive("MACHINE_009", archived=False)
@@ -150,9 +168,13 @@ async def test_types_that_are_all_unknown_are_a_switch(filled: Client) -> None:
         ("types[]=step&types=cycle", 400),
         ("types[a]=step&types=cycle", 400),
         ("types[a]=step", 500),
+        ("comma machine_foreign_ids[]=MACHINE_001", 500),
+        ("array machine_foreign_ids[a]=MACHINE_001", 500),
     ],
 )
 async def test_query_that_rails_trips_over(filled: Client, query: str, status: int) -> None:
+    parser, _, query = query.rpartition(" ")
+    filled.faults.behave("filters", parser or "rails")
     answer = await filled.app(f"events?from={day('00:00:00')}&to={day('01:00:00')}&{query}")
     assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (status, "text/html")
 

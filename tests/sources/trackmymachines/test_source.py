@@ -38,6 +38,56 @@ async def test_every_type_is_told_whatever_the_vendors_pages_leave_open(behaviou
         assert tmm.heard.changed == []
 
 
+SPELLED = {
+    "brackets": "machine_foreign_ids%5B%5D=MACHINE_001&machine_foreign_ids%5B%5D=MACHINE_002",
+    "comma": "machine_foreign_ids=MACHINE_001%2CMACHINE_002",
+    "repeat": "machine_foreign_ids=MACHINE_001&machine_foreign_ids=MACHINE_002",
+}
+UNDERSTOOD = {
+    "rails": ("brackets", "comma"),
+    "array": ("brackets",),
+    "comma": ("comma",),
+    "lenient": ("brackets", "comma", "repeat"),
+}
+
+
+@pytest.mark.parametrize("parser", UNDERSTOOD)
+@pytest.mark.parametrize("style", ["none", *SPELLED])
+async def test_a_filter_is_used_where_the_vendor_understands_it_and_no_event_is_lost_where_not(
+    style: str, parser: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with rig({"filters": parser}, filters=style) as tmm:
+        tmm.wanted = ["MACHINE_001", "MACHINE_002"]
+        for machine in ("MACHINE_001", "MACHINE_002", "Laser 3"):
+            tmm.insert("cycle", "1", -60, -30, machine=machine)
+        async with tmm.running():
+            await tmm.polled()
+            told = [tmm.insert("step", f"PART{n}", machine=f"MACHINE_00{n}") for n in (1, 2)]
+            other = tmm.insert("step", "PART3", machine="Laser 3")
+            await tmm.advance(60, 15)
+        for step in told:
+            assert tmm.heard.told(step) == ["step_opened"]
+        assert tmm.heard.told(other) == []
+        asked = tmm.simulator.journal.of("/api/v1/events")[-1].path
+        is_used = style in UNDERSTOOD[parser]
+        assert asked.endswith(SPELLED[style]) if is_used else "machine_foreign_ids" not in asked
+        assert ("events are missing" in caplog.text) == (style != "none" and not is_used)
+
+
+@pytest.mark.parametrize("style", SPELLED)
+@pytest.mark.parametrize("parser", UNDERSTOOD)
+async def test_a_filter_of_one_machine_is_understood_by_every_vendor(style: str, parser: str) -> None:
+    async with rig({"filters": parser}, filters=style) as tmm:
+        tmm.wanted = ["MACHINE_001"]
+        tmm.insert("cycle", "1", -60, -30)
+        async with tmm.running():
+            await tmm.polled()
+            step = tmm.insert("step", "PART1")
+            await tmm.advance(60, 15)
+        assert tmm.heard.told(step) == ["step_opened"]
+        assert tmm.simulator.journal.of("/api/v1/events")[-1].path.endswith("machine_foreign_ids=MACHINE_001")
+
+
 @pytest.mark.parametrize("selection", ["overlap", "start-in-window"])
 async def test_step_that_closes_30_hours_after_its_start_is_told_once(selection: str) -> None:
     async with rig({"selection": selection}) as tmm:
