@@ -323,6 +323,8 @@ class TrackMyMachinesSource:
 
     async def poll(self) -> None:
         """Read what is new, and tell what is so now."""
+        if self.client.filter != ALL and set(self.client.filter.machines) != set(self._wanted or ()):
+            await self._probe()  # other machines are wanted since a reload
         asked = self._clock.monotonic()
         end = self.client.latest()
         window = Window(self._poll_start(end), end)

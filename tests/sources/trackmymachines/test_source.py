@@ -88,6 +88,19 @@ async def test_a_filter_of_one_machine_is_understood_by_every_vendor(style: str,
         assert tmm.simulator.journal.of("/api/v1/events")[-1].path.endswith("machine_foreign_ids=MACHINE_001")
 
 
+async def test_a_machine_that_is_wanted_later_is_filtered_for_too() -> None:
+    async with rig(filters="brackets") as tmm:
+        tmm.wanted = ["MACHINE_001"]
+        tmm.insert("cycle", "1", -60, -30)
+        async with tmm.running():
+            await tmm.polled()
+            tmm.wanted.append("MACHINE_002")
+            step = tmm.insert("step", "PART1", machine="MACHINE_002")
+            await tmm.advance(60, 15)
+        assert tmm.heard.told(step) == ["step_opened"]
+        assert tmm.simulator.journal.of("/api/v1/events")[-1].path.endswith(SPELLED["brackets"])
+
+
 @pytest.mark.parametrize("selection", ["overlap", "start-in-window"])
 async def test_step_that_closes_30_hours_after_its_start_is_told_once(selection: str) -> None:
     async with rig({"selection": selection}) as tmm:
