@@ -76,6 +76,11 @@ class TagMetric:
         self._last_ms = 0
         self._quality = self._past_quality = SparkplugQuality.GOOD
 
+    @property
+    def said_ms(self) -> int:
+        """The time that was sent last."""
+        return self._last_ms
+
     def birth(self, value: DataValue, now_ms: int, stamps: Stamps) -> bytes:
         """Name, type, properties and current value or null (tck-id-topics-dbirth-metrics)."""
         quality = self._take(value, now_ms, stamps)

@@ -58,12 +58,20 @@ class MetricSet:
         return value is not None and value.value is True
 
     def birth(self, view: TagView, now: datetime, now_ms: int) -> list[bytes]:
-        """Every metric with its current value."""
+        """Every metric with its current value, in order of time; what the bridge says of itself is the newest.
+
+        tck-id-operational-behavior-data-publish-nbirth-order, tck-id-operational-behavior-data-publish-dbirth-order.
+        """
         if self._aliased is not None:
             self._aliased.announce()
         gone = bad(StatusCode.BadOutOfService, "The tag is no longer part of the plant", now)
-        tags = [metric.birth(_read(view, metric.tag) or gone, now_ms, self._stamps) for metric in self.metrics.values()]
-        return tags if self.commands is None else [*tags, *self.commands.birth(now_ms)]
+        tags = []
+        for metric in self.metrics.values():
+            encoded = metric.birth(_read(view, metric.tag) or gone, now_ms, self._stamps)
+            tags.append((metric.said_ms, encoded))
+        tags.sort(key=_time)
+        commands = () if self.commands is None else self.commands.birth(now_ms)
+        return [*(encoded for _, encoded in tags), *commands]
 
     def data(self, values: Iterable[tuple[int, DataValue]], now_ms: int) -> list[bytes]:
         """The metrics that changed, in order of time (tck-id-operational-behavior-data-publish-dbirth-order)."""

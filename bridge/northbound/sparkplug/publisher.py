@@ -139,7 +139,7 @@ class Publisher:
         now = self._clock.now()
         now_ms = to_milliseconds(now)
         self._plan.begin_births()
-        metrics = [*_own_metrics(now_ms, self._plan.aliases), *self._plan.node.birth(self._view, now, now_ms)]
+        metrics = [*self._plan.node.birth(self._view, now, now_ms), *_own_metrics(now_ms, self._plan.aliases)]
         self._send(self._node_birth(now_ms, metrics))
         for device in [*self._plan.devices.values()]:
             if device.is_alive(self._view):

@@ -186,7 +186,7 @@ class Session:
         self._born.clear()
         self._seq = 0
         own = self._own_metrics(codec.stamp(now_ms))
-        return Message(self._node.topic(MessageType.NBIRTH), codec.payload(now_ms, (*own, *metrics), 0))
+        return Message(self._node.topic(MessageType.NBIRTH), codec.payload(now_ms, (*metrics, *own), 0))
 
     def births_are_out(self, monotonic: float) -> None:
         """NBIRTH and the DBIRTHs of all live devices were said: DATA may pass, unless a rebirth is wanted again."""
@@ -194,6 +194,8 @@ class Session:
         if self.state is State.REBIRTHING:
             self.rebirths += 1
             self._last_rebirth = monotonic
+            if self.rebirth_at is not None:  # asked for while the births went out
+                self.rebirth_at = max(self.rebirth_at, monotonic + REBIRTH_WINDOW_S)
         self.state = State.ONLINE if self.rebirth_at is None else State.REBIRTHING
 
     def device_birth(self, now_ms: int, device_id: str, metrics: Iterable[bytes]) -> Message:
