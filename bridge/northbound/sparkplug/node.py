@@ -39,6 +39,7 @@ from bridge.northbound.sparkplug.session import Patience, Session, State
 from bridge.northbound.sparkplug.topic import EdgeNode, MessageType
 from bridge.northbound.sparkplug.walk import PERSON_NEEDED, Walk
 from bridge.transport.mqtt import Link, Message
+from bridge.transport.mqtt_packet import LARGEST_PACKET
 from bridge.transport.mqtt_version import Spoken
 
 if TYPE_CHECKING:
@@ -176,7 +177,8 @@ class SparkplugNode:
                 if not connecting.may_have_begun:
                     await asyncio.to_thread(self._bd_seq.give_back)
             try:
-                self.session.packet_limit = self._config.max_packet_size
+                own_limit = self._config.max_packet_size or LARGEST_PACKET
+                self.session.packet_limit = min(link.maximum_packet_size, own_limit)
                 await self._publisher.prepare()  # before a retained DCMD can come: it wants an answer
                 await self._subscribe(link)
                 await self._serve(link)

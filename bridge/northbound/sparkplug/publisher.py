@@ -19,6 +19,7 @@ from bridge.model.value import to_milliseconds
 from bridge.northbound.sparkplug import codec
 from bridge.northbound.sparkplug.codec import MetricType
 from bridge.northbound.sparkplug.session import State
+from bridge.transport.mqtt_packet import LARGEST_PACKET
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -155,7 +156,7 @@ class Publisher:
     def _node_birth(self, now_ms: int, metrics: Sequence[bytes]) -> Message:
         message, room = self._session.node_birth(now_ms, metrics), self._session.room(None)
         if len(message.payload) > room:
-            size = f"the node's own birth has {len(message.payload)} bytes and the broker takes {room:.0f}"
+            size = f"the node's own birth has {len(message.payload)} bytes and the broker takes {room}"
             raise LinkRefused(f"{size}; raise the broker's maximum packet size")
         return message
 
@@ -221,13 +222,13 @@ class Publisher:
             self._leave_out(device, size, room)
             return
         self._too_large.pop(device.id, None)
-        if size > LARGE_BIRTH and self._session.packet_limit is None:
+        if size > LARGE_BIRTH and self._session.packet_limit == LARGEST_PACKET:
             self._warn_once(device.id, "The birth of %s has %d bytes: some brokers refuse it", device.id, size)
         self._send(self._session.device_birth(now_ms, device.id, metrics))
 
-    def _leave_out(self, device: MetricSet, size: int, room: float) -> None:
+    def _leave_out(self, device: MetricSet, size: int, room: int) -> None:
         sentence = (
-            f"{device.id} is not published: its birth has {size} bytes, the broker takes {max(room, 0):.0f}; raise the"
+            f"{device.id} is not published: its birth has {size} bytes, the broker takes {max(room, 0)}; raise the"
             " broker's maximum packet size (and max_packet_size), or give the machine fewer tags"
         )
         self._too_large[device.id] = (device, sentence)
@@ -241,7 +242,7 @@ class Publisher:
         for portion in self._portions(metrics, self._session.room(device_id)):
             self._send(self._session.data(self._now_ms(), device_id, portion))
 
-    def _portions(self, metrics: Sequence[bytes], room: float) -> Iterator[Sequence[bytes]]:
+    def _portions(self, metrics: Sequence[bytes], room: int) -> Iterator[Sequence[bytes]]:
         sizes = [*map(len, metrics)]
         if sum(sizes) <= room:
             if metrics:
@@ -251,7 +252,7 @@ class Publisher:
         left = room
         for metric, size in zip(metrics, sizes, strict=True):
             if size > room:
-                self._warn_once("metric", "A value of %d bytes is not published: the broker takes %.0f", size, room)
+                self._warn_once("metric", "A value of %d bytes is not published: the broker takes %d", size, room)
                 continue
             if size > left:
                 yield portion

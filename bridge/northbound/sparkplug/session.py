@@ -32,6 +32,7 @@ from bridge.northbound.sparkplug import codec
 from bridge.northbound.sparkplug.codec import MetricType
 from bridge.northbound.sparkplug.topic import MessageType
 from bridge.transport.mqtt import Message
+from bridge.transport.mqtt_packet import LARGEST_PACKET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -99,7 +100,7 @@ class Session:
         """Monotonic time at which waiting for the primary host at this broker ends."""
         self.departure: str | None = None
         """Why this broker is to be left, once that is so."""
-        self.packet_limit: int | None = None
+        self.packet_limit = LARGEST_PACKET
         """The largest packet the broker takes, in bytes."""
         self.rebirths = 0
         self._node = node
@@ -130,10 +131,8 @@ class Session:
         """The device's DBIRTH is out and no DDEATH since."""
         return device_id in self._born
 
-    def room(self, device_id: str | None) -> float:
+    def room(self, device_id: str | None) -> int:
         """How many bytes the metrics of one message may have, so that the broker takes it."""
-        if self.packet_limit is None:
-            return inf
         topic = self._node.topic(MessageType.NBIRTH if device_id is None else MessageType.DBIRTH, device_id)
         return self.packet_limit - _FIXED_HEADER - len(topic.encode()) - _COUNTED
 
