@@ -12,7 +12,8 @@ import pytest
 
 from bridge.model.command import Door, Role
 from bridge.model.plant import Plant
-from bridge.model.value import to_milliseconds
+from bridge.model.status import StatusCode
+from bridge.model.value import DataValue, to_milliseconds
 from bridge.northbound.sparkplug import codec
 from bridge.northbound.sparkplug import node as node_module
 from bridge.northbound.sparkplug.codec import MetricType, stamp
@@ -290,6 +291,10 @@ async def test_command_for_a_machine_that_is_gone_is_only_counted(tmp_path: Any)
             await until(lambda: desk.commands)
             table.replace_plant(Plant(table.plant.bridge, {}))
             await until(lambda: "extruder-1" in host.dead)
+            counter = table.plant.bridge.tag("Sources/panel/Reconnects")
+            assert counter is not None
+            table.update([(counter.slot, DataValue(3, StatusCode.Good, CLOCK.now(), CLOCK.now()))])
+            await until(lambda: host.tags[""][counter.name].value == 3)  # the node has followed the change
             desk.tickets[0].future.set_result(CONFIRMED)
             host.publish(DCMD, speed(31.0))
             await until(lambda: node.commands_total == 2)
