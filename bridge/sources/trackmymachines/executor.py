@@ -34,7 +34,7 @@ from bridge.sources.trackmymachines.payloads import STEP, Written, iso, parse_wr
 from bridge.sources.trackmymachines.timeline import DAY, MINUTE, SECOND, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bridge.model.action import Action
     from bridge.ports import Clock
@@ -298,18 +298,16 @@ class TrackMyMachinesExecutor:
         is_alone = False
         for _ in range(READS):
             await self._clock.sleep(self._config.reconcile_within / READS)
-            steps = await self._steps(order.machine, running.start)
-            newer = await self._steps(order.machine, self._source.client.latest())
-            if steps is None or newer is None:
+            steps = await self._steps_since(order.machine, running.start)
+            if steps is None:
                 is_alone = False
                 continue
             meant = next((e for e in steps if is_same(e.start, running.start) and e.label == running.label), None)
             if meant is not None and meant.end is not None:
                 return await self._ended(order, running, meant)
-            others = [e for e in (*steps, *newer) if self._is_open(e) and not is_same(e.start, running.start)]
-            if others:
-                sentence = f"{others[-1].label} of {iso(others[-1].start)} runs now: it is not tried again"
-                return Outcome(Result.REFUSED, StatusCode.BadInvalidState, f"No answer came, and {sentence}")
+            others = [e for e in steps if not is_same(e.start, running.start)]
+            if (told := _in_the_way(order, [e for e in others if self._is_open(e)], others)) is not None:
+                return told
             is_alone = meant is not None
         return is_alone
 
@@ -392,7 +390,22 @@ class TrackMyMachinesExecutor:
         """The machine's steps around a moment and since, by start; None where they cannot be read now."""
         latest = self._source.client.latest()
         start = min(around, latest) - MINUTE
-        window = Window(start, min(start + LONGEST, max(around + MINUTE, start + 2 * MINUTE)))
+        return await self._steps_of(
+            machine, Window(start, min(start + LONGEST, max(around + MINUTE, start + 2 * MINUTE)))
+        )
+
+    async def _steps_since(self, machine: str, start: int) -> list[Entry] | None:
+        """The machine's steps around a moment, and since then, of the last day; None where they cannot be read now."""
+        latest = self._source.client.latest()
+        if latest - start <= MINUTE:
+            return await self._steps(machine, start)
+        recent = await self._steps_of(machine, Window(max(start - MINUTE, latest - LONGEST), latest))
+        if recent is None or start - MINUTE >= latest - LONGEST:
+            return recent
+        around = await self._steps(machine, start)
+        return None if around is None else [*around, *(e for e in recent if e.id not in {one.id for one in around})]
+
+    async def _steps_of(self, machine: str, window: Window) -> list[Entry] | None:
         try:
             entries = await self._source.client.events(window, Priority.COMMAND)
         except (SourceError, TooMuch) as error:
@@ -427,6 +440,19 @@ def _again(order: StartOrder, known: Booking | None, sentence: str) -> Outcome:
     if known is not None and known.operation not in ("", order.step):
         return rejected(f"{sentence}; it is operation {known.operation}, not {order.step}")
     return Outcome(Result.CONFIRMED, StatusCode.Good, sentence, known.number if known else None)
+
+
+def _in_the_way(order: FinishOrder, running: Sequence[Entry], others: Sequence[Entry]) -> Outcome | None:
+    """Why a finish that nobody answered is not sent again, though the step that is meant still runs."""
+    finished = next((e for e in others if e.end is not None and is_same(e.end, order.end)), None)
+    if finished is not None:  # it began so late that nobody knew of it, and the vendor took it for the one (rule 3)
+        told = f"{finished.id} {finished.label}"
+        sentence = f"No answer came, and the timeline has its end at another step, {told} of {iso(finished.start)}"
+        return Outcome(Result.CHANGED, StatusCode.GoodClamped, sentence, finished.id, 0, told)
+    if running:
+        sentence = f"{running[-1].label} of {iso(running[-1].start)} runs now: it is not tried again"
+        return Outcome(Result.REFUSED, StatusCode.BadInvalidState, f"No answer came, and {sentence}")
+    return None
 
 
 def _for_somebody(action: Action) -> Action:

@@ -160,6 +160,23 @@ async def test_finish_is_refused_once_a_new_step_has_begun() -> None:
         assert "quantity_made" not in steps(tmm)[0].metadata
 
 
+@pytest.mark.parametrize("hours", [1, 30])
+@pytest.mark.parametrize("selection", ["overlap", "start-in-window"])
+async def test_finish_that_hit_a_step_nobody_knew_of_is_not_sent_again(hours: int, selection: str) -> None:
+    async with at_work({"when_active": "overlap", "selection": selection}) as tmm:
+        await does(tmm, start(tmm))
+        await tmm.advance(hours * 3600, 600)
+        tmm.faults.reset(method="PATCH", after_commit=True)
+        tmm.simulator.behave({"feed_delay_s": 5.0})
+        tmm.insert("step", "PART2")  # the feed does not have it yet
+        outcome = await does(tmm, finish(tmm, part="PART1"))
+        one, other = steps(tmm)
+        assert (one.end, other.metadata["quantity_made"]) == (None, 42)
+        assert outcome.result is Result.CHANGED, outcome
+        assert "PART2" in outcome.sentence
+        assert len(tmm.simulator.journal.of(method="PATCH")) == 1
+
+
 @pytest.mark.parametrize("after_commit", [True, False])
 async def test_finish_whose_answer_is_lost_is_found_or_sent_once_more(after_commit: bool) -> None:
     async with at_work() as tmm:
