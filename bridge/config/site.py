@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -422,6 +423,11 @@ def _clash_fault(clash: Clash, others: int, machine: ConfiguredMachine, sheaf: S
     return sheaf.fault(where, f"makes {clash.name}{more}, but {owner}", expected, at_key=True)
 
 
+def _even(parts: int) -> str:
+    """An even share, rounded down."""
+    return f"{math.floor(100 / parts) / 100:g}"
+
+
 class _Checker:
     """What can only be seen when the whole file is there."""
 
@@ -446,6 +452,21 @@ class _Checker:
                 chosen = self._selectors.get((name, fault.machine))
                 where: KeyPath = ("sources", name) if chosen is None else chosen[0]
                 self._say((*where, *fault.key), fault.problem, fault.expected)
+        self._shared_limits()
+
+    def _shared_limits(self) -> None:
+        """Sources of one credential must not ask for more of its limit than there is."""
+        shares: dict[str, dict[str, float]] = {}
+        for name, source in self.file.sources.items():
+            if (part := source.part_of_limit) is not None:
+                shares.setdefault(part[0], {})[name] = part[1]
+        for told in shares.values():
+            if len(told) > 1 and sum(told.values()) > 1 + 1e-9:
+                names, last = ", ".join(told), list(told)[-1]
+                problem = f"{names} use one account and take {sum(told.values()):g} of its limit together"
+                self._say(
+                    ("sources", last, "share"), problem, f"shares that sum up to 1, such as {_even(len(told))} each"
+                )
 
     def _say(self, path: KeyPath, problem: str, expected: str = "", hint: str = "") -> None:
         self.faults.append(self.sheaf.fault(path, problem, expected, hint))

@@ -37,6 +37,15 @@ class SourceRules(BaseModel):
         """The hazards that commands may carry."""
         return frozenset()
 
+    @property
+    def part_of_limit(self) -> tuple[str, float] | None:
+        """Whose requests the vendor counts, and which part of them this source takes; None where nothing is counted.
+
+        Each source has a budget of its own: sources of one credential divide the limit as people say, and so do several
+        bridges. One budget for all of them would hide from `check` which of their periods cannot be kept.
+        """
+        return None
+
     def hints(self) -> dict[str, str | int]:
         """What the configuration alone says about the identity of every machine here."""
         return {}

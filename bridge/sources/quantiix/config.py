@@ -58,7 +58,12 @@ class QuantiixConfig(SourceRules):
     requests_per_minute: int = Field(
         100, ge=10, le=10_000, description="The account's limit; a fifth of it is left as reserve and for bursts."
     )
-    share: float = Field(1.0, gt=0, le=1, description="This bridge's part of the limit, where several use the account.")
+    share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="This source's part of the limit, where several sources or bridges use the account.",
+    )
     state_period: Duration = Field(60.0, ge=30, le=3600, description="How often each machine's state is read.")
     activity_period: Duration = Field(600.0, ge=60, le=86_400, description="How often each machine's activity is read.")
     request_timeout: Duration = Field(30.0, ge=1, le=120, description="How long an answer may take.")
@@ -79,6 +84,12 @@ class QuantiixConfig(SourceRules):
         """The address is https."""
         return self.url.startswith("https://")
 
+    @property
+    def part_of_limit(self) -> tuple[str, float]:
+        """The account at its host, however its address is written."""
+        parts = urlsplit(self.url)
+        return f"{self.email.strip().casefold()} at {parts.hostname}", self.share
+
     def hints(self) -> dict[str, str | int]:
         """The vendor and the windows: what chooses the mapping."""
         return {"vendor": "quantiix", "calendar": self.calendar}
@@ -92,7 +103,7 @@ class QuantiixConfig(SourceRules):
             yield RuleFault(
                 ("activity_period",),
                 f"{len(machines)} machines cannot be read so often: activity may take a fifth of {rate:g} requests a "
-                f"minute, so 60 × {len(machines)} / {rate / 5:g} = {kept.activity:.0f} s",
+                f"minute, so 60 × {len(machines)} / {rate / 5:g} = {kept.activity:.1f} s",
                 f"{_rounded_up(kept.activity)}s or more",
             )
         elif machines and kept.state > self.state_period:
@@ -101,7 +112,7 @@ class QuantiixConfig(SourceRules):
                 ("state_period",),
                 f"{len(machines)} machines cannot be read so often: of {self.requests_per_minute} requests a minute "
                 f"(share {self.share:g}) {rate:g} are used, {activity:g} of them for activity, so "
-                f"60 × {len(machines)} / {rate - activity:g} = {kept.state:.0f} s",
+                f"60 × {len(machines)} / {rate - activity:g} = {kept.state:.1f} s",
                 f"{_rounded_up(kept.state)}s or more",
             )
 
