@@ -123,4 +123,5 @@ def _told(panel: Panel) -> list[str]:
         lines.append(f"  authority     {panel.ca_file}")
     if panel.control is not None:
         lines.append(f"  faults        curl -d '{{\"delay\": 5}}' {panel.control.url}/faults/restart")
+        lines.append(f"  journal       curl {panel.control.url}/journal")
     return lines

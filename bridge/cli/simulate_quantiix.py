@@ -108,4 +108,5 @@ def _told(simulator: Quantiix) -> list[str]:
     ]
     if simulator.control is not None:
         lines.append(f"  faults        curl -X POST {simulator.control.url}/faults/end_tokens")
+        lines.append(f"  journal       curl {simulator.control.url}/journal")
     return lines

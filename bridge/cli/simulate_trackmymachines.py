@@ -113,7 +113,10 @@ def _described(simulator: TrackMyMachines) -> dict[str, Any]:
         "step_events": simulator.com_url,
         "control": simulator.control.url if simulator.control else None,
         "keys": {name: simulator.secret(name) for name in ("ro", "rw", "expired", "revoked")},
-        "machines": [machine.display_name for machine in simulator.organisation.machines],
+        "machines": [
+            {"display_name": machine.display_name, "foreign_id": machine.foreign_id, "number": machine.number}
+            for machine in simulator.organisation.machines
+        ],
         "users": [user.email for user in simulator.organisation.users],
     }
 
@@ -122,10 +125,14 @@ def _told(simulator: TrackMyMachines) -> list[str]:
     facts = _described(simulator)
     lines = [
         f"A simulated TrackMyMachines listens on {facts['events']} (events) and {facts['step_events']} (step events)",
-        f"  machines      {', '.join(facts['machines'])}",
+        *(
+            f"  machine {one['number']:<5} {one['display_name']!r}, foreign id {one['foreign_id'] or 'none'}"
+            for one in facts["machines"]
+        ),
         f"  users         {', '.join(facts['users'])}",
         *(f"  key {name:<9} {secret}" for name, secret in facts["keys"].items()),
     ]
     if simulator.control is not None:
         lines.append(f"  faults        curl -d '{{\"after_commit\": true}}' {simulator.control.url}/faults/reset")
+        lines.append(f"  journal       curl {simulator.control.url}/journal")
     return lines

@@ -33,6 +33,11 @@ LONGEST_WAIT_S = 30.0
 REFUSED_WAIT_S = 60.0
 """After a 401: each wrong password costs the panel's control PC a bcrypt (facts/qitech.md section 2)."""
 
+RATE_ADVICE = (
+    "The bridge goes on by itself, more slowly. If this lasts: what else uses this account? "
+    "Give this source less (requests_per_minute, share)"
+)
+
 
 def back_off(attempt: int, random_between: Callable[[float, float], float] = random.uniform) -> float:
     """Seconds to wait before attempt number `attempt` (0 is the first repetition): full jitter, 1 to 30 s."""
@@ -85,7 +90,7 @@ class SourceRunner:
             self._down(ConnectionState.Refused, StatusCode.BadConfigurationError, str(error), advice)
             return max(REFUSED_WAIT_S, self._next_wait())
         except RateLimited as error:
-            self._down(ConnectionState.Lost, StatusCode.UncertainLastUsableValue, str(error), "")
+            self._down(ConnectionState.Lost, StatusCode.UncertainLastUsableValue, str(error), RATE_ADVICE)
             return max(error.retry_after, FIRST_WAIT_S)
         except NotConnected as error:
             self._lost(str(error), error.advice)

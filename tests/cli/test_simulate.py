@@ -105,6 +105,7 @@ async def test_trackmymachines_serves_a_running_floor_on_two_ports() -> None:
         events = await client.get(f"{facts['events']}/api/v1/events", params=window)
         assert {"cycle", "step", "part_count"} <= {row["type"] for row in events.json()}
         assert {row["machine_foreign_id"] for row in events.json()} == {"MILL1", None}
+        assert facts["machines"][0] == {"display_name": "Mill 1", "foreign_id": "MILL1", "number": 1}
         assert isinstance((await client.get(f"{facts['step_events']}/api/v1/step_events")).json(), list)
         assert (await client.post(f"{facts['control']}/faults/throttle", json={})).status_code == 200
         assert (await client.get(f"{facts['events']}/api/v1/events", params=window)).status_code == 429

@@ -97,6 +97,7 @@ async def test_a_rate_limit_waits_as_told(tmp_path: Path) -> None:
     async with Running(tmp_path, RateLimited("slow down", 100)) as running:
         await running.house.clock.advance(99)
         assert running.source.runs == 1
+        assert "requests_per_minute" in running.runner.status.advice
         await running.house.clock.advance(2)
         assert running.source.runs == 2
 

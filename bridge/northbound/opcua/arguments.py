@@ -41,8 +41,9 @@ def described(argument: Argument) -> str:
         parts.append(f"one of {', '.join(argument.enumeration)}")
     if argument.person:
         parts.append("a badge number, a user name or an e-mail address; empty: who is logged in")
-    elif argument.default is not None:
-        parts.append(f"{argument.default_words} by default")
+    elif argument.default not in (None, ""):
+        words = argument.default_words
+        parts.append(f"{words:g} by default" if isinstance(words, float) else f"{words} by default")
     return "; ".join(parts)
 
 

@@ -121,7 +121,8 @@ class QuantiixClient:
         self, path: str, params: Mapping[str, str], priority: Priority, turn: Turn | None
     ) -> tuple[Answer, float]:
         was_renewed = was_cut = False
-        for _ in range(TRIES):
+        left = TRIES
+        while left:
             token = await self._valid_token()
             if turn is None or self._clock.monotonic() - turn.at > TURN_LIFE:
                 turn = await self._budget.turn(priority)
@@ -131,18 +132,19 @@ class QuantiixClient:
             except NotConnected:
                 if was_cut:
                     raise
-                was_cut, turn = True, None
+                was_cut, turn, left = True, None, left - 1
                 continue  # a kept connection that the server has just closed looks like this
             if answer.status == 401:
                 if was_renewed:
                     break
-                was_renewed = True
+                was_renewed, turn = True, None
                 await self._renew(token)
-            elif answer.status == 403 and params:
+                continue  # which costs no try: a token may end while the account is throttled
+            if answer.status == 403 and params:
                 raise Refused(f"Quantiix does not allow it for this machine (403): {answer.words or 'without a word'}")
-            elif answer.status != 429:
+            if answer.status != 429:
                 return _checked(answer), asked
-            turn = None
+            turn, left = None, left - 1
         raise status_of(answer)
 
     async def _send(

@@ -125,6 +125,19 @@ async def test_a_token_killed_under_fifty_calls_is_renewed_once() -> None:
         assert client.logins == 2
 
 
+@pytest.mark.parametrize("refusals", [1, 2])
+async def test_a_token_that_ends_while_the_account_is_throttled_is_renewed(refusals: int) -> None:
+    async with at_account(1) as at:
+        client = QuantiixClient(at.source()._config, Budget(100_000, at.clock), at.clock)
+        async with http_client(at.vendor.url + "/") as http:
+            with client.connected(http):
+                await at.passing(client.machines())
+                at.vendor.faults.end_tokens()
+                at.vendor.faults.throttle(count=refusals)
+                assert (await at.passing(client.state(ONE)))[0]
+        assert client.logins == 2
+
+
 async def test_a_token_is_renewed_before_it_ends() -> None:
     async with at_account(1) as at, at.running(state_period="1h"):
         await at.pass_by(49 * 3600, step=60)
