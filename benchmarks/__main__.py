@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks import desk, doors, nodered, slow_vendor, startup
+from benchmarks import desk, doors, nodered, slow_vendor, sparkplug_encode, startup
 from benchmarks.processes import Unavailable, progress
 from benchmarks.report import Report
 from benchmarks.workload import PARTS, Size, Workload, run_part
 
 COMMANDS = ("desk", "doors", "slow-vendor")
 """What "commands" stands for."""
-CHOICES = (*PARTS, "start", "node-red", *COMMANDS)
+CHOICES = (*PARTS, "start", "node-red", "sparkplug-encode", *COMMANDS)
 COMMANDS_OF_A_DOOR, COMMANDS_QUICK = 200, 40
 INTERRUPTED = 130
 
@@ -53,6 +53,8 @@ def measure(chosen: argparse.Namespace, folder: Path, report: Report) -> None:
     for tags in startup.SIZES[: 2 if chosen.quick else None] if "start" in chosen.only else ():
         with _or_absent(report, f"start with {tags} tags"):
             report.starts.append(startup.run(folder, tags, chosen.repeat))
+    if "sparkplug-encode" in chosen.only:
+        report.encode = sparkplug_encode.run(report.size.seconds)
     measure_commands(chosen, folder, report)
 
 

@@ -13,6 +13,7 @@ from benchmarks.desk import DeskRate
 from benchmarks.doors import DoorTime
 from benchmarks.nodered import NodeRed
 from benchmarks.slow_vendor import CALLERS, SLOW_S, SlowVendor
+from benchmarks.sparkplug_encode import EncodeCost
 from benchmarks.startup import Start
 from benchmarks.workload import Load, Size
 
@@ -28,6 +29,7 @@ class Report:
     loads: list[Load] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
     node_red: NodeRed | None = None
+    encode: list[EncodeCost] = field(default_factory=list)
     desk: list[DeskRate] = field(default_factory=list)
     doors: list[DoorTime] = field(default_factory=list)
     slow_vendor: SlowVendor | None = None
@@ -45,6 +47,8 @@ class Report:
             yield from self._start()
         if self.node_red is not None:
             yield from self._peer(self.node_red)
+        if self.encode:
+            yield from self._encode()
         if self.desk:
             yield from self._desk()
         if self.doors:
@@ -109,6 +113,14 @@ class Report:
         if whole is not None and whole.us_per_update:
             ratio = peer.us_per_value / whole.us_per_update
             yield f"CPU a value, Node-RED : plantbridge with everything on = {ratio:.2f} : 1"
+
+    def _encode(self) -> Iterator[str]:
+        yield ""
+        yield f"{'Sparkplug, µs a metric':<24} {'metrics':>8} {'bytes':>6} {'encode':>7} {'change':>7} {'upb':>7}"
+        for one in self.encode:
+            upb = "absent" if one.upb_us is None else f"{one.upb_us:.2f}"
+            costs = f"{one.encode_us:7.2f} {one.change_us:7.2f} {upb:>7}"
+            yield f"{one.content:<24} {one.metrics:>8} {one.size:>6} {costs}"
 
     def _desk(self) -> Iterator[str]:
         yield ""

@@ -26,25 +26,19 @@ _QUALITY = {quality: property_set({"Quality": (MetricType.Int32, quality.value)}
 
 
 class Stamps:
-    """Milliseconds and their bytes, remembered for the last moment: the values of one payload share it."""
+    """The milliseconds of the last moment: the values of one payload share it."""
+
+    __slots__ = ("_milliseconds", "_moment")
 
     def __init__(self) -> None:
         self._moment: datetime | None = None
         self._milliseconds = 0
-        self._number = -1
-        self._bytes = b""
 
     def milliseconds(self, moment: datetime) -> int:
         """Milliseconds since 1970 UTC."""
         if moment is not self._moment:
             self._moment, self._milliseconds = moment, to_milliseconds(moment)
         return self._milliseconds
-
-    def encoded(self, milliseconds: int) -> bytes:
-        """As a varint."""
-        if milliseconds != self._number:
-            self._number, self._bytes = milliseconds, stamp(milliseconds)
-        return self._bytes
 
 
 class TagMetric:
@@ -90,17 +84,16 @@ class TagMetric:
         else:
             self._born = self._born or property_set(birth_properties(self.tag.definition, self._is_open))
             properties = self._born
-        return self.encoder.birth(stamps.encoded(self._last_ms), value.value, properties)
+        return self.encoder.birth(stamp(self._last_ms), value.value, properties)
 
     def data(self, value: DataValue, now_ms: int, stamps: Stamps) -> tuple[int, bytes] | None:
         """The time and bytes of a change; None where hosts know value, quality and time already."""
-        last = self._last
-        if value is last or (last is not None and _looks_like(value, last)):
+        last, raw = self._last, value.value
+        if value is last or (last is not None and raw == last.value and _looks_like(value, last)):
             return None
         quality = self._take(value, now_ms, stamps)
         properties = b"" if quality is None else _QUALITY[quality]
-        encoded = self.encoder.encode(stamps.encoded(self._last_ms), value.value, properties, self._typed)
-        return self._last_ms, encoded
+        return self._last_ms, self.encoder.encode(stamp(self._last_ms), raw, properties, self._typed)
 
     def past(self, value: DataValue, stamps: Stamps) -> tuple[int, bytes]:
         """The time and bytes of a value that hosts missed: historical, at its own time, and nothing to go by.
@@ -112,9 +105,7 @@ class TagMetric:
         self._past_quality = quality
         time_ms = stamps.milliseconds(value.source_timestamp)
         properties = b"" if said is None else _QUALITY[said]
-        return time_ms, self.encoder.encode(
-            stamps.encoded(time_ms), value.value, properties, self._typed, historical=True
-        )
+        return time_ms, self.encoder.encode(stamp(time_ms), value.value, properties, self._typed, historical=True)
 
     def _take(self, value: DataValue, now_ms: int, stamps: Stamps) -> SparkplugQuality | None:
         """Remember this value as sent. The quality to say with it: when it is not good, and once when it is again."""
@@ -123,7 +114,10 @@ class TagMetric:
         if time_ms < self._last_ms:
             time_ms = self._last_ms
         self._last_ms = time_ms if time_ms < now_ms else now_ms
-        before, self._quality = self._quality, _quality_of(value)
+        before = self._quality
+        if value.status is StatusCode.Good and before is SparkplugQuality.GOOD and not is_absent(value.value):
+            return None
+        self._quality = _quality_of(value)
         return self._said(self._quality, before)
 
     def _said(self, quality: SparkplugQuality, before: SparkplugQuality) -> SparkplugQuality | None:
@@ -139,11 +133,9 @@ def _quality_of(value: DataValue) -> SparkplugQuality:
 
 
 def _looks_like(value: DataValue, last: DataValue) -> bool:
-    """Hosts could not tell them apart."""
-    return (
-        value.value == last.value
-        and value.source_timestamp == last.source_timestamp
-        and sparkplug_quality(value.status) is sparkplug_quality(last.status)
+    """Hosts could not tell these equal values apart."""
+    return value.source_timestamp == last.source_timestamp and sparkplug_quality(value.status) is sparkplug_quality(
+        last.status
     )
 
 

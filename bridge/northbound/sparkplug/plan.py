@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.model.plant import ALIVE, PlantChange
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from bridge.northbound.sparkplug.codec import MetricEncoder, Payload
     from bridge.northbound.sparkplug.config import SparkplugConfig
     from bridge.ports import TagView
+
+
+_time = itemgetter(0)
+"""Of a change."""
 
 
 class MetricSet:
@@ -76,11 +81,12 @@ class MetricSet:
     def data(self, values: Iterable[tuple[int, DataValue]], now_ms: int) -> list[bytes]:
         """The metrics that changed, in order of time (tck-id-operational-behavior-data-publish-dbirth-order)."""
         metrics, stamps = self.metrics, self._stamps
-        changes = [
-            change
-            for slot, value in values
-            if slot in metrics and (change := metrics[slot].data(value, now_ms, stamps)) is not None
-        ]
+        changes = []
+        for slot, value in values:
+            metric = metrics.get(slot)
+            change = None if metric is None else metric.data(value, now_ms, stamps)
+            if change is not None:
+                changes.append(change)
         changes.sort(key=_time)
         return [encoded for _, encoded in changes]
 
@@ -216,7 +222,3 @@ def _read(view: TagView, tag: Tag) -> DataValue | None:
         return view.read(tag)
     except KeyError:  # the plant has changed, and our batch that says so is on its way
         return None
-
-
-def _time(change: tuple[int, bytes]) -> int:
-    return change[0]

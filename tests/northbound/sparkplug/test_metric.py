@@ -233,5 +233,3 @@ def test_stamps_remember_the_last_moment_only() -> None:
     stamps = Stamps()
     moments = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms) for ms in (0, 1, 0)]
     assert [stamps.milliseconds(moment) for moment in moments] == [to_milliseconds(moment) for moment in moments]
-    assert stamps.encoded(300) == stamps.encoded(300) == b"\xac\x02"
-    assert stamps.encoded(1) == b"\x01"

@@ -7,7 +7,7 @@ two concatenations. Tags are a field's number times 8 plus its wire type.
 from __future__ import annotations
 
 import struct
-from math import isfinite
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from bridge.model.value import to_milliseconds
@@ -27,12 +27,14 @@ HISTORICAL = b"\x28\x01"
 _DOUBLE = struct.Struct("<Bd")
 _FLOAT = struct.Struct("<Bf")
 _TRUE, _FALSE = b"\x70\x01", b"\x70\x00"
+_SEQ = tuple(b"\x18" + varint(number) for number in range(256))
 _CACHED_BODY = 32
 """Bytes of time and value for which a metric's head is kept: numbers always, texts while they are short."""
 
 
+@lru_cache(16)
 def stamp(milliseconds: int) -> bytes:
-    """A time as `MetricEncoder` takes it; the metrics of one payload mostly share it."""
+    """A time as `MetricEncoder` takes it; the metrics of one payload, and the payloads of one moment, share it."""
     return varint(milliseconds)
 
 
@@ -86,7 +88,7 @@ ENCODED_TYPES = frozenset(_VALUE)
 
 def is_absent(value: Value) -> bool:
     """There is nothing a consumer could use: no value, or a number JSON and historians do not know."""
-    return value is None or (isinstance(value, float) and not isfinite(value))
+    return value is None or (type(value) is float and value - value != 0)
 
 
 class MetricEncoder:
@@ -174,5 +176,5 @@ def _property(kind: MetricType, value: Value) -> bytes:
 
 def payload(timestamp_ms: int, metrics: Iterable[bytes], seq: int | None) -> bytes:
     """A whole payload from encoded metrics. `seq` None: a death of the node, or a command, which have none."""
-    tail = b"" if seq is None else b"\x18" + varint(seq)
-    return b"\x08" + varint(timestamp_ms) + b"".join(metrics) + tail
+    tail = b"" if seq is None else _SEQ[seq]
+    return b"\x08" + stamp(timestamp_ms) + b"".join(metrics) + tail
