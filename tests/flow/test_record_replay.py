@@ -10,16 +10,25 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridge.hub.table import Table
+from bridge.model.command import Command, Door
+from bridge.model.email import without_emails
+from bridge.model.event import OF_THE_READING
 from bridge.model.value import DataValue, Value
-from bridge.ports import RecordingWish
+from bridge.ports import Clock, RecordingWish
 from bridge.runtime.bridge import Bridge
+from bridge.sim.clock import VirtualClock
 from bridge.sim.qitech.panel import Panel
+from bridge.sim.quantiix import Machine as Lathe
+from bridge.sim.quantiix import Quantiix
+from bridge.sim.trackmymachines import Machine as Job
+from bridge.sim.trackmymachines import TrackMyMachines
 from bridge.sources.replay.record import end_line
 from bridge.transport.clock import SystemClock
 from tests.broker import free_port
@@ -34,6 +43,9 @@ northbound:
   uns: {{enabled: false}}
   status: {{port: {port}}}
 """
+
+GROUPS = ("Monitoring", "Setpoints", "Status", "Job", "KPI", "Alarms")
+"""Of tags that vendors fill."""
 
 Change = tuple[str, Value]
 
@@ -57,7 +69,7 @@ class Changes:
         last = dict(seen)
         for slot, value in pairs:
             name = names.get(slot, "")
-            is_vendors = any(f".{group}." in name for group in ("Monitoring", "Setpoints", "Status"))
+            is_vendors = any(f".{group}." in name for group in GROUPS)
             if is_vendors and value.status.is_good and (name not in last or last[name] != value.value):
                 seen.append((name, value.value))
                 last[name] = value.value
@@ -67,10 +79,10 @@ class Changes:
 
 
 @asynccontextmanager
-async def plain_bridge(folder: Path, text: str, port: int = 0) -> AsyncIterator[Bridge]:
+async def plain_bridge(folder: Path, text: str, port: int = 0, clock: Clock | None = None) -> AsyncIterator[Bridge]:
     """A bridge without faces but the admin API."""
     head = "version: 1\nbridge: {name: bridge-1, enterprise: acme, site: essen, state_directory: state}\n"
-    bridge = Bridge(make_site(folder, head + text + NO_FACES.format(port=port)), SystemClock())
+    bridge = Bridge(make_site(folder, head + text + NO_FACES.format(port=port)), clock or SystemClock())
     task = asyncio.create_task(bridge.run())
     await asyncio.wait({task, asyncio.ensure_future(bridge.listening.wait())}, return_when=asyncio.FIRST_COMPLETED)
     try:
@@ -127,6 +139,100 @@ async def test_a_replay_brings_the_same_values_in_the_same_order(
         # what came between the last portion and the end of the recording is on the real table only
         assert replayed == original[: len(replayed)], speed
         assert len(original) - len(replayed) < 60
+
+
+CLOUDS = """
+sources:
+  account: {{type: quantiix, url: "{account}", email: me@acme.example, password: word-4711, state_period: 30s}}
+  jobs: {{type: trackmymachines, events_url: "{app}", step_events_url: "{com}", api_key: key-4711, period: 5s,
+          writes: true, allow: {{part: "PART[0-9]+"}}, user_email: anna@acme.example}}
+machines:
+  - {{id: lathe-7, source: account, machine: {{unique_id: LATHE_7}}}}
+  - {{id: mill-1, source: jobs, machine: {{foreign_id: MILL-1, display_name: Mill 1}}}}
+"""
+REPLAYED_CLOUDS = """
+sources:
+  account: {{type: replay, file: "{file}", of: account, speed: 0}}
+  jobs: {{type: replay, file: "{file}", of: jobs, speed: 0}}
+machines:
+  - {{id: lathe-7, source: account, machine: {{key: LATHE_7}}}}
+  - {{id: mill-1, source: jobs, machine: {{key: MILL-1}}}}
+"""
+OURS = ("ItemState", "PendingBookings")
+"""Tags that the bridge fills before a vendor has said anything."""
+HOUR = timedelta(hours=1)
+SPEED = 20.0
+"""Seconds of vendors and bridge in one of ours."""
+
+
+async def told(bridge: Bridge) -> set[tuple[str, str, str]]:
+    """What vendors' events say: kind, machine and data, but not how they were read."""
+    return {
+        (event.kind, event.machine, json.dumps({k: v for k, v in event.data.items() if k not in OF_THE_READING}))
+        for event in await bridge.log.newest(1000)
+        if event.source in ("account", "jobs")
+    }
+
+
+async def test_a_record_of_clouds_brings_the_same_values_and_events_and_has_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes, clock, lines = Changes(monkeypatch), VirtualClock(None, SPEED), b""
+    jobs = TrackMyMachines([Job(1, "Mill 1", "MILL-1")], users=["anna@acme.example"], clock=clock)
+    jobs.keys.issue("site", "key-4711", writes=True)
+    account = Quantiix([Lathe("LATHE_7", "Lathe")], email="me@acme.example", password="word-4711", clock=clock)
+    async with jobs, account:
+        await jobs.refuse()
+        await account.refuse()
+        config = CLOUDS.format(account=account.url, app=jobs.app_url, com=jobs.com_url)
+        async with (
+            plain_bridge(_folder(tmp_path, "real"), config, clock=clock) as real,
+            aclosing(real.recorder.lines(RecordingWish())) as portions,
+            asyncio.timeout(60),
+        ):
+            lines += await anext(portions)
+            now = f"{clock.now():%Y-%m-%dT%H:%M:%SZ}"
+            stop = jobs.faults.insert("MILL-1", "activity_reason", now, label="Ask anna@acme.example")
+            account.faults.state("LATHE_7", "RUNNING", 120, 122)
+            account.faults.state("LATHE_7", "IDLE", -2, 600)
+            await jobs.accept()
+            await account.accept()
+            call = None
+            async for portion in portions:
+                lines += portion
+                kinds = {kind for kind, _, _ in await told(real)}
+                if call is None and "activity_reason_opened" in kinds:
+                    jobs.faults.close(stop)
+                    arguments = {"PartUniqueIdentifier": "PART1", "StepNumber": "10"}
+                    at = clock.now()
+                    call = real.desk.submit(
+                        Command("test:1", "mill-1.Commands.StartStep", arguments, Door.UNS, "anna", at, at + HOUR)
+                    )
+                if {"state_changed", "activity_reason_closed", "step_opened"} <= kinds:
+                    break
+            original, events = list(changes.of(real)), await told(real)
+    lines = b"\n".join(filter(None, lines.split(b"\n"))) + b"\n"
+    for secret in (b"key-4711", b"word-4711", b"@acme", b"eyJ", b"Bearer"):
+        assert secret not in lines
+    file = _write(tmp_path / "record.gz", lines + end_line(600.0, 0, 0, "ended as asked"))
+    async with plain_bridge(_folder(tmp_path, "again"), REPLAYED_CLOUDS.format(file=file)) as again:
+        ended = [again.table.plant.bridge.tag(f"Sources/{name}/Ended") for name in ("account", "jobs")]
+        await until(lambda: all(tag is not None and again.table.read(tag).value is True for tag in ended), 30)
+        replayed, repeated = list(changes.of(again)), await told(again)
+    for machine in ("lathe-7.", "mill-1."):
+        first, second = (
+            [(name, _shown(value)) for name, value in seen if name.startswith(machine) and not name.endswith(OURS)]
+            for seen in (original, replayed)
+        )
+        assert len(second) > 15
+        assert second == first[: len(second)]
+        assert len(first) - len(second) < 60  # what came after the last portion
+    assert repeated <= {(kind, machine, without_emails(data)) for kind, machine, data in events}
+    assert {"state_changed", "activity_reason_closed"} <= {kind for kind, _, _ in repeated}
+
+
+def _shown(value: Value) -> Value:
+    return without_emails(value) if isinstance(value, str) else value
 
 
 async def plantbridge(*arguments: object) -> asyncio.subprocess.Process:
