@@ -30,6 +30,7 @@ def command(paths: tuple[Path, ...]) -> None:
 
     PATH is a file or a folder: a site's files together, or mappings, whose examples are run. Each fault is one line
     on standard error, file:line:column: key path: what is wrong; expected …; did you mean …, and the exit code is 2.
+    A line that begins with "warning:" changes no exit code.
     """
     from bridge.config.check import check_paths
     from bridge.runtime.offline import OfflinePlant
@@ -38,6 +39,8 @@ def command(paths: tuple[Path, ...]) -> None:
     plants = [OfflinePlant(site) for site in checked.sites]
     collisions = (plant_faults(site, offline) for site, offline in zip(checked.sites, plants, strict=True))
     faults = [*checked.faults, *chain.from_iterable(collisions)]
+    for warning in checked.warnings:
+        click.echo(f"warning: {warning}", err=True)
     if faults:
         raise ConfigError(faults)
     machines = sum(len(offline.plant.machines) for offline in plants)

@@ -23,12 +23,12 @@ class EmbeddedBrokerConfig(BaseModel):
 
     def is_reached_at(self, host: str, port: int) -> bool:
         """Whether a client that connects there finds this broker."""
-        own = self.host == host or (_is_loopback(host) and (_is_loopback(self.host) or _is_any(self.host)))
+        own = self.host == host or (is_loopback(host) and (is_loopback(self.host) or _is_any(self.host)))
         return self.enabled and own and self.port == port
 
     @model_validator(mode="after")
     def _anonymous_stays_at_home(self) -> EmbeddedBrokerConfig:
-        if not self.users and not _is_loopback(self.host):
+        if not self.users and not is_loopback(self.host):
             raise ValueError(f"host {self.host} is not loopback: name users, or listen on 127.0.0.1")
         return self
 
@@ -40,7 +40,8 @@ def _is_any(host: str) -> bool:
         return False
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a name or address is this computer's own."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bridge.config import broker_access
 from bridge.config.library import MappingLibrary, is_mapping, shipped_folder, yaml_files
 from bridge.config.merge import read_sheaf
 from bridge.config.site import Site, load_sheaf
@@ -18,6 +19,8 @@ class Checked:
     """What was looked at, and what is wrong with it."""
 
     faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
+    """What works, and should not be so."""
     sites: list[Site] = field(default_factory=list)
     mappings: int = 0
     examples: int = 0
@@ -59,6 +62,11 @@ def _check_mappings(checked: Checked, files: Sequence[Path]) -> None:
 
 def _check_site(checked: Checked, files: list[Path], folder: Path, environment: Mapping[str, str]) -> None:
     try:
-        checked.sites.append(load_sheaf(read_sheaf(files, environment), folder, tuple(files)))
+        sheaf = read_sheaf(files, environment)
+        site = load_sheaf(sheaf, folder, tuple(files))
     except ConfigError as error:
         checked.faults.extend(error.faults)
+        return
+    checked.sites.append(site)
+    checked.faults.extend(broker_access.file_faults(site.file, sheaf))
+    checked.warnings.extend(broker_access.warnings(site.file, sheaf))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bridge.config.broker import EmbeddedBrokerConfig
+from bridge.config.broker_access import broker_faults
 from bridge.config.commands import CommandsConfig
 from bridge.config.documents import validate
 from bridge.config.faults import faults_of
@@ -39,6 +41,7 @@ from bridge.sources.replay.config import ReplayConfig, ReplayMachine
 from bridge.sources.trackmymachines.config import TrackMyMachinesConfig, TrackMyMachinesMachine
 from bridge.transport.duration import Duration
 from bridge.transport.mqtt import BrokerConfig
+from bridge.transport.mqtt_config import TLS_FILES
 
 SourceConfig = Annotated[
     QitechConfig | QuantiixConfig | TrackMyMachinesConfig | ReplayConfig, Field(discriminator="type")
@@ -308,7 +311,7 @@ def load_sheaf(sheaf: Sheaf, folder: Path, files: tuple[Path, ...]) -> Site:
         machines = tuple(checker.machines())
         faults.extend(checker.faults)
         faults.extend(_people_faults(file, sheaf))
-        faults.extend(_broker_faults(file, sheaf))
+        faults.extend(broker_faults(file, sheaf))
     if faults or file is None:
         raise ConfigError(faults)
     site = Site(file, library, machines, folder, (*files, *library.files))
@@ -326,13 +329,16 @@ def _rooted(file: SiteFile, folder: Path) -> SiteFile:
         name = getattr(rules, key, None)
         return rules if name is None else rules.model_copy(update={key: str((folder / name).resolve())})
 
+    def rooted_broker(broker: BrokerConfig) -> BrokerConfig:
+        return functools.reduce(rooted, TLS_FILES, broker)
+
     north = file.northbound
     faces = {
         "opcua": rooted(north.opcua, "pki"),
         "sparkplug": north.sparkplug.model_copy(
-            update={"broker": tuple(rooted(broker, "ca_file") for broker in north.sparkplug.brokers)}
+            update={"broker": tuple(rooted_broker(broker) for broker in north.sparkplug.brokers)}
         ),
-        "uns": north.uns.model_copy(update={"broker": rooted(north.uns.broker, "ca_file")}),
+        "uns": north.uns.model_copy(update={"broker": rooted_broker(north.uns.broker)}),
     }
     sources = {name: rooted(rooted(source, "ca_file"), "file") for name, source in file.sources.items()}
     return file.model_copy(update={"sources": sources, "northbound": north.model_copy(update=faces)})
@@ -358,21 +364,6 @@ def _people_faults(file: SiteFile, sheaf: Sheaf) -> Iterator[Fault]:
         if known != email:
             problem = f"{other} has another e-mail address"
             yield sheaf.fault(("commands", "people", name), problem, "one for each name, in whatever case", at_key=True)
-
-
-def _broker_faults(file: SiteFile, sheaf: Sheaf) -> Iterator[Fault]:
-    """A face that would be refused for ever by the broker beside it."""
-    sparkplug, uns = file.northbound.sparkplug, file.northbound.uns
-    listed = isinstance(sparkplug.broker, tuple)
-    brokers: list[tuple[KeyPath, BrokerConfig]] = [
-        (("sparkplug", "broker", *((index,) if listed else ())), broker)
-        for index, broker in enumerate(sparkplug.brokers if sparkplug.enabled else ())
-    ]
-    brokers += [(("uns", "broker"), uns.broker)] if uns.enabled else []
-    for path, broker in brokers:
-        if broker.protocol == "5" and file.broker.is_reached_at(broker.host, broker.port):
-            at = ("northbound", *path, "protocol")
-            yield sheaf.fault(at, "the embedded broker speaks MQTT 3.1.1 only", "auto, or another broker")
 
 
 def _override_faults(site: Site, sheaf: Sheaf) -> Iterator[Fault] | list[Fault]:

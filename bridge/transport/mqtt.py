@@ -26,6 +26,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ from bridge.transport.mqtt_packet import (
     fixed_header,
     topic_name,
 )
-from bridge.transport.mqtt_tls import Wrapping
+from bridge.transport.mqtt_tls import TlsFileError, Wrapping, hang_up_fault, tls_fault
 from bridge.transport.mqtt_version import UNSUPPORTED, Protocol, in_turn
 from bridge.transport.mqtt_window import FIRST_ID, IN_FLIGHT, Window
 
@@ -305,7 +306,7 @@ class Link:
         self._pump()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_TIMEOUT_S):
-                while self._wire.queued and not self._is_broken:
+                while self._wire.queued and not self._wire.is_over:
                     self._progress.clear()
                     await self._progress.wait()
         await self._close("we said goodbye")
@@ -321,8 +322,8 @@ class Link:
     async def _wrapping(self) -> Wrapping:
         try:
             return await asyncio.to_thread(Wrapping.of, self._broker, ANSWER_TIMEOUT_S)
-        except OSError as error:
-            raise LinkLost(f"{self._broker.ca_file}: {error}") from None
+        except TlsFileError as error:
+            raise LinkLost(f"{error.option}: {error}") from None
 
     def _new_client(self, wrapping: Wrapping) -> aiomqtt.Client:
         broker, five = self._broker, self._broker.protocol == "5"
@@ -393,9 +394,11 @@ class Link:
             error = (
                 None if entering.cancelled() else entering.exception()
             )  # asked for: else asyncio says it at some time
-        self._has_hung_up = self._end.done()
+        self._has_hung_up = self._end.done() and not self._is_broken
         if self._refusal is not None:
             raise self._refusal
+        if self._has_hung_up and not self._is_answered and self._broker.tls:
+            raise LinkLost(hang_up_fault(self._broker))
         if isinstance(error, (aiomqtt.MqttError, OSError, ValueError)):
             raise LinkLost(str(error) or type(error).__name__) from None
         if error is not None:
@@ -570,10 +573,14 @@ class Link:
         if not self._abandoned:
             self._paho.loop_write()
 
-    def _broke(self, reason: str) -> None:
+    def _broke(self, error: Exception) -> None:
         """The wire cannot go on."""
         self._is_broken = True
-        self._finish(reason)
+        if isinstance(error, ssl.SSLError):
+            self._finish(tls_fault(error, self._broker))
+        else:
+            self._finish(f"the broker does not speak MQTT: {error}")
+        self._wire.end()
         self._progress.set()
 
     def _on_disconnect(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from bridge.transport.mqtt_version import Protocol
+
+TLS_FILES = ("ca_file", "cert_file", "key_file")
 
 
 class BrokerConfig(BaseModel):
@@ -24,11 +28,32 @@ class BrokerConfig(BaseModel):
     keep_alive: int = Field(30, ge=5, le=3600, description="Seconds; a silent break is noticed after 1.5 of them.")
     tls: bool = Field(False, description="Encrypt with TLS and verify the broker's certificate and host name.")
     ca_file: str | None = Field(None, description="PEM file of the authority that signed the broker's certificate.")
+    cert_file: str | None = Field(
+        None, description="PEM file of our own certificate, for brokers that want one (mutual TLS)."
+    )
+    key_file: str | None = Field(None, description="PEM file of its private key; without it, cert_file holds both.")
+    key_password: SecretStr | None = Field(
+        None, description="Password of the private key; write ${VAR} or ${file:path}, never the word itself."
+    )
+    server_name: str | None = Field(
+        None,
+        min_length=1,
+        description="Name in the broker's certificate where that is not host, as for brokers reached by an address.",
+    )
 
     @field_validator("protocol", mode="before")
     @classmethod
     def _may_be_a_number(cls, protocol: object) -> object:
         return "5" if protocol == 5 else protocol  # YAML reads an unquoted 5 so
+
+    @model_validator(mode="after")
+    def _tls_options_need_tls(self) -> Self:
+        idle = [name for name in (*TLS_FILES, "key_password", "server_name") if getattr(self, name) is not None]
+        if idle and not self.tls:
+            raise ValueError(f"without tls: true, {', '.join(idle)} would do nothing: write tls: true, or take it out")
+        if self.cert_file is None and (self.key_file is not None or self.key_password is not None):
+            raise ValueError("a private key without its certificate: write cert_file as well")
+        return self
 
     @property
     def where(self) -> str:

@@ -52,7 +52,7 @@ class Wire:
         self._loop: asyncio.AbstractEventLoop
         self._take: Callable[[Taken], float]
         self._written: Callable[[], None]
-        self._broke: Callable[[str], None]
+        self._broke: Callable[[Exception], None]
         self.queued = 0
         """Bytes that wait to be written."""
 
@@ -63,7 +63,7 @@ class Wire:
         loop: asyncio.AbstractEventLoop,
         take: Callable[[Taken], float],
         written: Callable[[], None],
-        broke: Callable[[str], None],
+        broke: Callable[[Exception], None],
     ) -> None:
         """Read and write on this loop from now on.
 
@@ -72,12 +72,17 @@ class Wire:
             take: gets what came, and says for how many seconds nothing needs to be read: what comes meanwhile is read
                 at once. What is not PUBACK is there for paho's `recv`; the end of the connection is one as well.
             written: is called after writing.
-            broke: gets a sentence when the session cannot go on.
+            broke: gets what TLS, or the form of what came, made the end of the session.
         """
         self._loop, self._take, self._written, self._broke = loop, take, written, broke
         loop.add_reader(self._socket.fileno(), self._readable)
         if self._pieces:
             self._push()
+
+    @property
+    def is_over(self) -> bool:
+        """The connection has ended."""
+        return self._is_over
 
     @property
     def has_unread(self) -> bool:
@@ -114,9 +119,7 @@ class Wire:
                         break
         self._socket.close()
         self._is_over = True
-        self._pieces.clear()
-        self._rest = memoryview(b"")
-        self.queued = 0
+        self._forget()
 
     # --- paho's side
 
@@ -167,10 +170,12 @@ class Wire:
                     break
         except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            self._arrived(b"")
+        except (ssl.SSLError, ValueError) as error:
+            self._broke(error)
         except OSError:
             self._arrived(b"")
-        except ValueError as error:
-            self._broke(f"the broker does not speak MQTT: {error}")
         if self._pieces and not self._is_blocked and not self._is_over:
             self._push()
 
@@ -211,11 +216,20 @@ class Wire:
             if not self._is_blocked:
                 self._is_blocked = True
                 self._loop.add_writer(self._socket.fileno(), self._push)
-        except OSError as error:
-            self._broke(f"the connection broke: {error}")
+        except OSError:
+            self._forget()  # the reader learns why it ended, if anybody said it
             return
         else:
             if self._is_blocked:
                 self._is_blocked = False
                 self._loop.remove_writer(self._socket.fileno())
         self._written()
+
+    def _forget(self) -> None:
+        """Nothing can be written any more."""
+        self._pieces.clear()
+        self._rest = memoryview(b"")
+        self.queued = 0
+        if self._is_blocked and (number := self._socket.fileno()) >= 0:
+            self._loop.remove_writer(number)
+        self._is_blocked = False

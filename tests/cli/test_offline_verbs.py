@@ -135,3 +135,14 @@ def test_schemas_are_written_as_they_are_printed(told: Told, tmp_path: Path) -> 
     code, out, _ = told("schema", "--write", tmp_path)
     assert (code, len(out.splitlines())) == (0, 2)
     assert (tmp_path / "mapping.schema.json").read_text() == told("schema", "mapping")[1]
+
+
+def test_check_prints_a_warning_and_is_content(site: Path, told: Told) -> None:
+    broker = "northbound: {uns: {enabled: true, broker: {host: broker.plant, username: me, password: tr0ub4dor}}}\n"
+    site.write_text(SITE + broker)
+    code, out, err = told("check", site)
+    assert code == 0
+    assert out.startswith("ok: ")
+    assert err.startswith(f"warning: {site}:")
+    assert "unencrypted" in err
+    assert "tr0ub4dor" not in err

@@ -5,19 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import socket
-import ssl
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import aiomqtt
 import paho.mqtt.client as paho
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
 from bridge.errors import LinkLost, LinkRefused, SubscribeRefused
@@ -598,69 +591,6 @@ async def test_silent_broker_is_noticed_by_keep_alive(monkeypatch: pytest.Monkey
         link._paho._keepalive = 0.05  # type: ignore[assignment]
         with pytest.raises(LinkLost, match="Keep alive"):
             await asyncio.wait_for(anext(link.messages()), 5)  # type: ignore[arg-type]
-
-
-def _certificate(name: str, folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = folder / f"{name}.pem"
-    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private = folder / f"{name}.key"
-    private.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return pem, private
-
-
-@mosquitto
-@pytest.mark.parametrize("name", ["localhost", "elsewhere"])
-async def test_tls_verifies_authority_and_host_name(name: str, tmp_path: Path) -> None:
-    pem, key = _certificate(name, tmp_path)
-    async with _TlsMosquitto(pem, key) as server:
-        config = using(server, host="localhost", tls=True, ca_file=str(pem))
-        if name != "localhost":
-            with pytest.raises(LinkLost, match=r"(?i)certificate"):
-                async with Link.connect(config, "one"):
-                    pass
-            return
-        async with Link.connect(config, "one") as link:
-            await link.subscribe("a")
-            link.publish(Message("a", b"x" * 100_000, 1))
-            assert len((await take(link, 1))[0].payload) == 100_000
-        with pytest.raises(LinkLost, match=r"(?i)certificate"):
-            async with Link.connect(config.model_copy(update={"ca_file": None}), "one"):
-                pass
-
-
-class _TlsMosquitto(Mosquitto):
-    def __init__(self, pem: Path, key: Path) -> None:
-        super().__init__(listener=[f"certfile {pem}", f"keyfile {key}"])
-
-    async def _listening(self) -> None:
-        async with asyncio.timeout(10):
-            while True:
-                try:
-                    with socket.create_connection((self.host, self.port), 1) as raw:
-                        context = ssl.create_default_context()
-                        context.check_hostname = False
-                        context.verify_mode = ssl.CERT_NONE
-                        with context.wrap_socket(raw):
-                            return
-                except OSError:
-                    await asyncio.sleep(0.01)
 
 
 async def test_password_is_never_in_the_representation() -> None:
