@@ -249,7 +249,7 @@ async def test_node_metric_changes_come_as_ndata(tmp_path: Path) -> None:
         tag = table.plant.bridge.tag("Sources/panel/Reconnects")
         assert tag is not None
         table.update([(tag.slot, DataValue(3, StatusCode.Good, CLOCK.now(), CLOCK.now()))])
-        await until(lambda: host.tags[""]["Sources/panel/Reconnects"].value == 3)
+        await until(lambda: "" in host.tags and host.tags[""]["Sources/panel/Reconnects"].value == 3)
     assert "NDATA" in host.said
     assert host.broken == []
 
