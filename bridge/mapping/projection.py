@@ -127,7 +127,11 @@ class TagPlan:
             if when.holds(payloads, at):
                 return None, status, when.reason
         if raw is None or raw is MISSING:
-            return None, self._absent, "The vendor sent null" if raw is None else "The vendor did not send this field"
+            return (
+                None,
+                self._absent,
+                "There is none now (null)" if raw is None else "The vendor did not send this field",
+            )
         try:
             value = self._typed(raw)
         except ValueError as error:

@@ -72,7 +72,7 @@ def test_true_example_tells_nothing(example: str) -> None:
         (
             "{given: {channel: live, payload: {p: null}}, expect: {Monitoring/P: 5}}",
             ("expect", "Monitoring/P"),
-            "is BadNoData (The vendor sent null)",
+            "is BadNoData (There is none now (null))",
             "5",
         ),
         (

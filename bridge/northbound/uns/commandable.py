@@ -49,13 +49,14 @@ class Commandable:
 
     @property
     def example(self) -> str:
-        """A payload that would be understood."""
+        """A payload that would be understood: with what must be given."""
         if not self.arguments:
             document: dict[str, Any] = {"id": "4711"}
         elif len(self.arguments) == 1:
             document = {VALUE: _sample(self.arguments[0]), "id": "4711"}
         else:
-            document = {"args": {one.name: _sample(one) for one in self.arguments}, "id": "4711"}
+            needed = [one for one in self.arguments if one.initial is None and not one.person]
+            document = {"args": {one.name: _sample(one) for one in needed}, "id": "4711"}
         return orjson.dumps(document).decode()
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bridge.hub.slots import Slots
-from bridge.model.command import Argument, CommandDefinition
+from bridge.model.command import Argument, ArgumentRange, CommandDefinition
 from bridge.model.value import DataType
 from bridge.northbound.uns.commandable import Commandable, command_faults, commandables, described
 from bridge.northbound.uns.topic import command_name, is_answer_topic
@@ -52,6 +52,19 @@ def test_person_is_told_what_is_expected(name: str, expected: str, example: obje
     one = commandables(machine(Slots()))[name]
     assert one.expected == expected
     assert json.loads(one.example) == example
+
+
+def test_example_leaves_out_what_may_be_left_out() -> None:
+    """Somebody will paste it: no quantity, time or person of ours shall be booked by that."""
+    arguments = (
+        Argument("Part", DataType.String),
+        Argument("Quantity", DataType.Double, ArgumentRange(-1, 1e9), default=-1.0),
+        Argument("Who", DataType.String, person=True),
+    )
+    assert json.loads(Commandable("Start", "m.Commands.Start", arguments).example) == {
+        "args": {"Part": "text"},
+        "id": "4711",
+    }
 
 
 def test_description_has_topics_arguments_and_examples() -> None:
