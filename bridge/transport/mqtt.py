@@ -88,6 +88,8 @@ INBOX_LIMIT = 1000
 """Received messages nobody has taken yet; beyond it the oldest is dropped."""
 PAYLOAD_LIMIT = 1 << 20
 """Bytes of a received payload; larger ones are dropped: nothing we subscribe to is that long."""
+NOTHING = "plantbridge/nothing"
+"""A topic nobody subscribes to."""
 MISC_INTERVAL_S = 1.0
 """How often paho looks at its keep-alive."""
 
@@ -112,10 +114,12 @@ class Link:
         self._limits = Limits()
         self._window = Window(IN_FLIGHT)
         self._held: deque[tuple[int, bytes, bytes, bytes, str]] = deque()
+        self._let_go = 0
         self._held_bytes = 0
         self._surely_fits = 0
         self._aliases = 0
         self._subscribing: dict[int, asyncio.Future[ReasonCode]] = {}
+        self._unsubscribing: dict[int, asyncio.Future[None]] = {}
         self._inbox: deque[Message] = deque(maxlen=INBOX_LIMIT)
         self._arrived = asyncio.Event()
         self._progress = asyncio.Event()
@@ -265,6 +269,29 @@ class Link:
             return False
         return True
 
+    async def arrived(self) -> None:
+        """Wait until the broker has everything that was published before, QoS 0 as well. Raises LinkLost.
+
+        QoS 1 is acknowledged. Behind the rest goes an UNSUBSCRIBE of nothing: a broker must answer it (MQTT 3.1.1,
+        3.10.4), and takes what comes on one connection in its order.
+        """
+        last = self._let_go + len(self._held)
+        while self._let_go < last:
+            await self._next_progress()
+        waiting = list(self._window)
+        while waiting := self._window.remaining(waiting):
+            await self._next_progress()
+        self._check()
+        identifier = self._required(*self._paho.unsubscribe(NOTHING))
+        answer = self._unsubscribing[identifier] = self._loop.create_future()
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                await answer
+        except TimeoutError:
+            raise LinkLost(f"no answer to UNSUBSCRIBE within {ANSWER_TIMEOUT_S:.0f} s") from None
+        finally:
+            del self._unsubscribing[identifier]
+
     async def subscribe(self, topic_filter: str, qos: int = 1, *, live: bool = False) -> None:
         """Subscribe and wait for SUBACK. Raises SubscribeRefused, LinkLost.
 
@@ -375,8 +402,9 @@ class Link:
         paho.on_connect = on_connect
         paho.on_disconnect = self._on_disconnect
         paho.on_subscribe = self._on_subscribe
+        paho.on_unsubscribe = self._on_unsubscribe
         paho.on_message = self._on_message
-        paho.on_publish = paho.on_unsubscribe = None
+        paho.on_publish = None
         paho.on_socket_open = self._on_socket_open
         paho.on_socket_close = None
         paho.on_socket_register_write = self._on_socket_register_write
@@ -500,6 +528,7 @@ class Link:
         self._window.settle(taken.acknowledged)
         while self._held and not (self._held[0][0] & QOS_1 and self._window.is_full):
             one = self._held.popleft()
+            self._let_go += 1
             self._held_bytes -= len(one[1]) + len(one[2]) + len(one[3])
             self._write(*one)
         self._progress.set()
@@ -524,7 +553,8 @@ class Link:
         self._end.set_result(reason)
         self._progress.set()
         self._arrived.set()
-        for answer in self._subscribing.values():
+        answers: list[asyncio.Future[Any]] = [*self._subscribing.values(), *self._unsubscribing.values()]
+        for answer in answers:
             if not answer.done():
                 answer.set_exception(LinkLost(reason))
 
@@ -534,7 +564,7 @@ class Link:
             self._abandoned = True
         self._finish(reason)
         paho = self._paho
-        paho.on_connect = paho.on_disconnect = paho.on_subscribe = paho.on_message = None
+        paho.on_connect = paho.on_disconnect = paho.on_subscribe = paho.on_unsubscribe = paho.on_message = None
         if self._is_open:
             self._wire.end()
         if self._misc is not None:
@@ -601,6 +631,13 @@ class Link:
         answer = self._subscribing.get(identifier)
         if answer is not None and not answer.done():
             answer.set_result(codes[0])
+
+    def _on_unsubscribe(
+        self, _: Client, userdata: object, identifier: int, codes: list[ReasonCode], properties: Properties | None
+    ) -> None:
+        answer = self._unsubscribing.get(identifier)
+        if answer is not None and not answer.done():
+            answer.set_result(None)
 
     def _on_message(self, _: Client, userdata: object, received: MQTTMessage) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 FIRST_ID, LAST_ID = 0xC000, 0xFFFF
 """Our packet identifiers. Those below are paho's, for SUBSCRIBE and UNSUBSCRIBE, which it counts from 1: one identifier
@@ -57,6 +57,14 @@ class Window:
     def topic(self, identifier: int) -> str | None:
         """Of a message on its way."""
         return self._topics.get(identifier)
+
+    def remaining(self, identifiers: Iterable[int]) -> list[int]:
+        """Which of these are still on their way."""
+        return [identifier for identifier in identifiers if identifier in self._topics]
+
+    def __iter__(self) -> Iterator[int]:
+        """Packet identifiers of the messages on their way."""
+        return iter(self._topics)
 
     def settle(self, identifiers: Iterable[int]) -> None:
         """Forget what was acknowledged."""

@@ -19,6 +19,7 @@ from bridge.transport.mqtt import BrokerConfig, Link, Message
 from bridge.transport.mqtt_version import Spoken
 from bridge.transport.mqtt_window import IN_FLIGHT
 from tests.broker import Amqtt, Broker, Mosquitto, broker, free_port
+from tests.transport.played_mqtt import PlayedBroker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -148,6 +149,42 @@ async def test_flush_means_every_acknowledgement_is_there(protocol: str) -> None
             link.publish(Message("plant/n", str(number).encode(), qos=1))
         assert await link.flush(20)
         assert not link.unacknowledged
+
+
+@pytest.mark.parametrize("quality", [0, 1])
+@BOTH
+@mosquitto
+async def test_what_arrived_is_at_the_broker_whatever_its_quality(protocol: str, quality: int) -> None:
+    async with Mosquitto() as server:
+        async with Link.connect(using(server, protocol), "one") as link:
+            for number in range(3000):
+                link.publish(Message(f"plant/{number}", b"1", qos=quality, retain=True))
+            await link.arrived()
+            assert not link.unacknowledged
+            link.publish(Message("plant/after", b"1", retain=True))
+            await link.arrived()
+        async with Link.connect(using(server, protocol), "two") as link:
+            await link.subscribe("plant/2999")
+            await link.subscribe("plant/after")
+            assert [message.topic for message in await take(link, 2)] == ["plant/2999", "plant/after"]
+
+
+async def test_what_arrived_is_known_of_an_old_broker() -> None:
+    async with broker() as server, Link.connect(using(server), "one") as link:
+        link.publish(Message("plant/a", b""))
+        await asyncio.wait_for(link.arrived(), 5)
+
+
+async def test_what_is_not_acknowledged_did_not_arrive() -> None:
+    async with PlayedBroker() as server, Link.connect(server.config, "one") as link:
+        server.acknowledges = False
+        for _ in range(IN_FLIGHT + 10):  # the last ones are held
+            link.publish(Message("a", b"", qos=1))
+        waiting = asyncio.create_task(link.arrived())
+        await until(lambda: len(server.published) == IN_FLIGHT)
+        assert not waiting.done()
+        waiting.cancel()
+        await asyncio.wait({waiting})
 
 
 async def test_flush_gives_up_in_time_when_nothing_is_acknowledged() -> None:
@@ -444,11 +481,31 @@ async def _wait_for_drain(link: Link) -> object:
     return await link.drain()
 
 
+async def _wait_for_arrival(link: Link) -> object:
+    link.publish(Message("a", b"", qos=1))
+    return await link.arrived()
+
+
+async def _wait_for_unsuback(link: Link) -> object:
+    link.publish(Message("a", b""))
+    return await link.arrived()
+
+
 async def _wait_for_suback(link: Link) -> object:
     return await link.subscribe("a")
 
 
-@pytest.mark.parametrize("wait", [_wait_for_message, _wait_for_flush, _wait_for_drain, _wait_for_suback])
+@pytest.mark.parametrize(
+    "wait",
+    [
+        _wait_for_message,
+        _wait_for_flush,
+        _wait_for_drain,
+        _wait_for_suback,
+        _wait_for_arrival,
+        _wait_for_unsuback,
+    ],
+)
 async def test_loss_ends_every_wait(wait: Callable[[Link], Awaitable[object]]) -> None:
     hang_up = asyncio.Event()
 
