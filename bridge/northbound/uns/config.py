@@ -69,6 +69,9 @@ class UnsConfig(BaseModel):
     meta: bool = Field(
         True, description="Publish a retained _meta document per machine: units, types, ranges, addresses of its tags."
     )
+    backfill_rate: float = Field(
+        500, ge=1, le=100_000, description="Values of the past (history: true) published in a second, at most."
+    )
     commands: UnsCommands = Field(
         default_factory=lambda: UnsCommands(),
         description="Commands on <machine>/cmd/Setpoints/<Tag> and <machine>/cmd/<Command>, answered on the MQTT 5 "

@@ -28,10 +28,11 @@ from bridge.model.value import DataValue, to_milliseconds
 from bridge.northbound.uns.config import Preset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from bridge.model.command import ItemOutcome, Outcome
     from bridge.model.event import Event
+    from bridge.model.history import Gap
     from bridge.model.plant import Machine
     from bridge.model.tag import Tag
     from bridge.model.value import Value
@@ -54,18 +55,46 @@ def rfc3339(moment: datetime) -> str:
 
 def encode(preset: Preset, value: DataValue, unit: str) -> bytes:
     """The payload of a tag's topic; EMPTY where the preset cannot carry it."""
-    if isinstance(value.value, float) and not math.isfinite(value.value):  # the table never holds one: a last guard
-        value = value._replace(
-            value=None, status=StatusCode.BadDecodingError, reason=NOT_FINITE, since=value.source_timestamp
-        )
+    value = _finite(value)
     if preset is Preset.VTQ:
-        return _vtq(value, unit)
+        return _json(_vtq(value, unit))
     if not value.status.is_good or value.value is None:
         return EMPTY
     return _umh(value) if preset is Preset.UMH else _raw(value.value)
 
 
-def _vtq(value: DataValue, unit: str) -> bytes:
+def past(tag: str, value: DataValue, unit: str) -> bytes:
+    """One value of the past, for `backfill`: {"tag": "<Group>/<Tag>"} and what preset vtq says, whatever the preset."""
+    return _json({"tag": tag, **_vtq(_finite(value), unit)})
+
+
+def gap(tag: str, missing: Gap) -> bytes:
+    """Values nobody will get, for `backfill`. `from` and `to` are the times of the first and the last of them."""
+    return _json(
+        {
+            "tag": tag,
+            "from": rfc3339(missing.first),
+            "to": rfc3339(missing.last),
+            "count": missing.number,
+            "reason": missing.why,
+        }
+    )
+
+
+def backfill(values: Sequence[bytes], gaps: Sequence[bytes]) -> bytes:
+    """{"values": [what `past` gives, …], "gaps": [what `gap` gives, …]}; in the order in which they came to us."""
+    return b'{"values":[' + b",".join(values) + b'],"gaps":[' + b",".join(gaps) + b"]}"
+
+
+def _finite(value: DataValue) -> DataValue:
+    if not isinstance(value.value, float) or math.isfinite(value.value):
+        return value
+    return value._replace(  # the table never holds one: a last guard
+        value=None, status=StatusCode.BadDecodingError, reason=NOT_FINITE, since=value.source_timestamp
+    )
+
+
+def _vtq(value: DataValue, unit: str) -> dict[str, Any]:
     status = value.status
     document: dict[str, Any] = {
         "value": _scalar(value.value),
@@ -79,7 +108,7 @@ def _vtq(value: DataValue, unit: str) -> bytes:
         document["reason"] = value.reason
         if value.since is not None:
             document["since"] = rfc3339(value.since)
-    return _json(document)
+    return document
 
 
 def _umh(value: DataValue) -> bytes:
@@ -196,7 +225,7 @@ def meta(
 
     Shape: {"machine", "label", "type", "place": {…}, "identification": {…}, "tags": {"<Group>/<Tag>": {"topic",
     "type", "unit"?, "ucum"?, "unece"?, "range"?, "enum"?, "label"?, "description"?, "limits"?, "writable",
-    "node_id"?, "metric"?}}, "commands"?, "hash"}; `hash` changes when anything else does.
+    "history"?, "node_id"?, "metric"?}}, "commands"?, "hash"}; `hash` changes when anything else does.
 
     Args:
         machine: the machine.
@@ -230,6 +259,7 @@ def _described(tag: Tag, topic: str | None, addresses: Mapping[str, str]) -> dic
         "topic": topic,
         "type": definition.data_type.value,
         "writable": definition.writable,
+        "history": definition.history or None,
         "unit": units and units.symbol,
         "ucum": units and units.code,
         "unece": units and units.unece,

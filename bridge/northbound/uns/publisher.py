@@ -2,7 +2,8 @@
 
     feed -> values (once per publish_interval) -.
     what was published, in turns -> heartbeat   +-> Link.publish, in slices -> broker
-    log, by our own cursor -> events -----------'
+    log, by our own cursor -> events -----------+
+    history, by our own reader -> backfill -----'
     plant change -> branches: what is new is described, what is gone is emptied
     broker -> commands (see bridge.northbound.uns.commands) -> answers -> Link.publish
 
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING
 from bridge.errors import LinkError, LinkLost
 from bridge.model.path import Place
 from bridge.northbound.uns import payload
+from bridge.northbound.uns.backfill import Backfill
 from bridge.northbound.uns.branches import Branches
 from bridge.northbound.uns.commandable import command_faults
 from bridge.northbound.uns.commands import Commands
@@ -82,6 +84,7 @@ class UnsPublisher:
         self._namespace = Namespace(config.topic, enterprise, site, bridge_name)
         self._branches = Branches(self._namespace)
         self._commands: Commands | None = None
+        self._backfill: Backfill | None = None
         self._values: dict[int, DataValue] = {}
         self._rounds: deque[int] = deque()
         self._doomed: set[str] = set()
@@ -114,6 +117,9 @@ class UnsPublisher:
             "uns_topics": len(self._rounds),
             "uns_published_total": self.published_total,
             "uns_events_total": self.events_total,
+            "uns_backfill_values_total": self._backfill.values_total if self._backfill else 0,
+            "uns_backfill_gaps_total": self._backfill.gaps_total if self._backfill else 0,
+            "uns_backfill_skipped_total": self._backfill.skipped_total if self._backfill else 0,
             "uns_reconnects_total": self.reconnects_total,
             "uns_commands_total": self._commands.commands_total if self._commands else 0,
             "uns_command_errors_total": self._commands.errors_total if self._commands else 0,
@@ -123,6 +129,8 @@ class UnsPublisher:
     async def run(self, view: TagView, submit: Submit, operations: Operations) -> None:
         """Publish until cancelled; then say goodbye. Connects again by itself."""
         self._commands = Commands(self._config.commands, self._clock, submit) if self._config.commands.enabled else None
+        if view.history is not None:
+            self._backfill = Backfill(view.history.reader(self.name), self._config, self._clock, self._namespace)
         try:
             await self._run(view, operations)
         finally:
@@ -165,6 +173,10 @@ class UnsPublisher:
             if self._commands is not None:
                 self._commands.begin_session()
                 group.create_task(self._commands.publish_answers(link), name="uns answers")
+            if self._backfill is not None:
+                self._backfill.begin_session()
+                group.create_task(self._backfill.confirm(link), name="uns confirmations")
+                group.create_task(self._backfill.publish(link, view), name="uns backfill")
             group.create_task(self._publish_values(link, view, operations), name="uns values")
             group.create_task(self._repeat_values(link), name="uns heartbeat")
             group.create_task(self._publish_events(link, view), name="uns events")
@@ -186,6 +198,8 @@ class UnsPublisher:
                     await self._change_plant(link, view, operations, batch)
                 newest = ((slot, feed.newer(slot) or value) for slot, value in batch.values.items())
                 await self._publish_all(link, newest)
+                if self._backfill is not None:
+                    self._backfill.note_said()
                 if not self._is_up:
                     await self._come_up(link)
                 await self._clock.sleep(max(0.0, due - self._clock.monotonic()))

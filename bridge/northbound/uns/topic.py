@@ -3,6 +3,7 @@
     acme/essen/extrusion/line-1/extruder-1/Monitoring/Pressure        a tag
                                           /_meta                      what there is
                                           /event/<kind>               what happened; not retained
+                                          /backfill                   what its tags were; not retained
                                           /cmd/<name>                 what it is told; its answer at …/result
     acme/essen/_bridge/<name>/online, …                               the bridge itself
 
@@ -32,7 +33,8 @@ MACHINES = "_machines"
 CMD = "cmd"
 RESULT = "result"
 """Last level of an answer's topic."""
-RESERVED = (META, "event", CMD, "backfill")
+BACKFILL = "backfill"
+RESERVED = (META, "event", CMD, BACKFILL)
 """What may hang below a machine besides its tags."""
 RESERVED_BRIDGE = (*RESERVED, ONLINE, MACHINES)
 
@@ -94,6 +96,10 @@ class Namespace:
         """Where an event of this kind goes; those of no machine, or of one that is gone, are the bridge's."""
         where = self.bridge if machine is None else self.branch(machine)
         return f"{where}/event/{slugged(kind)[:64]}"
+
+    def backfill(self, machine: Machine) -> str:
+        """Where values of the past go."""
+        return f"{self.branch(machine)}/{BACKFILL}"
 
     def faults(self, plant: Plant) -> Iterator[str]:
         """What of this plant cannot be published, one sentence each."""

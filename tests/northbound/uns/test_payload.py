@@ -194,6 +194,7 @@ def test_meta_describes_an_analog_tag_completely() -> None:
         "range": [0, 350],
         "label": {"en": "Melt pressure", "de": "Massedruck"},
         "description": "Pressure before the die",
+        "history": True,
         "limits": {"high": 250, "high_high": 300},
         "node_id": "ns=2;s=extruder-1.Monitoring.Pressure",
         "metric": "g/e/d Monitoring/Pressure",
