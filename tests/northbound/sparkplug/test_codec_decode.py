@@ -309,10 +309,15 @@ def test_depth_within_the_bound_is_read() -> None:
     assert decode(property_sets(MAX_DEPTH // 2 - 2)).metrics
 
 
+def test_command_of_a_thousand_metrics_is_within_the_bounds() -> None:
+    data = schema.encode(*[(f"Setpoints/Temperature/Zone {n}", MetricType.Double, 1.5) for n in range(1000)])
+    assert len(decode(data).metrics) == 1000
+
+
 def test_memory_is_bounded() -> None:
     tracemalloc.start()
     try:
-        decode(b"\x12\x00" * MAX_FIELDS)
+        decode(b"\x12\x00" * (MAX_FIELDS // 4 - 1))
         assert tracemalloc.get_traced_memory()[1] < 32 * MAX_BYTES
     finally:
         tracemalloc.stop()

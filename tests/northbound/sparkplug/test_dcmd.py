@@ -194,6 +194,28 @@ def test_number_that_does_not_fit_its_type_is_never_wrapped() -> None:
     assert arguments == {"value": 2**32 + 5}, "the desk says that it is out of range"
 
 
+@pytest.mark.parametrize("kind", [None, MetricType.Int64, MetricType.Double])
+def test_number_that_may_mean_two_things_is_refused(kind: MetricType | None) -> None:
+    """-5, or four billions, of an encoder that took the wrong field; with a type of 32 bits it is clear."""
+    for name in (SPEED, "Monitoring/Count"):
+        sent = metric(name, 0xFFFFFFFB, MetricType.Int32, datatype=kind)
+        ((_, outcome),) = read(sent).refused
+        assert "may be a negative number" in outcome.sentence
+        clear = [metric(name, 0xFFFFFFFB, one) for one in (MetricType.Int32, MetricType.UInt32)]
+        assert [arguments["value"] for _, arguments in asked(read(*clear))] == [-5, 0xFFFFFFFB]
+
+
+def test_message_of_too_many_metrics_is_refused_as_a_whole() -> None:
+    ((subject, outcome),) = read(*[metric(SPEED, 1.0)] * (dcmd.MAX_METRICS + 1)).refused
+    assert (subject, str(dcmd.MAX_METRICS) in outcome.sentence) == (DOOR, True)
+    assert len(read(*[metric(SPEED, 1.0)] * dcmd.MAX_METRICS).requests) == dcmd.MAX_METRICS
+
+
+def test_similar_names_are_looked_for_a_few_times_only() -> None:
+    sentences = [outcome.sentence for _, outcome in read(*[metric("Setpoints/ScrewSped", 1.0)] * 100).refused]
+    assert sum("did you mean" in one for one in sentences) == dcmd.HINTS
+
+
 def test_payload_timestamp_says_when_it_was_issued() -> None:
     (request,) = read(metric(SPEED, 1.0), timestamp=NOW_MS - 31_000).requests
     assert request.command.expires == NOW - timedelta(seconds=1)

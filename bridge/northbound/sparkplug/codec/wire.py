@@ -56,7 +56,7 @@ class Reader:
         """
         position, end = 0, len(data)
         while position < end:
-            self._spend()
+            self.spend()
             number, wire_type, position = _read_tag(data, position)
             if wire_type == GROUP:
                 position = self._after_group(data, position, number)
@@ -68,14 +68,14 @@ class Reader:
         """Packed varints."""
         position = 0
         while position < len(data):
-            self._spend()
+            self.spend()
             number, position = read_varint(data, position)
             yield number
 
     def _after_group(self, data: bytes, position: int, number: int) -> int:
         open_groups = [number]
         while open_groups:
-            self._spend()
+            self.spend()
             number, wire_type, position = _read_tag(data, position)
             if wire_type == GROUP:
                 open_groups.append(number)
@@ -87,8 +87,9 @@ class Reader:
                 raise ProtocolError(f"group {number} ends where another one is open")
         return position
 
-    def _spend(self) -> None:
-        self._left -= 1
+    def spend(self, count: int = 1) -> None:
+        """So much more was read. Raises ProtocolError where it is too much."""
+        self._left -= count
         if self._left < 0:
             raise ProtocolError("the payload has too many fields")
 
