@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +103,7 @@ class AdminClient:
                 elif field == "data":
                     yield name, json.loads(content)
 
-    async def lines(self, path: str, query: Mapping[str, str | Sequence[str]]) -> AsyncIterator[bytes]:
+    async def lines(self, path: str, query: Mapping[str, str | Sequence[str]]) -> AsyncGenerator[bytes, None]:
         """What a route streams, in pieces that end anywhere, until the connection ends."""
         async with self._answer(path, (), SILENCE_S, query=query) as response:
             async for piece in response.aiter_bytes():

@@ -10,7 +10,7 @@ import time
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -21,7 +21,7 @@ from bridge.cli.admin import Access, AdminClient, Unreachable, access_options
 from bridge.cli.examples import examples
 from bridge.cli.watch import duration
 from bridge.sources.replay.record import MAX_LINE, end_line
-from bridge.transport.duration import parse_duration
+from bridge.transport.duration import seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,17 +31,16 @@ SYNC_S = 2.0
 REFRESH_S = 0.5
 
 
-class _Seconds(click.ParamType):  # type: ignore[type-arg]
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            seconds = float(parse_duration(value if isinstance(value, str) and not value.isdigit() else float(value)))  # type: ignore[arg-type]
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if not 0 < seconds <= 7 * 86_400:
-            self.fail("from a moment to seven days", param, ctx)
-        return seconds
+def _seconds(_: click.Context, option: click.Parameter, written: str | None) -> float | None:
+    if written is None:
+        return None
+    try:
+        seconds = float(written) if written.isdigit() else seconds_of(written)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=option) from None
+    if not 0 < seconds <= 7 * 86_400:
+        raise click.BadParameter("from a moment to seven days", param=option)
+    return seconds
 
 
 @click.command(
@@ -54,7 +53,7 @@ class _Seconds(click.ParamType):  # type: ignore[type-arg]
 )
 @access_options
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="A new file.  [default: named by now]")
-@click.option("--for", "seconds", type=_Seconds(), help="End by itself, such as 30s, 10min, 8h.")
+@click.option("--for", "seconds", metavar="DURATION", callback=_seconds, help="End by itself, such as 30s, 10min, 8h.")
 @click.option("--source", "sources", multiple=True, metavar="NAME", help="Only this source; repeat for more.")
 @click.option("--machine", "machines", multiple=True, metavar="ID", help="Only this machine; repeat for more.")
 @click.option(
@@ -131,7 +130,7 @@ async def _follow(
 
 async def _take(client: AdminClient, query: Mapping[str, str | Sequence[str]], recording: Recording) -> str:
     try:
-        async with aclosing(client.lines("/api/v1/record", query)) as pieces:  # type: ignore[type-var]
+        async with aclosing(client.lines("/api/v1/record", query)) as pieces:
             async for piece in pieces:
                 recording.take(piece)
                 if recording.is_full:

@@ -7,6 +7,7 @@ import json
 import tempfile
 import time
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -236,7 +237,7 @@ def _print_changes(batch: Batch) -> None:
         tag = tags.get(slot)
         if tag is None:
             continue
-        plain = instant(value.value) if hasattr(value.value, "isoformat") else value.value  # type: ignore[arg-type]
+        plain = instant(value.value) if isinstance(value.value, datetime) else value.value
         line = {"tag": tag.id, "value": plain, "status": value.status.name, "time": instant(value.source_timestamp)}
         if value.reason:
             line["reason"] = value.reason

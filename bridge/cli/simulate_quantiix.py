@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bridge.cli.examples import examples
-from bridge.cli.simulators import faults_option, json_option, serve
+from bridge.cli.simulators import cloud_options, serve, switched
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from bridge.sim.faults import Fault
-    from bridge.sim.quantiix import Behaviour, Quantiix
+    from bridge.sim.quantiix import Quantiix
 
 
 def _faults() -> Mapping[str, Fault]:
@@ -32,11 +32,7 @@ def _faults() -> Mapping[str, Fault]:
         "curl -X POST http://127.0.0.1:3022/_sim/faults/end_tokens",
     ),
 )
-@click.option("--listen", "host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=3020, show_default=True, help="0 takes a free one.")
-@click.option(
-    "--control-port", type=click.IntRange(0, 65535), help="Loopback port of the fault switches; 0: a free one."
-)
 @click.option(
     "--machines",
     type=click.IntRange(0, 5000),
@@ -46,13 +42,7 @@ def _faults() -> Mapping[str, Fault]:
 )
 @click.option("--email", default="user@example.com", show_default=True, help="Of the account.")
 @click.option("--password", default="your_password", show_default=True, help="Of the account.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Same seed and start: same lives of the machines.")
-@click.option(
-    "--speed", type=click.FloatRange(0, 1e6), default=1.0, show_default=True, help="Virtual seconds per second."
-)
-@click.option("--set", "switches", multiple=True, metavar="NAME=VALUE", help="What the vendor's page leaves open.")
-@json_option
-@faults_option(_faults)
+@cloud_options(_faults)
 def quantiix(as_json: bool, **options: Any) -> None:
     """Simulate the Quantiix developer API until interrupted.
 
@@ -69,21 +59,11 @@ async def _run(as_json: bool, options: dict[str, Any]) -> None:
 
 def _simulator(options: dict[str, Any]) -> Quantiix:
     from bridge.sim.clock import VirtualClock
-    from bridge.sim.quantiix import Quantiix, default_machines
+    from bridge.sim.quantiix import Behaviour, Quantiix, default_machines
 
     machines = default_machines(options.pop("machines"))
-    behaviour = _behaviour(options.pop("switches"))
+    behaviour = switched(Behaviour(), options.pop("switches"))
     return Quantiix(machines, clock=VirtualClock(None, options.pop("speed")), behaviour=behaviour, **options)
-
-
-def _behaviour(switches: Sequence[str]) -> Behaviour:
-    from bridge.sim.quantiix import Behaviour
-
-    pairs = {name: value for name, _, value in (switch.partition("=") for switch in switches)}
-    try:
-        return Behaviour().with_switches(pairs)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--set") from None
 
 
 def _described(simulator: Quantiix) -> dict[str, Any]:

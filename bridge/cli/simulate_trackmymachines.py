@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bridge.cli.examples import examples
-from bridge.cli.simulators import faults_option, json_option, serve
+from bridge.cli.simulators import cloud_options, serve, switched
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bridge.sim.faults import Fault
-    from bridge.sim.trackmymachines import Behaviour, Machine, TrackMyMachines
+    from bridge.sim.trackmymachines import Machine, TrackMyMachines
 
 
 def _faults() -> Mapping[str, Fault]:
@@ -33,15 +33,11 @@ def _faults() -> Mapping[str, Fault]:
         "curl -d '{\"after_commit\": true}' http://127.0.0.1:3012/_sim/faults/reset",
     ),
 )
-@click.option("--listen", "host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--app-port", type=click.IntRange(0, 65535), default=3010, show_default=True, help="Host .app; 0 takes a free one."
 )
 @click.option(
     "--com-port", type=click.IntRange(0, 65535), default=3011, show_default=True, help="Host .com; 0 takes a free one."
-)
-@click.option(
-    "--control-port", type=click.IntRange(0, 65535), help="Loopback port of the fault switches; 0: a free one."
 )
 @click.option(
     "--machine",
@@ -51,15 +47,9 @@ def _faults() -> Mapping[str, Fault]:
     help="A machine, numbered from 1; repeat for more.  [default: four of every kind]",
 )
 @click.option("--user", "users", multiple=True, metavar="EMAIL", help="Who may be named.  [default: two]")
-@click.option("--seed", type=int, default=1, show_default=True, help="Same seed: same ids, keys and shop floor.")
-@click.option(
-    "--speed", type=click.FloatRange(0, 1e6), default=1.0, show_default=True, help="Virtual seconds per second."
-)
 @click.option("--start", metavar="TIME", help="What the virtual clock shows first.  [default: now]")
 @click.option("--floor/--no-floor", default=True, show_default=True, help="A shop floor that runs by itself.")
-@click.option("--set", "switches", multiple=True, metavar="NAME=VALUE", help="What the vendor's pages leave open.")
-@json_option
-@faults_option(_faults)
+@cloud_options(_faults)
 def trackmymachines(as_json: bool, **options: Any) -> None:
     """Simulate TrackMyMachines until interrupted: events on one port, step events on another.
 
@@ -75,12 +65,12 @@ async def _run(as_json: bool, options: dict[str, Any]) -> None:
 
 
 def _simulator(options: dict[str, Any]) -> TrackMyMachines:
-    from bridge.sim.trackmymachines import DEFAULT_USERS, TrackMyMachines, VirtualClock, timestamps
+    from bridge.sim.trackmymachines import DEFAULT_USERS, Behaviour, TrackMyMachines, VirtualClock, timestamps
 
     start, text = None, options.pop("start")
     if text is not None and (start := timestamps.parse(text)) is None:
         raise click.BadParameter(f"{text!r}: expected a time such as 2025-05-27T10:00:00Z", param_hint="--start")
-    behaviour = _behaviour(options.pop("switches"))
+    behaviour = switched(Behaviour(), options.pop("switches"))
     machines = _machines(options.pop("machines"))
     clock = VirtualClock(start, options.pop("speed"))
     options["users"] = options["users"] or DEFAULT_USERS
@@ -95,16 +85,6 @@ def _machines(texts: Sequence[str]) -> list[Machine] | None:
 
     pairs = [text.partition("=") for text in texts]
     return [Machine(number, name, foreign or None) for number, (name, _, foreign) in enumerate(pairs, 1)] or None
-
-
-def _behaviour(switches: Sequence[str]) -> Behaviour:
-    from bridge.sim.trackmymachines import Behaviour
-
-    pairs = {name: value for name, _, value in (switch.partition("=") for switch in switches)}
-    try:
-        return Behaviour().with_switches(pairs)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--set") from None
 
 
 def _described(simulator: TrackMyMachines) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import click
 
@@ -35,6 +36,44 @@ def faults_option(load: Callable[[], Mapping[str, Fault]]) -> Callable[[Any], An
 def json_option(function: Any) -> Any:
     """`--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Say where it listens as one JSON object.")(function)
+
+
+def cloud_options(load_faults: Callable[[], Mapping[str, Fault]]) -> Callable[[Any], Any]:
+    """What every simulated cloud takes: where it listens, its virtual clock, its switches, `--json` and `--faults`."""
+    control = "Loopback port of the fault switches; 0: a free one."
+    options = (
+        click.option("--listen", "host", default="127.0.0.1", show_default=True, help="Address to listen on."),
+        click.option("--control-port", type=click.IntRange(0, 65535), help=control),
+        click.option("--seed", type=int, default=1, show_default=True, help="Same seed and start: the same again."),
+        click.option(
+            "--speed", type=click.FloatRange(0, 1e6), default=1.0, show_default=True, help="Virtual seconds per second."
+        ),
+        click.option(
+            "--set", "switches", multiple=True, metavar="NAME=VALUE", help="What the vendor's pages leave open."
+        ),
+        json_option,
+        faults_option(load_faults),
+    )
+    return lambda function: reduce(lambda made, option: option(made), reversed(options), function)
+
+
+class Switchable(Protocol):
+    """Switches of what a vendor's pages leave open."""
+
+    def with_switches(self, switches: Mapping[str, Any]) -> Self:
+        """Another setting of some of them. Raises ValueError."""
+        ...
+
+
+Switches = TypeVar("Switches", bound=Switchable)
+
+
+def switched(default: Switches, texts: Sequence[str]) -> Switches:
+    """The setting that `--set` asks for."""
+    try:
+        return default.with_switches({name: value for name, _, value in (text.partition("=") for text in texts)})
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--set") from None
 
 
 async def serve(

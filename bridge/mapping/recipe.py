@@ -175,14 +175,14 @@ class _RecipeCompiler:
                 self._report(key_path, f"{default!r} is not accepted", texts, hint)
             return default
         try:
-            value: Any = converter(argument.data_type)(default)
+            value: Value = converter(argument.data_type)(default)
         except ValueError as error:
             self._report(key_path, str(error), argument.data_type.value, "")
             return None
         bounds = argument.eu_range
-        if bounds is not None and not bounds.low <= value <= bounds.high:
+        if bounds is not None and isinstance(value, int | float) and not bounds.low <= value <= bounds.high:
             self._report(key_path, "is out of range", f"{bounds.low:g} to {bounds.high:g}", "")
-        return value  # type: ignore[no-any-return]
+        return value
 
     def _with_texts(self, argument: Argument, texts: Iterable[str], key_path: KeyPath) -> Argument:
         known = argument.enumeration

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -55,15 +56,15 @@ class SourceRules(BaseModel):
         yield from ()
 
 
-class MachineChoice(BaseModel):
+class MachineChoice(BaseModel, ABC):
     """Which of a source's machines; each vendor says it in its own words."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @abstractmethod
     def key(self) -> str:
         """The machine as observations name it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def identity(self) -> dict[str, str | int]:
         """What `match:` of a mapping is compared with."""
-        raise NotImplementedError

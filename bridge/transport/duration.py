@@ -13,8 +13,11 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 def parse_duration(text: object) -> object:
     """Seconds from a text; anything else passes through unchanged. Raises ValueError."""
-    if not isinstance(text, str):
-        return text
+    return seconds_of(text) if isinstance(text, str) else text
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of "500ms", "5s", "2min", "1h", "1d". Raises ValueError."""
     match = _DURATION.match(text)
     if not match:
         raise ValueError("not a duration; write a number with ms, s, min, h or d, such as 500ms or 5s")
