@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bridge.model.history import HistoricValue
     from bridge.model.plant import Machine, Plant
     from bridge.northbound.uns.config import UnsConfig
+    from bridge.northbound.uns.payload import Labels
     from bridge.northbound.uns.topic import Namespace
     from bridge.ports import Clock, HistoryReader, TagView
     from bridge.transport.mqtt import Link
@@ -36,11 +37,14 @@ CONFIRM_S = 0.2
 class Backfill:
     """What is owed to subscribers of one session after another."""
 
-    def __init__(self, reader: HistoryReader, config: UnsConfig, clock: Clock, namespace: Namespace) -> None:
+    def __init__(
+        self, reader: HistoryReader, config: UnsConfig, clock: Clock, namespace: Namespace, properties: Labels = ()
+    ) -> None:
         self._reader = reader
         self._config = config
         self._clock = clock
         self._namespace = namespace
+        self._properties = properties
         self._said: list[int] = []
         self._wake = asyncio.Event()
         self.values_total = 0
@@ -105,7 +109,8 @@ class Backfill:
             for portion in _portions(entries):
                 values = [entry for entry, is_gap in portion if not is_gap]
                 gaps = [entry for entry, is_gap in portion if is_gap]
-                yield Message(topic, payload.backfill(values, gaps), self._config.qos, content_type=JSON)
+                content = payload.backfill(values, gaps)
+                yield Message(topic, content, self._config.qos, content_type=JSON, user_properties=self._properties)
 
 
 def _portions(entries: Sequence[tuple[bytes, bool]]) -> Iterator[list[tuple[bytes, bool]]]:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from bridge.northbound.uns.topic import META, is_valid
+from bridge.northbound.uns.topic import META, SNAPSHOT, is_valid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,11 @@ class Branch:
     def meta(self) -> str:
         """Where the machine is described."""
         return f"{self.root}/{META}"
+
+    @property
+    def snapshot(self) -> str:
+        """Where all its values are asked for."""
+        return f"{self.root}/{SNAPSHOT}"
 
 
 class Change(NamedTuple):

@@ -12,18 +12,17 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import logging
 import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from bridge.errors import SubscribeRefused, did_you_mean
+from bridge.errors import did_you_mean
 from bridge.model.command import Command
 from bridge.model.status import StatusCode
 from bridge.northbound.uns import payload, request
+from bridge.northbound.uns.answers import FORBIDDEN, answer, may_be_answered
 from bridge.northbound.uns.commandable import commandables, described
-from bridge.northbound.uns.topic import CMD, RESULT, command_name, is_answer_topic, is_valid
-from bridge.transport.mqtt import Message
+from bridge.northbound.uns.topic import CMD, RESULT, command_name, is_valid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,33 +31,29 @@ if TYPE_CHECKING:
     from bridge.northbound.uns.branches import Branch
     from bridge.northbound.uns.commandable import Commandable
     from bridge.northbound.uns.config import UnsCommands
+    from bridge.northbound.uns.payload import Labels
     from bridge.ports import Clock, Submit, Ticket
-    from bridge.transport.mqtt import Link
-
-_log = logging.getLogger(__name__)
+    from bridge.transport.mqtt import Link, Message
 
 WAITING = 200
 """Commands that may wait for their answer, or their answer for the broker."""
-AT_ONCE = 100
-"""Subscriptions in one step."""
 
 FULL = request.refusal(StatusCode.BadTooManyOperations, f"{WAITING} commands wait for their answers already")
 
 
 class Commands:
-    """Subscribes to command topics and answers what comes."""
+    """Hands in what comes on command topics, and answers it."""
 
-    def __init__(self, config: UnsCommands, clock: Clock, submit: Submit) -> None:
+    def __init__(self, config: UnsCommands, clock: Clock, submit: Submit, properties: Labels) -> None:
         self._config = config
         self._clock = clock
         self._submit = submit
+        self._properties = properties
         self._offered: dict[str, tuple[Branch, dict[str, Commandable]]] = {}
         self._roots: frozenset[str] = frozenset()
-        self._subscribed: set[str] = set()
         self._waiting: set[asyncio.Task[None]] = set()
         self._outbox: deque[Message] = deque()
         self._answered = asyncio.Event()
-        self._is_refusal_told = False
         self.commands_total = 0
         self.errors_total = 0
 
@@ -67,9 +62,10 @@ class Commands:
         """Commands and answers under way."""
         return len(self._waiting) + len(self._outbox)
 
-    def begin_session(self) -> None:
-        """The broker has no subscription of ours."""
-        self._subscribed.clear()
+    @property
+    def topics(self) -> frozenset[str]:
+        """What to subscribe to."""
+        return frozenset(f"{root}/{CMD}/#" for root, (_, offer) in self._offered.items() if offer)
 
     def learn(self, branches: Iterable[Branch]) -> None:
         """What can be commanded now, and which topics are ours."""
@@ -84,35 +80,15 @@ class Commands:
         """The commands of a machine for its _meta."""
         return described(branch.root, self._offered[branch.root][1])
 
-    async def subscribe(self, link: Link) -> None:
-        """Subscribe to what `learn` found, and to nothing else. Raises LinkLost."""
-        wanted = {f"{root}/{CMD}/#" for root, (_, offer) in self._offered.items() if offer}
-        for topic in self._subscribed - wanted:
-            link.unsubscribe(topic)
-        self._subscribed &= wanted
-        new = sorted(wanted - self._subscribed)
-        for start in range(0, len(new), AT_ONCE):
-            await asyncio.gather(*(self._subscribe(link, topic) for topic in new[start : start + AT_ONCE]))
-
-    async def _subscribe(self, link: Link, topic: str) -> None:
-        self._subscribed.add(topic)
-        try:
-            await link.subscribe(topic, live=True)
-        except SubscribeRefused as error:
-            if not self._is_refusal_told:
-                self._is_refusal_told = True
-                _log.warning("The UNS broker does not let commands through: %s", error)
-
     def take(self, message: Message, link: Link) -> None:
         """A message on a topic we subscribed to. Does not wait. Raises LinkLost."""
         found = command_name(message.topic, self._roots)
         if found is None:
             return
         self.commands_total += 1
-        if message.response_topic is not None and not is_answer_topic(message.response_topic, self._roots):
-            said = "The response topic has forbidden characters, or is one on which this bridge says something else"
-            outcome = request.refusal(StatusCode.BadInvalidArgument, said)
-            link.publish(self._answer(message, None, outcome, default_topic=True))
+        if not may_be_answered(message, self._roots):
+            outcome = request.refusal(StatusCode.BadInvalidArgument, FORBIDDEN)
+            link.publish(self._answer(message, None, outcome, at_result=True))
             return
         identifier, content = self._read(message, *found)
         if isinstance(content, Command) and self.waiting >= WAITING:
@@ -170,16 +146,11 @@ class Commands:
         self._answered.set()
 
     def _answer(
-        self, message: Message, identifier: str | int | None, outcome: Outcome, *, default_topic: bool = False
+        self, message: Message, identifier: str | int | None, outcome: Outcome, *, at_result: bool = False
     ) -> Message:
         self.errors_total += outcome.status.is_bad
-        return Message(
-            f"{message.topic}/{RESULT}" if default_topic or not message.response_topic else message.response_topic,
-            payload.answer(identifier, outcome, self._clock.now()),
-            qos=1,
-            content_type=payload.JSON,
-            correlation_data=message.correlation_data,
-        )
+        content = payload.answer(identifier, outcome, self._clock.now())
+        return answer(message, content, self._properties, at_result=at_result)
 
 
 def _offer(branch: Branch) -> dict[str, Commandable]:

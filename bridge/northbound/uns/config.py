@@ -58,7 +58,11 @@ class UnsConfig(BaseModel):
     )
     qos: Literal[0, 1] = Field(1, description="MQTT quality of service of what is published.")
     publish_interval: Duration = Field(
-        1.0, ge=0.05, le=3600, description="A tag is published at most once in this time, with its newest value."
+        1.0,
+        ge=0,
+        le=3600,
+        description="A tag is published at most once in this time, with its newest value; 0: at every change, as fast "
+        "as the broker takes it.",
     )
     heartbeat: Duration = Field(
         60.0, ge=1, le=86_400, description="Every retained value is repeated within this time, so that silence is loss."
@@ -71,6 +75,11 @@ class UnsConfig(BaseModel):
     )
     backfill_rate: float = Field(
         500, ge=1, le=100_000, description="Values of the past (history: true) published in a second, at most."
+    )
+    snapshots: bool = Field(
+        True,
+        description="Answer whoever publishes to <machine>/_snapshot with all values of the machine, on the MQTT 5 "
+        "response topic, else on <machine>/_snapshot/result.",
     )
     commands: UnsCommands = Field(
         default_factory=lambda: UnsCommands(),

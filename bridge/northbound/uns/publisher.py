@@ -1,11 +1,12 @@
 """UnsPublisher: the plant as plain retained topics, and its events.
 
     feed -> values (once per publish_interval) -.
-    what was published, in turns -> heartbeat   +-> Link.publish, in slices -> broker
-    log, by our own cursor -> events -----------+
-    history, by our own reader -> backfill -----'
+    what was told, in turns -> heartbeat        |
+    log, by our own cursor -> events -----------+-> Link.publish, in slices -> broker
+    history, by our own reader -> backfill -----+
+    health, once a second -> info --------------'
     plant change -> branches: what is new is described, what is gone is emptied
-    broker -> commands (see bridge.northbound.uns.commands) -> answers -> Link.publish
+    broker -> commands (see bridge.northbound.uns.commands), snapshots -> answers -> Link.publish
 
 Rules:
 1. A session is one Link. Whatever breaks it ends all of its tasks; the next one publishes everything anew.
@@ -19,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
 from typing import TYPE_CHECKING
 
 from bridge.errors import LinkError, LinkLost
@@ -29,38 +29,38 @@ from bridge.northbound.uns.backfill import Backfill
 from bridge.northbound.uns.branches import Branches
 from bridge.northbound.uns.commandable import command_faults
 from bridge.northbound.uns.commands import Commands
-from bridge.northbound.uns.config import Preset
-from bridge.northbound.uns.payload import JSON
+from bridge.northbound.uns.info import Info
+from bridge.northbound.uns.payload import JSON, labels
+from bridge.northbound.uns.snapshots import Snapshots
+from bridge.northbound.uns.subscriptions import Subscriptions
 from bridge.northbound.uns.sweep import left_behind
 from bridge.northbound.uns.topic import Namespace, is_valid
+from bridge.northbound.uns.values import HEARTBEAT_MARGIN, SLICE, Values
 from bridge.transport.mqtt import Link, Message
 from bridge.transport.mqtt_version import Spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
     from bridge.model.event import Event
     from bridge.model.plant import Batch, Plant
     from bridge.model.tag import Tag
-    from bridge.model.value import DataValue
-    from bridge.northbound.uns.branches import Change
+    from bridge.northbound.uns.branches import Branch, Change
     from bridge.northbound.uns.config import UnsConfig
     from bridge.ports import Clock, Operations, Submit, TagView
 
 _log = logging.getLogger(__name__)
 
-SLICE = 50
-"""Messages between two looks at the event loop: a few milliseconds."""
 FLUSH_TIMEOUT_S = 10.0
 """How long a broker may take to acknowledge what must be certain."""
 GOODBYE_TIMEOUT_S = 5.0
 BACK_OFF_S = (1.0, 30.0)
-TICK_S = 1.0
-"""How often the heartbeat looks what is due."""
-HEARTBEAT_MARGIN = 0.8
-"""A round takes this share of `heartbeat`, so that a late tick does not break the promise."""
+INFO_TICK_S = 1.0
+"""How often it is looked whether there is something new to say about the bridge."""
+EVENT_EXPIRY_S = 7 * 86_400
+"""A broker that speaks MQTT 5 keeps an event for a client that is away no longer than this."""
 EVENTS_AT_ONCE = 100
-TEXT = "text/plain"
 
 
 class UnsPublisher:
@@ -85,15 +85,17 @@ class UnsPublisher:
         self._branches = Branches(self._namespace)
         self._commands: Commands | None = None
         self._backfill: Backfill | None = None
-        self._values: dict[int, DataValue] = {}
-        self._rounds: deque[int] = deque()
+        self._values = Values(config, clock, self._branches, bridge_name)
+        self._subscriptions = Subscriptions(config.broker)
+        self._snapshots = Snapshots(clock, labels("snapshot", bridge_name)) if config.snapshots else None
+        self._bridge_name = bridge_name
         self._doomed: set[str] = set()
         self._is_swept = False
         self._spoken = Spoken("UNS")
         self._is_up = False
         self._is_reported_down = False
+        self._reason_down = ""
         self._attempts = 0
-        self.published_total = 0
         self.events_total = 0
         self.reconnects_total = 0
 
@@ -110,17 +112,29 @@ class UnsPublisher:
                 faults += command_faults(machine, self._namespace.branch(machine))
         return faults
 
+    @property
+    def published_total(self) -> int:
+        """Values that were told."""
+        return self._values.published_total
+
+    @property
+    def trouble(self) -> str:
+        """What is not as it should be although this face runs, in one sentence, or ""."""
+        return self._reason_down or self._subscriptions.trouble
+
     def metrics(self) -> dict[str, float]:
         """Counters for the status page."""
         return {
             "uns_connected": self._is_up,
-            "uns_topics": len(self._rounds),
+            "uns_topics": len(self._values),
             "uns_published_total": self.published_total,
             "uns_events_total": self.events_total,
             "uns_backfill_values_total": self._backfill.values_total if self._backfill else 0,
             "uns_backfill_gaps_total": self._backfill.gaps_total if self._backfill else 0,
             "uns_backfill_skipped_total": self._backfill.skipped_total if self._backfill else 0,
             "uns_reconnects_total": self.reconnects_total,
+            "uns_snapshots_total": self._snapshots.told_total if self._snapshots else 0,
+            "uns_snapshots_refused_total": self._snapshots.refused_total if self._snapshots else 0,
             "uns_commands_total": self._commands.commands_total if self._commands else 0,
             "uns_command_errors_total": self._commands.errors_total if self._commands else 0,
             "uns_commands_waiting": self._commands.waiting if self._commands else 0,
@@ -128,9 +142,16 @@ class UnsPublisher:
 
     async def run(self, view: TagView, submit: Submit, operations: Operations) -> None:
         """Publish until cancelled; then say goodbye. Connects again by itself."""
-        self._commands = Commands(self._config.commands, self._clock, submit) if self._config.commands.enabled else None
+        if self._config.commands.enabled:
+            self._commands = Commands(self._config.commands, self._clock, submit, labels("answer", self._bridge_name))
         if view.history is not None:
-            self._backfill = Backfill(view.history.reader(self.name), self._config, self._clock, self._namespace)
+            self._backfill = Backfill(
+                view.history.reader(self.name),
+                self._config,
+                self._clock,
+                self._namespace,
+                labels("backfill", self._bridge_name),
+            )
         try:
             await self._run(view, operations)
         finally:
@@ -157,38 +178,40 @@ class UnsPublisher:
             connecting = Link.connect(self._config.broker, f"{self._client_id}-sweep", spoken=self._spoken)
             self._doomed |= await left_behind(connecting, self._namespace.machines)
             self._is_swept = True
-        will = self._retained(self._namespace.online, payload.online(False, self._clock.now()))
+        will = self._retained(self._namespace.online, payload.online(False, self._clock.now()), "online")
         async with Link.connect(self._config.broker, self._client_id, will=will, spoken=self._spoken) as link:
+            info = Info(self._about(link))
             try:
-                await self._serve(link, view, operations)
+                await self._serve(link, view, operations, info)
             except asyncio.CancelledError:
-                await self._goodbye(link, view)
+                await self._goodbye(link, view, info)
                 raise
 
-    async def _serve(self, link: Link, view: TagView, operations: Operations) -> None:
-        self._values.clear()
-        self._rounds.clear()
+    async def _serve(self, link: Link, view: TagView, operations: Operations, info: Info) -> None:
+        self._values.begin_session()
         self._branches.begin_session()
+        self._subscriptions.begin_session()
         async with asyncio.TaskGroup() as group:
             if self._commands is not None:
-                self._commands.begin_session()
                 group.create_task(self._commands.publish_answers(link), name="uns answers")
             if self._backfill is not None:
                 self._backfill.begin_session()
                 group.create_task(self._backfill.confirm(link), name="uns confirmations")
                 group.create_task(self._backfill.publish(link, view), name="uns backfill")
             group.create_task(self._publish_values(link, view, operations), name="uns values")
-            group.create_task(self._repeat_values(link), name="uns heartbeat")
+            group.create_task(self._values.repeat(link), name="uns heartbeat")
+            group.create_task(self._publish_info(link, view, operations, info), name="uns info")
             group.create_task(self._publish_events(link, view), name="uns events")
             # In the body, not a task: only there does Python before 3.13 take back the cancel a failed task causes.
-            await self._watch(link)
+            await self._watch(link, view)
 
-    async def _watch(self, link: Link) -> None:
-        """Take commands; notice loss at once, also when there is nothing to say."""
+    async def _watch(self, link: Link, view: TagView) -> None:
+        """Take commands and questions; notice loss at once, also when there is nothing to say."""
         async for message in link.messages():
-            if self._commands is not None:
+            is_taken = self._snapshots is not None and self._snapshots.take(message, link, view)
+            if self._commands is not None and not is_taken:
                 self._commands.take(message, link)
-                await link.drain()
+            await link.drain()
 
     async def _publish_values(self, link: Link, view: TagView, operations: Operations) -> None:
         with view.subscribe(self.name) as feed:
@@ -197,7 +220,7 @@ class UnsPublisher:
                 if batch.change is not None:
                     await self._change_plant(link, view, operations, batch)
                 newest = ((slot, feed.newer(slot) or value) for slot, value in batch.values.items())
-                await self._publish_all(link, newest)
+                await self._values.publish(link, newest)
                 if self._backfill is not None:
                     self._backfill.note_said()
                 if not self._is_up:
@@ -212,14 +235,20 @@ class UnsPublisher:
         change = self._branches.change_to(batch.plant)
         if self._commands is not None:
             self._commands.learn(self._branches.all())
+        if self._snapshots is not None:
+            self._snapshots.learn(self._branches.all())
         self._forget(change)
         await self._clear(link)
         if self._config.meta:
             await self._describe(link, change, operations)
         snapshot = view.snapshot() if change.moved else {}
-        await self._publish_all(link, [(slot, snapshot[slot]) for slot in change.moved if slot in snapshot])
-        if self._commands is not None:
-            await self._commands.subscribe(link)
+        await self._values.publish(link, [(slot, snapshot[slot]) for slot in change.moved if slot in snapshot])
+        await self._subscriptions.follow(link, self._wanted())
+
+    def _wanted(self) -> frozenset[str]:
+        """What is listened to."""
+        asked = self._snapshots.topics if self._snapshots is not None else frozenset()
+        return asked | self._commands.topics if self._commands is not None else asked
 
     def _forget(self, change: Change) -> None:
         self._doomed |= change.gone
@@ -227,15 +256,15 @@ class UnsPublisher:
             self._doomed.difference_update(branch.topics.values())
         if self._config.meta:
             self._doomed.difference_update([self._namespace.machines, *(one.meta for one in change.described)])
-        for slot in change.slots_gone:
-            self._values.pop(slot, None)
-        if change.slots_gone:
-            self._rounds = deque(slot for slot in self._rounds if slot not in change.slots_gone)
+        self._values.forget(change.slots_gone)
+        self._values.move()
 
     async def _clear(self, link: Link) -> None:
         if self._doomed:
             doomed = sorted(self._doomed)
-            await self._publish_many(link, (self._retained(topic, payload.EMPTY) for topic in doomed))
+            await self._publish_many(
+                link, (Message(topic, payload.EMPTY, self._config.qos, retain=True) for topic in doomed)
+            )
             await self._flush(link)
             self._doomed.difference_update(doomed)
 
@@ -243,29 +272,19 @@ class UnsPublisher:
         topics = self._branches.topics
         for branch in change.described:
             if is_valid(branch.meta):
-                commands = self._commands.described(branch) if self._commands is not None else None
-                description = payload.meta(branch.machine, topics, operations.addresses, commands)
-                link.publish(self._retained(branch.meta, description))
+                description = payload.meta(branch.machine, topics, operations.addresses, self._below(branch))
+                link.publish(self._retained(branch.meta, description, "meta"))
                 await link.drain()
-        link.publish(self._retained(self._namespace.machines, payload.machines(self._branches.roots())))
+        link.publish(self._retained(self._namespace.machines, payload.machines(self._branches.roots()), "machines"))
         await link.drain()
 
-    async def _publish_all(self, link: Link, values: Iterable[tuple[int, DataValue]]) -> None:
-        for number, (slot, value) in enumerate(values, 1):
-            if slot in self._branches.topics:
-                if slot not in self._values:
-                    self._rounds.append(slot)
-                self._values[slot] = value
-                self._publish_value(link, slot)
-            if number % SLICE == 0:
-                await link.drain()
-        await link.drain()
-
-    def _publish_value(self, link: Link, slot: int) -> None:
-        content = payload.encode(self._config.preset, self._values[slot], self._branches.units[slot])
-        kind = TEXT if self._config.preset is Preset.RAW else JSON
-        link.publish(self._retained(self._branches.topics[slot], content, int(self._config.expiry), kind))
-        self.published_total += 1
+    def _below(self, branch: Branch) -> dict[str, Any]:
+        """What there is below a machine besides its tags."""
+        return {
+            "events": f"{branch.root}/event",
+            "snapshot": branch.snapshot if self._snapshots is not None else "",
+            "commands": self._commands.described(branch) if self._commands is not None else None,
+        }
 
     async def _publish_many(self, link: Link, messages: Iterable[Message]) -> None:
         for number, message in enumerate(messages, 1):
@@ -274,28 +293,26 @@ class UnsPublisher:
                 await link.drain()
         await link.drain()
 
-    async def _repeat_values(self, link: Link) -> None:
-        """Say every value again within a heartbeat, a few each tick."""
-        credit, last = 0.0, self._clock.monotonic()
+    async def _publish_info(self, link: Link, view: TagView, operations: Operations, info: Info) -> None:
+        """Say how the bridge is when that changes, and within a heartbeat."""
+        expiry, told = int(self._config.expiry), self._clock.monotonic()
         while True:
-            await self._clock.sleep(min(TICK_S, self._config.heartbeat / 10))
-            now = self._clock.monotonic()
-            credit += len(self._rounds) * (now - last) / (self._config.heartbeat * HEARTBEAT_MARGIN)
-            last = now
-            await self._repeat(link, min(int(credit), len(self._rounds)))
-            credit %= 1
-
-    async def _repeat(self, link: Link, count: int) -> None:
-        """The next `count` values of the round; the plant may change under it."""
-        for number in range(1, count + 1):
-            if self._rounds:
-                slot = self._rounds[0]
-                self._rounds.rotate(-1)
-                if self._config.preset is Preset.VTQ or self._values[slot].status.is_good:  # else its topic is empty
-                    self._publish_value(link, slot)
-            if number % SLICE == 0:
+            tags = sum(len(machine.tags) for machine in view.plant.everything())
+            counts = {"machines": len(view.plant.machines), "tags": tags}
+            now = self._clock.now()
+            content = info.news(operations.health(), now, **counts)
+            if content is None and self._clock.monotonic() - told >= self._config.heartbeat * HEARTBEAT_MARGIN:
+                content = info.again(now)
+            if content is not None:
+                told = self._clock.monotonic()
+                link.publish(self._retained(self._namespace.info, content, "info", expiry))
                 await link.drain()
-        await link.drain()
+            await self._clock.sleep(INFO_TICK_S)
+
+    def _about(self, link: Link) -> dict[str, Any]:
+        config = self._config
+        face = {"protocol": link.protocol, "preset": config.preset.value, "publish_interval": config.publish_interval}
+        return {**face, "heartbeat": config.heartbeat, "expiry": config.expiry}
 
     async def _publish_events(self, link: Link, view: TagView) -> None:
         while True:
@@ -307,21 +324,31 @@ class UnsPublisher:
 
     def _event(self, plant: Plant, event: Event) -> Message:
         topic = self._namespace.event(plant.machines.get(event.machine), event.kind)
-        return Message(topic, payload.event(event), self._config.qos, content_type=JSON)
+        properties = labels("event", self._bridge_name)
+        return Message(
+            topic,
+            payload.event(event),
+            self._config.qos,
+            expiry_s=EVENT_EXPIRY_S,
+            content_type=JSON,
+            user_properties=properties,
+        )
 
     async def _come_up(self, link: Link) -> None:
         """Everything has been said once and arrived: only now we are there."""
         await self._flush(link)
-        link.publish(self._retained(self._namespace.online, payload.online(True, self._clock.now())))
+        link.publish(self._retained(self._namespace.online, payload.online(True, self._clock.now()), "online"))
         await self._flush(link)
         self._is_up = True
         self._attempts = 0
+        self._reason_down = ""
         if self._is_reported_down:
             self._is_reported_down = False
             self.reconnects_total += 1
             _log.info("The UNS broker %s is there again", self._where)
 
     def _went_down(self, error: LinkError) -> None:
+        self._reason_down = f"The broker {self._where} cannot be used: {error}"
         if not self._is_reported_down:
             self._is_reported_down = True
             _log.warning("The UNS broker %s cannot be used: %s", self._where, error)
@@ -330,7 +357,7 @@ class UnsPublisher:
     def _where(self) -> str:
         return self._config.broker.where
 
-    async def _goodbye(self, link: Link, view: TagView) -> None:
+    async def _goodbye(self, link: Link, view: TagView, info: Info) -> None:
         """Every value becomes Uncertain, then offline, then DISCONNECT; cut short when the broker does not listen."""
         now = self._clock.now()
         doubtful = ((slot, payload.stopped(value, now)) for slot, value in view.snapshot().items())
@@ -338,8 +365,10 @@ class UnsPublisher:
             async with asyncio.timeout(GOODBYE_TIMEOUT_S):
                 if self._commands is not None:
                     self._commands.publish_waiting(link)
-                await self._publish_all(link, ((slot, value) for slot, value in doubtful if value is not None))
-                link.publish(self._retained(self._namespace.online, payload.online(False, now)))
+                await self._values.publish(link, ((slot, value) for slot, value in doubtful if value is not None))
+                expiry = int(self._config.expiry)
+                link.publish(self._retained(self._namespace.info, info.again(now, "stopped"), "info", expiry))
+                link.publish(self._retained(self._namespace.online, payload.online(False, now), "online"))
                 await self._flush(link)
                 await link.disconnect()
         except (LinkError, TimeoutError) as error:
@@ -350,11 +379,17 @@ class UnsPublisher:
         if not await link.flush(FLUSH_TIMEOUT_S):
             raise LinkLost(f"no acknowledgement within {FLUSH_TIMEOUT_S:.0f} s")
 
-    def _retained(self, topic: str, content: bytes, expiry_s: int | None = None, kind: str = JSON) -> Message:
-        """A retained message; an empty one ends a topic and needs neither expiry nor type."""
-        if not content:
-            return Message(topic, content, self._config.qos, retain=True)
-        return Message(topic, content, self._config.qos, retain=True, expiry_s=expiry_s, content_type=kind)
+    def _retained(self, topic: str, content: bytes, schema: str, expiry_s: int | None = None) -> Message:
+        """A retained document."""
+        return Message(
+            topic,
+            content,
+            self._config.qos,
+            retain=True,
+            expiry_s=expiry_s,
+            content_type=JSON,
+            user_properties=labels(schema, self._bridge_name),
+        )
 
 
 def _first(group: ExceptionGroup[LinkError]) -> LinkError:

@@ -5,7 +5,10 @@
                                           /event/<kind>               what happened; not retained
                                           /backfill                   what its tags were; not retained
                                           /cmd/<name>                 what it is told; its answer at …/result
-    acme/essen/_bridge/<name>/online, …                               the bridge itself
+                                          /_snapshot                  all its values, for whoever asks; at …/result
+    acme/essen/_bridge/<name>/online, _info, …                        the bridge itself
+
+A snapshot is asked for beside cmd, not below it: whoever may read may ask, and no ACL line for readers opens cmd.
 
 Source: design.md section 3; facts on UNS 12.1: segments of `[A-Za-z0-9_-]`, no empty level, the whole below 200 bytes.
 """
@@ -29,14 +32,19 @@ MAX_TOPIC = 200
 
 META = "_meta"
 ONLINE = "online"
+INFO = "_info"
 MACHINES = "_machines"
 CMD = "cmd"
+SNAPSHOT = "_snapshot"
 RESULT = "result"
 """Last level of an answer's topic."""
 BACKFILL = "backfill"
-RESERVED = (META, "event", CMD, BACKFILL)
+RESERVED = (META, "event", CMD, SNAPSHOT, BACKFILL)
 """What may hang below a machine besides its tags."""
-RESERVED_BRIDGE = (*RESERVED, ONLINE, MACHINES)
+RESERVED_BRIDGE = (*RESERVED, ONLINE, INFO, MACHINES)
+
+SPARKPLUG = "spB"
+"""How the first level of every version of Sparkplug begins."""
 
 MAX_ANSWER_TOPIC, MAX_ANSWER_LEVELS = 1024, 64
 """Characters and levels of a response topic somebody may ask for; mosquitto ends a session that uses more than 200."""
@@ -82,6 +90,7 @@ class Namespace:
         self._bridge_name = bridge_name
         self.bridge = "/".join(level for level in (enterprise, site, "_bridge", bridge_name) if level)
         self.online = f"{self.bridge}/{ONLINE}"
+        self.info = f"{self.bridge}/{INFO}"
         self.machines = f"{self.bridge}/{MACHINES}"
 
     def branch(self, machine: Machine) -> str:
@@ -135,16 +144,26 @@ def command_name(topic: str, roots: Container[str]) -> tuple[str, str] | None:
 
 
 def is_answer_topic(topic: str, roots: Container[str]) -> bool:
-    """An answer may be published there: a topic, not the broker's own, and in our branches only a command's result."""
+    """An answer may be published there: a topic that does no harm with our rights.
+
+    Not the broker's own, none of Sparkplug (facts 13), no command of anybody's, and in our branches only a result's.
+    """
     if not 0 < len(topic) <= MAX_ANSWER_TOPIC or topic[0] == "$" or not _PUBLISHABLE.match(topic):
         return False
     levels = topic.split("/")
-    if len(levels) > MAX_ANSWER_LEVELS:
+    if len(levels) > MAX_ANSWER_LEVELS or levels[0].startswith(SPARKPLUG):
+        return False
+    if CMD in levels and levels[-1] != RESULT:
         return False
     for depth in range(1, len(levels) + 1):
         if "/".join(levels[:depth]) in roots:
-            return levels[depth : depth + 1] == [CMD] and len(levels) > depth + 2 and levels[-1] == RESULT
+            return _is_result(levels[depth:])
     return True
+
+
+def _is_result(levels: list[str]) -> bool:
+    """Of what is below a branch."""
+    return levels == [SNAPSHOT, RESULT] or (levels[:1] == [CMD] and len(levels) > 2 and levels[-1] == RESULT)
 
 
 def _bad_topics(topics: Iterable[tuple[str, str]]) -> Iterator[str]:

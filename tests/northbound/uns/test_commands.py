@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -166,6 +167,10 @@ async def test_response_topic_and_correlation_data_come_back_unchanged() -> None
             assert watcher.of(f"{SPEED}/result") == []
     assert answer["result"] == "confirmed"
     assert message.correlation_data == correlation
+    assert message.content_type == "application/json"
+    assert message.expiry_s is not None
+    assert 290 < message.expiry_s <= 300
+    assert message.user_properties == (("schema", "answer/1"), ("source", "edge-1"))
     assert desk.commands[0].expires - desk.commands[0].issued <= timedelta(seconds=5)
 
 
@@ -411,7 +416,48 @@ async def test_broker_that_refuses_the_subscription_does_not_stop_the_values(
             await up(watcher)
             assert f"{LINE}/extruder-1/Monitoring/Pressure" in watcher.now
     assert f"{CMD}/#" in refused
-    assert caplog.text.count("does not let commands through") == 1
+    assert caplog.text.count(f"topic read {CMD}/#") == 1
+
+
+NO_SUBSCRIPTION = json.dumps(
+    {
+        "defaultACLAccess": {
+            "publishClientSend": True,
+            "publishClientReceive": True,
+            "subscribe": False,
+            "unsubscribe": True,
+        },
+        "clients": [{"username": "reader", "password": "", "roles": [{"rolename": "all"}]}],
+        "roles": [{"rolename": "all", "acls": [{"acltype": "subscribePattern", "topic": "#", "allow": True}]}],
+    }
+)
+"""For mosquitto's dynamic security plugin; its acl_file refuses no subscription."""
+PLUGIN = next(Path("/usr/lib").glob("**/mosquitto_dynamic_security.so"), None)
+
+
+@mosquitto
+@BOTH
+async def test_refused_subscription_is_shown_until_the_broker_allows_it(
+    protocol: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if PLUGIN is None:
+        pytest.skip("mosquitto without its dynamic security plugin")
+    rules = tmp_path / "rules.json"
+    rules.write_text(NO_SUBSCRIPTION)
+    lines = ("allow_anonymous true", f"plugin {PLUGIN}", f"plugin_opt_config_file {rules}")
+    async with Mosquitto(lines) as server:
+        config = using(server, protocol)
+        async with serving(config, FakeDesk()) as face:
+            await until(lambda: bool(face.metrics()["uns_connected"]))
+            assert f"topic read {CMD}/#" in face.trouble
+            assert "for clients without a name" in face.trouble
+            await server.stop()
+            await until(lambda: "cannot be used" in face.trouble)
+            rules.write_text(NO_SUBSCRIPTION.replace("false", "true"))
+            await server.start()
+            await until(lambda: bool(face.metrics()["uns_connected"]))
+            assert face.trouble == ""
+    assert caplog.text.count("refuses 5 of 5 subscriptions") == 1
 
 
 @mosquitto

@@ -13,6 +13,11 @@ def test_defaults_are_the_design() -> None:
     assert config.topic == "{enterprise}/{site}/{area}/{line}/{machine}"
 
 
+def test_every_change_may_be_published() -> None:
+    assert UnsConfig.model_validate({"publish_interval": 0}).publish_interval == 0
+    assert UnsConfig.model_validate({"publish_interval": "0s"}).publish_interval == 0
+
+
 def test_durations_are_written_with_units() -> None:
     config = UnsConfig.model_validate({"publish_interval": "250ms", "heartbeat": "2min", "expiry": "1h"})
     assert (config.publish_interval, config.heartbeat, config.expiry) == (0.25, 120.0, 3600.0)

@@ -16,7 +16,18 @@ from bridge.model.event import Event
 from bridge.model.status import StatusCode
 from bridge.model.value import DataValue, Value, bad, to_milliseconds
 from bridge.northbound.uns.config import Preset
-from bridge.northbound.uns.payload import EMPTY, encode, event, meta, online, rfc3339, stopped
+from bridge.northbound.uns.payload import (
+    EMPTY,
+    aging_part,
+    encode,
+    event,
+    meta,
+    online,
+    rfc3339,
+    snapshot,
+    stopped,
+    unit_part,
+)
 from tests.one_of_everything import NOW, VALUES, bridge_machine, machine
 
 STAMP = "2026-03-04T05:06:07.089Z"
@@ -24,7 +35,7 @@ GOOD = DataValue(12.5, StatusCode.Good, NOW, NOW)
 
 
 def decoded(value: DataValue, unit: str = "") -> dict[str, object]:
-    document = json.loads(encode(Preset.VTQ, value, unit))
+    document = json.loads(encode(Preset.VTQ, value, unit_part(unit)))
     assert isinstance(document, dict)
     return document
 
@@ -80,7 +91,7 @@ def test_time_stamp_is_rfc_3339_in_utc_with_milliseconds(moment: datetime) -> No
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("preset", list(Preset))
 def test_number_that_is_not_finite_is_never_published(broken: float, preset: Preset) -> None:
-    payload = encode(preset, GOOD._replace(value=broken), "")
+    payload = encode(preset, GOOD._replace(value=broken))
     if preset is Preset.VTQ:
         assert json.loads(payload)["quality"] == "Bad"
         assert json.loads(payload)["value"] is None
@@ -88,8 +99,50 @@ def test_number_that_is_not_finite_is_never_published(broken: float, preset: Pre
         assert payload == EMPTY
 
 
+ODD_TIMES = st.datetimes(datetime(1000, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC)).map(
+    lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+)
+
+
+@given(
+    value=st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text() | ODD_TIMES,
+    status=st.sampled_from(StatusCode),
+    moment=ODD_TIMES | st.just(NOW.replace(microsecond=0)),
+    unit=st.sampled_from(["", "bar", "°C", 'in"']),
+)
+def test_payload_put_together_from_parts_is_the_document(
+    value: Value, status: StatusCode, moment: datetime, unit: str
+) -> None:
+    one = DataValue(value, status, moment, moment, 'why "so"', moment)
+    document = orjson.loads(encode(Preset.VTQ, one, unit_part(unit), aging_part(moment, 300)))
+    broken = isinstance(value, float) and not math.isfinite(value)
+    assert document["timestamp"] == document["sent"] == rfc3339(moment)
+    assert document["value"] == (
+        None if broken else rfc3339(value) if isinstance(value, datetime) else value
+    ) or isinstance(value, str)
+    assert document.get("unit", "") == unit
+    assert document["max_age"] == 300
+    assert ("reason" in document) == (broken or status is not StatusCode.Good)
+    assert list(document)[:3] == ["value", "timestamp", "quality"]
+
+
+def test_snapshot_holds_every_value_as_its_topic_does() -> None:
+    one = machine(Slots())
+    values = {tag.name: VALUES[tag.name] for tag in one.tags}
+    document = json.loads(snapshot("7", one, values, NOW))
+    assert (document["id"], document["status"], document["machine"]) == ("7", "ok", "extruder-1")
+    assert document["timestamp"] == STAMP
+    assert document["values"].keys() == {tag.name for tag in one.tags}
+    for tag in one.tags:
+        unit = tag.definition.unit.symbol if tag.definition.unit else ""
+        assert document["values"][tag.name] == decoded(VALUES[tag.name], unit)
+
+
 def test_umh_has_exactly_its_two_keys() -> None:
-    assert json.loads(encode(Preset.UMH, GOOD, "bar")) == {"timestamp_ms": to_milliseconds(NOW), "value": 12.5}
+    assert json.loads(encode(Preset.UMH, GOOD, unit_part("bar"))) == {
+        "timestamp_ms": to_milliseconds(NOW),
+        "value": 12.5,
+    }
 
 
 @pytest.mark.parametrize(
@@ -103,13 +156,13 @@ def test_umh_has_exactly_its_two_keys() -> None:
     ],
 )
 def test_raw_is_the_bare_value(value: Value, payload: bytes) -> None:
-    assert encode(Preset.RAW, GOOD._replace(value=value), "bar") == payload
+    assert encode(Preset.RAW, GOOD._replace(value=value), unit_part("bar")) == payload
 
 
 @pytest.mark.parametrize("preset", [Preset.UMH, Preset.RAW])
 @pytest.mark.parametrize("name", ["Setpoints/Mode", "Monitoring/Temperature/Front"])
 def test_presets_without_quality_empty_the_topic_while_not_good(preset: Preset, name: str) -> None:
-    assert encode(preset, VALUES[name], "") == EMPTY
+    assert encode(preset, VALUES[name]) == EMPTY
 
 
 @pytest.mark.parametrize("name", sorted(VALUES))
@@ -135,7 +188,7 @@ def test_text_that_is_not_unicode_is_mended_and_still_published() -> None:
 )
 def test_value_and_time_come_back_exactly(value: Value, milliseconds: int) -> None:
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
-    document = json.loads(encode(Preset.VTQ, DataValue(value, StatusCode.Good, moment, moment), ""))
+    document = json.loads(encode(Preset.VTQ, DataValue(value, StatusCode.Good, moment, moment)))
     assert document["value"] == value
     assert type(document["value"]) is type(value)
     assert to_milliseconds(datetime.fromisoformat(document["timestamp"])) == milliseconds

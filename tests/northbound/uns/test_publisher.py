@@ -25,6 +25,7 @@ from bridge.model.value import DataType, DataValue
 from bridge.northbound.uns.config import UnsConfig
 from bridge.northbound.uns.payload import rfc3339
 from bridge.northbound.uns.publisher import UnsPublisher
+from bridge.ports import FaceHealth, Health, SourceHealth
 from bridge.transport.clock import SystemClock, VirtualClock
 from bridge.transport.mqtt import BrokerConfig, Link, Message
 from tests.broker import Broker, Mosquitto, broker
@@ -39,6 +40,7 @@ from tests.one_of_everything import (
     plant,
 )
 
+PANEL = SourceHealth("panel", "qitech", "Connected", "", NOW, "", NOW, 0)
 LINE = "acme/essen/extrusion/line-1"
 PRESSURE = f"{LINE}/extruder-1/Monitoring/Pressure"
 BRIDGE = "acme/essen/_bridge/edge-1"
@@ -49,6 +51,12 @@ class Addresses:
 
     def addresses(self, tag: Tag) -> Mapping[str, str]:
         return {"opcua": f"ns=2;s={tag.id}", "sparkplug": f"acme:essen/edge-1/{tag.machine} {tag.name}"}
+
+    def __init__(self) -> None:
+        self.said = Health(True, True, (), "0.1.0", NOW, "c0ffee", (PANEL,), (FaceHealth("uns", True),))
+
+    def health(self) -> Health:
+        return self.said
 
 
 class Watcher:
@@ -104,8 +112,8 @@ def publisher(config: BrokerConfig, clock: Any = None, **options: Any) -> UnsPub
     )
 
 
-def start(face: UnsPublisher, table: Table) -> "asyncio.Task[None]":
-    return asyncio.create_task(face.run(table, None, Addresses()))  # type: ignore[arg-type]
+def start(face: UnsPublisher, table: Table, operations: Addresses | None = None) -> "asyncio.Task[None]":
+    return asyncio.create_task(face.run(table, None, operations or Addresses()))  # type: ignore[arg-type]
 
 
 async def stop(task: "asyncio.Task[None]") -> None:
@@ -115,8 +123,10 @@ async def stop(task: "asyncio.Task[None]") -> None:
 
 
 @asynccontextmanager
-async def running(face: UnsPublisher, table: Table) -> AsyncIterator["asyncio.Task[None]"]:
-    task = start(face, table)
+async def running(
+    face: UnsPublisher, table: Table, operations: Addresses | None = None
+) -> AsyncIterator["asyncio.Task[None]"]:
+    task = start(face, table, operations)
     try:
         yield task
     finally:
@@ -202,15 +212,19 @@ async def test_every_value_is_repeated_within_a_heartbeat_and_not_all_at_once(se
         topics = {face.address(tag) for one in table.plant.everything() for tag in one.tags}
         watcher.came.clear()
         most = 0
+
+        def came() -> int:
+            return sum(message.topic in topics for message in watcher.came)
+
         for _ in range(60):
-            before = len(watcher.came)
-            total = face.published_total
+            before, total = came(), face.published_total
             await clock.advance(1.0)
-            await until(lambda sent=face.published_total - total, seen=before: len(watcher.came) - seen == sent)  # type: ignore[misc]
-            most = max(most, len(watcher.came) - before)
+            await until(lambda sent=face.published_total - total, seen=before: came() - seen == sent)  # type: ignore[misc]
+            most = max(most, came() - before)
         assert topics <= {message.topic for message in watcher.came}
         assert most <= 2
-        assert len(watcher.came) < 2 * len(topics)
+        assert came() < 2 * len(topics)
+        assert watcher.of(f"{BRIDGE}/_info")
 
 
 async def test_meta_describes_every_machine(server: Broker) -> None:
@@ -481,7 +495,99 @@ async def test_mqtt_5_values_expire_and_say_their_type() -> None:
             assert value.expiry_s is not None
             assert 290 <= value.expiry_s <= 300
             assert value.content_type == "application/json"
+            assert value.user_properties == (("schema", "vtq/1"), ("source", "edge-1"))
+            assert "max_age" not in watcher.document(PRESSURE)
             assert health.expiry_s is None
+            info = watcher.now[f"{BRIDGE}/_info"]
+            assert info.expiry_s is not None
+            assert 290 <= info.expiry_s <= 300
+
+
+@pytest.mark.peer("mosquitto")
+@pytest.mark.parametrize("preset", ["umh", "raw"])
+async def test_mqtt_5_says_the_unit_where_the_payload_has_no_place(preset: str) -> None:
+    table, _ = filled_table()
+    async with Mosquitto() as server:
+        five = server.config.model_copy(update={"protocol": "5"})
+        async with running(publisher(five, preset=preset), table), watching(five) as watcher:
+            await watcher.sees(f"{BRIDGE}/online", online=True)
+            assert ("unit", "bar") in watcher.now[PRESSURE].user_properties
+
+
+@pytest.mark.peer("mosquitto")
+async def test_mqtt_5_keeps_an_event_for_a_week(tmp_path: Path) -> None:
+    async with Mosquitto() as server, EventLogStore(tmp_path / "log.db", SystemClock()) as log:
+        five = server.config.model_copy(update={"protocol": "5"})
+        table = Table(plant(Slots()), SystemClock(), log)
+        async with watching(five) as watcher, running(publisher(five), table):
+            await watcher.sees(f"{BRIDGE}/online", online=True)
+            log.append(Event("1", "SourceLost", NOW, "The panel is gone", 500, "panel", "extruder-1"))
+            topic = f"{LINE}/extruder-1/event/SourceLost"
+            await watcher.sees(topic, id="1")
+            [told] = watcher.of(topic)
+            assert (told.expiry_s, told.content_type) == (7 * 86_400, "application/json")
+            assert ("schema", "event/1") in told.user_properties
+
+
+async def test_without_mqtt_5_the_payload_says_how_long_it_is_to_be_believed(server: Broker) -> None:
+    table, _ = filled_table()
+    old = server.config.model_copy(update={"protocol": "3.1.1"})
+    async with watching(old) as watcher, running(publisher(old, heartbeat=2, expiry=4), table):
+        found = await watcher.sees(PRESSURE, max_age=4)
+        assert found["sent"] > found["timestamp"] == rfc3339(NOW)
+        await until(lambda: watcher.document(PRESSURE)["sent"] > found["sent"])  # a heartbeat
+
+
+async def test_every_change_is_told_without_an_interval(server: Broker) -> None:
+    table, _ = filled_table()
+    tag = tag_of(table, "extruder-1.Monitoring.Pressure")
+    clock = VirtualClock()  # nothing here may wait for time to pass
+    async with watching(server.config) as watcher, running(publisher(server.config, clock, publish_interval=0), table):
+        await watcher.sees(f"{BRIDGE}/online", online=True)
+        for number in range(50):
+            table.update([(tag.slot, good(number))])
+            await watcher.sees(PRESSURE, value=number)
+    assert [json.loads(one.payload)["value"] for one in watcher.of(PRESSURE)][1:51] == list(range(50))
+
+
+async def test_info_tells_why_a_source_is_down_and_what_to_do(server: Broker) -> None:
+    clock = VirtualClock()
+    table, _ = filled_table()
+    operations = Addresses()
+    async with watching(server.config) as watcher, running(publisher(server.config, clock), table, operations):
+        info = await watcher.sees(f"{BRIDGE}/_info", state="running", ready=True)
+        assert (info["version"], info["configuration"], info["faults"]) == ("0.1.0", "c0ffee", [])
+        assert info["sources"][0]["state"] == "Connected"
+        assert info["faces"] == [{"name": "uns", "running": True, "detail": ""}]
+        assert info["uns"]["preset"] == "vtq"
+        assert (info["uns"]["heartbeat"], info["uns"]["expiry"], info["uns"]["machines"]) == (60, 300, 2)
+        lost = replace(
+            PANEL, state="Lost", reason="connection refused", advice="Look at the cable", reconnects=3, next_try_in=20.0
+        )
+        operations.said = replace(operations.said, ready=False, why_not_ready=("panel: lost",), sources=(lost,))
+        count = len(watcher.of(f"{BRIDGE}/_info"))
+        await clock.advance(1.0)
+        info = await watcher.sees(f"{BRIDGE}/_info", ready=False, why_not_ready=["panel: lost"])
+        [panel] = info["sources"]
+        assert (panel["state"], panel["reason"], panel["advice"]) == ("Lost", "connection refused", "Look at the cable")
+        assert panel["next_try"] > info["timestamp"]
+        assert len(watcher.of(f"{BRIDGE}/_info")) == count + 1
+
+
+async def test_info_is_told_again_within_a_heartbeat_and_not_in_between(server: Broker) -> None:
+    clock = VirtualClock()
+    table, _ = filled_table()
+    async with watching(server.config) as watcher:
+        task = start(publisher(server.config, clock), table)
+        await watcher.sees(f"{BRIDGE}/online", online=True)
+        first = watcher.document(f"{BRIDGE}/_info")
+        for _ in range(60):
+            await clock.advance(1.0)
+        await until(lambda: watcher.document(f"{BRIDGE}/_info")["timestamp"] > first["timestamp"])
+        assert len(watcher.of(f"{BRIDGE}/_info")) == 2
+        await stop(task)
+        stopped = await watcher.sees(f"{BRIDGE}/_info", state="stopped")
+        assert stopped["version"] == "0.1.0"
 
 
 async def test_a_thousand_topics_a_second_do_not_stall_the_event_loop(server: Broker) -> None:

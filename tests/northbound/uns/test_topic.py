@@ -118,10 +118,18 @@ def test_value_that_is_also_a_folder_collides(order: int) -> None:
     assert fault.startswith("m.Monitoring.temperature.Front hangs below m.Monitoring.Temperature")
 
 
-@pytest.mark.parametrize("name", ["Event", "cmd/Standby", "_meta", "backfill"])
+@pytest.mark.parametrize("name", ["Event", "cmd/Standby", "_meta", "_snapshot/Now", "backfill"])
 def test_reserved_names_below_a_machine_are_refused(name: str) -> None:
     [fault] = faults(with_tags("m", name))
     assert f"m.{name.replace('/', '.')}" in fault
+
+
+def test_template_of_the_united_manufacturing_hub() -> None:
+    template = "umh/v1/{enterprise}/{site}/{area}/{line}/{machine}/_historian"
+    assert template_fault(template) is None
+    umh = Namespace(template, "acme", "essen", "edge-1")
+    assert list(umh.faults(plant(Slots()))) == []
+    assert umh.branch(machine(Slots())) == "umh/v1/acme/essen/extrusion/line-1/extruder-1/_historian"
 
 
 def test_level_that_is_not_a_plain_segment_is_a_fault() -> None:
