@@ -86,6 +86,33 @@ async def born(host: Watcher) -> None:
     await until(lambda: "extruder-1" in host.tags)
 
 
+@pytest.mark.tck("topics-dcmd-topic", "operational-behavior-data-commands-dcmd-verb")
+@pytest.mark.tck("topics-ncmd-topic", "operational-behavior-data-commands-ncmd-verb")
+async def test_tck_commands_come_on_their_own_topics_only(tmp_path: Any) -> None:
+    table, _ = filled_table()
+    desk = FakeDesk(lambda command: CONFIRMED)
+    request = codec.payload(1, [codec.MetricEncoder(REBIRTH, MetricType.Boolean).encode(stamp(1), True)], None)
+    nowhere = ("NCMD/bridge-1/x", "NCMD/bridge-2", "DCMD/bridge-1", "DCMD/bridge-2/extruder-1", "DCMD/bridge-1/other")
+    async with broker() as server, watching(server) as host:
+        node = new_node(server, tmp_path, commands=OPEN)
+        async with serving(node, table, desk):
+            await born(host)
+            for topic in nowhere:
+                host.publish(f"spBv1.0/acme:essen/{topic}", speed(1.0))
+                host.publish(f"spBv1.0/acme:essen/{topic}", request)
+            host.publish("spBv1.0/acme:essen/NCMD/bridge-1", speed(2.0))
+            host.publish("spBv1.0/acme/DCMD/bridge-1/extruder-1", speed(3.0))
+            host.publish("spAv1.0/acme:essen/DCMD/bridge-1/extruder-1", speed(4.0))
+            host.publish(DCMD, request)
+            host.publish(DCMD, speed(30.0))
+            await until(lambda: desk.commands)
+            assert node.session.rebirths == 0
+            host.publish("spBv1.0/acme:essen/NCMD/bridge-1", request)
+            await until(lambda: node.session.rebirths == 1)
+    assert [command.arguments for command in desk.commands] == [{"value": 30.0}]
+    assert host.broken == []
+
+
 async def test_set_point_goes_to_the_desk_and_comes_back_as_readback_and_answer(tmp_path: Any) -> None:
     table, _ = filled_table()
 
