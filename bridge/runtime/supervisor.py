@@ -9,6 +9,7 @@ Sources hold no retry: what they raise names what happens next (`bridge.errors`)
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ class SourceRunner:
     async def _run_once(self) -> float:
         """Serve once; the seconds to wait before the next time."""
         try:
-            await self.source.run(self._keeper.publish)
+            await self._serve()
         except AuthFailed as error:
             advice = error.advice or "Check the user name and password of this source"
             self._down(ConnectionState.Refused, StatusCode.BadConfigurationError, str(error), advice)
@@ -104,6 +105,20 @@ class SourceRunner:
         else:
             self._lost("The connection ended")
         return self._next_wait()
+
+    async def _serve(self) -> None:
+        """Let the source serve in a task of its own, so that a cancellation of ours is never lost in it.
+
+        A TaskGroup whose child fails in the moment in which it is cancelled tells of the failure only (Python before
+        3.13): the source would be run again, and a bridge that stops would wait for it for ever.
+        """
+        serving = asyncio.create_task(self.source.run(self._keeper.publish), name=f"serve {self.source.name}")
+        try:
+            await asyncio.wait({serving})
+        finally:
+            serving.cancel()
+            await asyncio.wait({serving})
+        serving.result()
 
     def _next_wait(self) -> float:
         wait = back_off(self._attempt)

@@ -140,3 +140,26 @@ async def test_a_return_makes_the_next_wait_short_again(tmp_path: Path) -> None:
         before = running.source.runs
         await running.house.clock.advance(1.01)
         assert running.source.runs > before
+
+
+async def test_a_source_that_fails_while_it_is_cancelled_is_not_run_again(tmp_path: Path) -> None:
+    async with Running(tmp_path) as running:
+
+        async def fails(publish: Publish) -> None:
+            running.source.runs += 1
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise NotConnected("the connection broke") from None
+
+        running.source.run = fails  # type: ignore[method-assign]
+        running.task.cancel()
+        await asyncio.wait({running.task})
+        running.task = asyncio.create_task(running.runner.run())
+        await running.house.clock.advance(0)
+        runs = running.source.runs
+        running.task.cancel()
+        await asyncio.wait({running.task}, timeout=5)
+        assert running.task.cancelled()
+        await running.house.clock.advance(60)
+        assert running.source.runs == runs
