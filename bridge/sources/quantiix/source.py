@@ -30,7 +30,7 @@ from bridge.sources._waiting import within
 from bridge.sources.quantiix.client import NoData, QuantiixClient, Refused, Unwell
 from bridge.sources.quantiix.intervals import MINUTE
 from bridge.sources.quantiix.payloads import Activity
-from bridge.sources.quantiix.record import DAY, HOUR, Record, Rules, Said, listing_event
+from bridge.sources.quantiix.record import DAY, HOUR, WEEK, Record, Rules, Said, listing_event
 from bridge.transport.http import goes_in_clear, http_client, tls_context
 
 if TYPE_CHECKING:
@@ -179,9 +179,18 @@ class QuantiixSource:
         for event in self._listing_events(listed, now):
             self._publish(event)
         self._machines = listed
+        self._forget()
         for machine in listed.values() if is_first else appeared:  # a loss has taken also what never changes
             self._observe(machine.unique_id, "info", _info(machine), now)
         self._read_those_that_are_wanted()
+
+    def _forget(self) -> None:
+        """A machine that has left the list for so long that nothing of it would be read afterwards."""
+        oldest = self._client.now() - max(round(self._config.max_backfill * 1000), WEEK)
+        for key in self._records.keys() - self._machines.keys():
+            if (self._records[key].refreshed or 0) < oldest:
+                del self._records[key]
+                self._is_changed = True
 
     def _identity(self, machine: Machine) -> dict[str, str | int]:
         told = {"unique_id": machine.unique_id, "serial": machine.unique_id, "name": machine.name}
@@ -218,11 +227,12 @@ class QuantiixSource:
     # -- a machine
 
     async def _visit_state(self, visit: Visit) -> None:
+        record = self._records[visit.key]
         answer = await self._asked(visit.key, "state", self._client.state(visit.key, visit.turn))
         if answer is None:
             return
         state, asked = answer
-        said = self._records[visit.key].see_state(state, self._client.now())
+        said = record.see_state(state, self._client.now())
         if said.events:
             await self._keep_untold(said.events)
         self._tell(visit.key, said, visit.interval, asked)

@@ -414,6 +414,19 @@ async def test_a_machine_that_is_refused_has_the_list_read_again_and_a_list_that
         assert len(lists) == 3
 
 
+async def test_a_machine_that_left_the_list_is_forgotten_once_nothing_of_it_would_be_read_again() -> None:
+    async with at_account(2) as at:
+        async with at.running(max_backfill="8d"):
+            await at.until(lambda: len(at.heard.payloads) == 2 * 4)
+        at.vendor.faults.remove(TWO)
+        for days, known in ((7, {ONE, TWO}), (2, {ONE})):
+            at.clock.advance(days * 86_400)
+            at.heard.payloads.clear()
+            async with at.running(max_backfill="8d"):
+                await at.until(lambda: (ONE, "kpi") in at.heard.payloads)
+            assert set(at.memory.document["machines"]) == known
+
+
 @pytest.mark.parametrize("pause", [15, 35])
 @pytest.mark.parametrize("lost", ["before it is kept", "before it is told", "before it is kept that it was told"])
 async def test_a_change_that_was_told_of_just_before_a_crash_is_told_once(lost: str, pause: float) -> None:
