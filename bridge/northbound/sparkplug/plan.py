@@ -55,6 +55,13 @@ class MetricSet:
         """The device id: the machine's."""
         return self.machine.id
 
+    def succeed(self, before: MetricSet) -> None:
+        """Take the place of the set that hosts know; until its birth they hold what that one said."""
+        known = {metric.tag.name: metric for metric in before.metrics.values()}
+        for metric in self.metrics.values():
+            if metric.tag.name in known:
+                metric.succeed(known[metric.tag.name])
+
     def is_alive(self, view: TagView) -> bool:
         """The machine's alive rule holds; a machine without that tag always lives."""
         if self._alive is None:
@@ -171,8 +178,7 @@ class Plan:
     def _replace_node(self, machine: Machine) -> bool:
         if not _is_news(self.node, machine):
             return False
-        self._disown(self.node)
-        self.node = self._own(MetricSet(machine, self._config, self.aliases))
+        self.node = self._own(self._successor(self.node, machine))
         return True
 
     def _replace(self, machine: Machine) -> bool:
@@ -180,9 +186,16 @@ class Plan:
         if known is not None:
             if not _is_news(known, machine):
                 return False
-            self._disown(known)
-        self.devices[machine.id] = self._own(MetricSet(machine, self._config, self.aliases))
+            self.devices[machine.id] = self._own(self._successor(known, machine))
+        else:
+            self.devices[machine.id] = self._own(MetricSet(machine, self._config, self.aliases))
         return True
+
+    def _successor(self, known: MetricSet, machine: Machine) -> MetricSet:
+        self._disown(known)
+        successor = MetricSet(machine, self._config, self.aliases)
+        successor.succeed(known)
+        return successor
 
     def _forget(self, machine_id: str) -> bool:
         gone = self.devices.pop(machine_id, None)

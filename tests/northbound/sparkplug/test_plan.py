@@ -155,3 +155,22 @@ def test_tag_that_left_the_table_is_null_in_a_birth() -> None:
     metrics = schema.decode(b"".join(plan.devices["extruder-1"].birth(table, NOW, NOW_MS))).metrics
     assert all(metric.is_null for metric in metrics)
     assert not plan.devices["extruder-1"].is_alive(table)
+
+
+def test_changed_device_goes_on_where_hosts_stand() -> None:
+    """Its times do not go back (hosts refuse older values), and what was bad is said to be good again."""
+    table, slots = filled_table()
+    plan = plan_of(table.plant)
+    before = plan.devices["extruder-1"]
+    before.birth(table, NOW, NOW_MS)
+    slot = next(slot for slot, one in before.metrics.items() if one.tag.name == "Monitoring/Pressure")
+    later = NOW + timedelta(seconds=5)
+    before.data([(slot, DataValue(None, StatusCode.BadNoCommunication, later, later, "lost", later))], NOW_MS)
+    fewer = machine(slots, definitions=DEFINITIONS[:-1])
+    change = Plant(table.plant.bridge, {**table.plant.machines, "extruder-1": fewer}).changes_since(table.plant)
+    assert change is not None
+    plan.follow(change)
+    born = schema.decode(b"".join(plan.devices["extruder-1"].birth(table, NOW, NOW_MS))).metrics
+    (pressure,) = (one for one in born if one.name == "Monitoring/Pressure")
+    assert pressure.timestamp == to_milliseconds(later), "the table's value is older"
+    assert dict(zip(pressure.properties.keys, pressure.properties.values, strict=True))["Quality"].int_value == 192
