@@ -74,3 +74,14 @@ def test_password_in_the_open_is_a_warning_and_no_fault(broker: str, warns: bool
     assert found.faults == []
     assert [warning.key_path for warning in found.warnings] == ["northbound.uns.broker.password"] * warns
     assert "tr0ub4dor" not in str(found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("site", "path"), [(SITE, "northbound.uns.broker"), (SPARKPLUG, "northbound.sparkplug.broker")]
+)
+def test_embedded_broker_that_is_asked_for_mqtt_5_is_a_fault(site: str, path: str, tmp_path: Path) -> None:
+    (fault,) = checked(tmp_path, "port: 1999, protocol: '5'", site + "broker: {enabled: true, port: 1999}\n").faults
+    assert fault.key_path.startswith(path)
+    assert fault.key_path.endswith("protocol")
+    assert fault.line > 0
+    assert "3.1.1 only" in fault.problem

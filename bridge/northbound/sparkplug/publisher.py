@@ -42,6 +42,9 @@ LARGE_BIRTH = 128 * 1024
 DRAIN_EVERY = 100
 """Messages between two looks at the link: what may be queued, and how long others may wait for the loop."""
 LONGEST_WAIT_S = 3600.0
+CLOCK_SET_BACK_MS = 1000
+CLOCK_SET_BACK = "This computer's clock was set back by %.0f s: Sparkplug hosts may refuse values until it caught up"
+"""Nothing may be from the future, and hosts refuse what is older than they have: there is no third way."""
 
 
 class Publisher:
@@ -74,6 +77,7 @@ class Publisher:
         self._unsaid: dict[str, None] = {}
         self._too_large: dict[str, tuple[MetricSet, str]] = {}
         self._warned: set[str] = set()
+        self._newest_ms = 0
 
     @property
     def too_large(self) -> tuple[str, ...]:
@@ -285,7 +289,11 @@ class Publisher:
             logger.warning(text, *arguments)
 
     def _now_ms(self) -> int:
-        return to_milliseconds(self._clock.now())
+        now_ms = to_milliseconds(self._clock.now())
+        if now_ms < self._newest_ms - CLOCK_SET_BACK_MS:
+            self._warn_once("clock", CLOCK_SET_BACK, (self._newest_ms - now_ms) / 1000)
+        self._newest_ms = max(self._newest_ms, now_ms)
+        return now_ms
 
 
 def own_properties() -> dict[str, str]:

@@ -35,12 +35,33 @@ def test_every_key_is_described() -> None:
         {"edge_node_id": "{}"},
         {"publish_interval": 0},
         {"primary_host": "scada"},
+        {"broker": []},
+        {"broker": [{"host": "x"}] * 9},
+        {"max_packet_size": 10},
+        {"birth_jitter": -1},
+        {"primary_host_timeout": 0},
         {"broker": {"protocol": "4"}},
     ],
 )
 def test_wrong_configuration_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         SparkplugConfig.model_validate(wrong)
+
+
+def test_broker_is_one_or_a_list() -> None:
+    assert [one.host for one in SparkplugConfig().brokers] == ["127.0.0.1"]
+    listed = SparkplugConfig.model_validate({"broker": [{"host": "a"}, {"host": "b", "port": 8883}]})
+    assert [(one.host, one.port) for one in listed.brokers] == [("a", 1883), ("b", 8883)]
+
+
+def test_group_called_state_is_a_fault(tmp_path: Path) -> None:
+    (fault,) = node(SparkplugConfig(group_id="STATE"), tmp_path).faults(plant(Slots()))
+    assert "STATE" in fault
+
+
+def test_primary_host_id_is_a_level_of_a_topic(tmp_path: Path) -> None:
+    (fault,) = node(SparkplugConfig(primary_host_id="scada/1"), tmp_path).faults(plant(Slots()))
+    assert "primary host id 'scada/1'" in fault
 
 
 def test_ids_are_rendered_from_their_templates(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import random
 import sys
 import textwrap
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from bridge.northbound.sparkplug import publisher as publisher_module
 from bridge.northbound.sparkplug.config import SparkplugConfig
 from bridge.northbound.sparkplug.node import SparkplugNode
 from bridge.northbound.sparkplug.session import REBIRTH_WINDOW_S
+from bridge.transport.clock import SystemClock
 from tests.broker import Mosquitto
 from tests.northbound.sparkplug.host import Host
 from tests.northbound.sparkplug.tap import PUBLISH, SUBSCRIBE, Packet, Session, Tap
@@ -337,6 +339,35 @@ async def test_large_birth_without_a_known_limit_is_warned_of(
     async with Mosquitto() as server, Tap(server) as tap, running(new_node(tap, tmp_path), table) as node:
         await until(lambda: node.is_online)
     assert "some brokers refuse it" in caplog.text
+
+
+class SetBack(SystemClock):
+    """A wall clock that a person sets."""
+
+    by = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() - self.by
+
+
+async def test_clock_that_is_set_back_is_told_and_nothing_is_from_the_future(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table, _ = filled_table()
+    clock = SetBack()
+    async with Mosquitto() as server, Tap(server) as tap:
+        config = SparkplugConfig(broker=tap.config, publish_interval=0.01)
+        async with running(SparkplugNode(config, clock, tmp_path, "acme", "essen", "bridge-1"), table) as node:
+            await until(lambda: node.is_online)
+            for number in range(3):
+                say(table, "Monitoring/Pressure", float(number))
+                await until(lambda: node.messages_total == 3 + number)  # noqa: B023
+                clock.by = timedelta(hours=1)
+        data = [packet.payload for packet in tap.published if packet.message == "DDATA"]
+    assert len(data) == 3
+    for one in data:
+        assert all(metric.timestamp <= one.timestamp for metric in one.metrics)
+    assert caplog.text.count("set back by 3600 s") == 1
 
 
 @both
