@@ -21,7 +21,7 @@ from bridge.northbound.sparkplug.config import SparkplugConfig
 from bridge.northbound.sparkplug.node import SparkplugNode
 from bridge.northbound.sparkplug.session import REBIRTH_WINDOW_S
 from bridge.transport.clock import SystemClock
-from tests.broker import Mosquitto
+from tests.broker import Mosquitto, free_port
 from tests.northbound.sparkplug.host import Host
 from tests.northbound.sparkplug.tap import PUBLISH, SUBSCRIBE, Packet, Session, Tap
 from tests.northbound.sparkplug.test_node import CLOCK, NCMD, Watcher, rebirth_request, running, say, until, watching
@@ -261,6 +261,18 @@ async def test_killed_process_never_says_a_bdseq_twice(tmp_path: Path) -> None:
     assert used == sorted(used)
     assert used[0] == 0
     assert used[-1] <= len(used) + 1, "a kill before CONNECT may use up a number"
+
+
+async def test_bridge_that_is_stopped_before_it_could_connect_uses_up_no_bdseq(tmp_path: Path) -> None:
+    table, _ = filled_table()
+    dead = SparkplugConfig.model_validate({"broker": {"port": free_port()}})
+    for number in range(12):
+        async with running(SparkplugNode(dead, CLOCK, tmp_path, "acme", "essen", "bridge-1"), table):
+            await asyncio.sleep(number * 0.003)
+    async with Mosquitto() as server, Tap(server) as tap:
+        async with running(new_node(tap, tmp_path), table) as node:
+            await until(lambda: node.is_online)
+        assert bd_seqs(tap) == [0]
 
 
 def large(slots: Slots, name: str, count: int) -> Any:
