@@ -81,7 +81,7 @@ def _wait_until_up(peer: Child, port: int) -> None:
 
 
 def _measure(peer: Child, size: Size, broker_port: int) -> NodeRed:
-    with _sink(broker_port) as sink, _feed(size, broker_port):
+    with sinking(broker_port, "node-red/#", b"") as sink, feeding(size, broker_port):
         time.sleep(4.0)
         sink.begin()
         cpu, began = peer.cpu_s(), time.monotonic()
@@ -98,13 +98,14 @@ def _measure(peer: Child, size: Size, broker_port: int) -> NodeRed:
     )
 
 
-class _Sink(threading.Thread):
-    """Counts what leaves Node-RED; looks at the age of one value in fifty."""
+class Sink(threading.Thread):
+    """Counts the values that come out; looks at the age of one in fifty. A value's topic has `mark` in it."""
 
-    def __init__(self, broker_port: int) -> None:
+    def __init__(self, broker_port: int, topic_filter: str, mark: bytes) -> None:
         super().__init__(daemon=True)
+        self._mark = mark
         self._client = mqtt.Client(broker_port, "bench-sink")
-        self._client.subscribe("node-red/#")
+        self._client.subscribe(topic_filter)
         self.ages = Ages()
         self.values = 0
         self.stopped = False
@@ -119,14 +120,17 @@ class _Sink(threading.Thread):
                 continue
             now = time.time()
             for topic, payload in self._client.read():
+                if self._mark not in topic:
+                    continue
                 self.values += 1
                 if not self.values % 50:
                     self.ages.take(topic, json.loads(payload)["value"], now)
 
 
 @contextmanager
-def _sink(broker_port: int) -> Iterator[_Sink]:
-    sink = _Sink(broker_port)
+def sinking(broker_port: int, topic_filter: str, mark: bytes) -> Iterator[Sink]:
+    """A sink, while it runs."""
+    sink = Sink(broker_port, topic_filter, mark)
     sink.start()
     try:
         yield sink
@@ -136,7 +140,7 @@ def _sink(broker_port: int) -> Iterator[_Sink]:
 
 
 @contextmanager
-def _feed(size: Size, broker_port: int) -> Iterator[None]:
+def feeding(size: Size, broker_port: int) -> Iterator[None]:
     """Messages at the workload's rate; every value is the time it was sent, so that it changes and tells its age."""
     stopped = threading.Event()
 

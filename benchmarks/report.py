@@ -11,7 +11,9 @@ from typing import Any
 import bridge
 from benchmarks.desk import DeskRate
 from benchmarks.doors import DoorTime
+from benchmarks.mqtt_to_uns import MqttToUns
 from benchmarks.nodered import NodeRed
+from benchmarks.publishing import Published
 from benchmarks.slow_vendor import CALLERS, SLOW_S, SlowVendor
 from benchmarks.sparkplug_encode import EncodeCost
 from benchmarks.startup import Start
@@ -33,6 +35,8 @@ class Report:
     desk: list[DeskRate] = field(default_factory=list)
     doors: list[DoorTime] = field(default_factory=list)
     slow_vendor: SlowVendor | None = None
+    published: list[Published] = field(default_factory=list)
+    mqtt_to_uns: MqttToUns | None = None
     absent: dict[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -55,6 +59,10 @@ class Report:
             yield from self._doors()
         if self.slow_vendor is not None:
             yield from self._slow_vendor(self.slow_vendor)
+        if self.published:
+            yield from self._published()
+        if self.mqtt_to_uns is not None:
+            yield from self._mqtt_to_uns(self.mqtt_to_uns)
         for what, why in self.absent.items():
             yield f"\n{what}: not measured: {why}"
 
@@ -159,6 +167,28 @@ class Report:
                 f"{one.what:<16} {one.without_p50_ms:9.1f} ms {one.without_p99_ms:6.1f} ms "
                 f"{one.with_p50_ms:9.1f} ms {one.with_p99_ms:6.1f} ms {ratios[0]:6.2f} {ratios[1]:6.2f}"
             )
+
+    def _published(self) -> Iterator[str]:
+        yield ""
+        yield "publishing to mosquitto; messages a second, processor time of the publisher"
+        kinds = list(dict.fromkeys((one.qos, one.size) for one in self.published))
+        heads = " ".join(f"{f'QoS {qos}, {size} B':>22}" for qos, size in kinds)
+        yield f"{'MQTT':<6} {'':<17} {heads}"
+        for version, how in dict.fromkeys((one.version, one.how) for one in self.published):
+            row = {(one.qos, one.size): one for one in self.published if (one.version, one.how) == (version, how)}
+            cells = " ".join(f"{row[kind].per_s:>10.0f}/s {row[kind].cpu_us:>6.2f} µs" for kind in kinds)
+            yield f"{version:<6} {how:<17} {cells}"
+
+    def _mqtt_to_uns(self, one: MqttToUns) -> Iterator[str]:
+        yield ""
+        yield (
+            f"MQTT in (10 values a message) to one UNS message a value, QoS {one.qos}: {one.values_per_s} of "
+            f"{one.offered_per_s} values/s, {one.cpu_percent:.1f} % CPU, {one.us_per_value:.2f} µs a value, "
+            f"{one.rss_mb:.0f} MB, age p50 {one.arrival_p50:.0f} ms, p99 {one.arrival_p99:.0f} ms"
+        )
+        if self.node_red is not None:
+            ratio = self.node_red.us_per_value / max(one.us_per_value, 0.01)
+            yield f"CPU a value, Node-RED : plantbridge doing the same = {ratio:.2f} : 1"
 
 
 def _goal(what: str, value: float, goal: float, unit: str) -> str:

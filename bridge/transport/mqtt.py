@@ -17,7 +17,8 @@ What is published:
 
 Backend: aiomqtt opens the connection (TLS, CONNECT, versions) in a thread. From the socket on, the callbacks that paho
 publishes for foreign event loops are ours, and paho's socket is a Wire: aiomqtt's publish costs 95 to 127 us a message,
-paho's 21, and paho wakes up for each acknowledgement. Only one private name is touched: `aiomqtt.Client._client`.
+paho's 21, and paho wakes up for each acknowledgement. Two private names are touched: `aiomqtt.Client._client`, and
+paho's `_last_mid` after 49 000 subscriptions.
 """
 
 from __future__ import annotations
@@ -113,10 +114,12 @@ class Link:
         self._clean = clean
         self._limits = Limits()
         self._window = Window(IN_FLIGHT)
-        self._held: deque[tuple[int, bytes, bytes, bytes, str]] = deque()
+        self._held: deque[tuple[int, int, bytes, bytes, bytes, str]] = deque()
         self._let_go = 0
         self._held_bytes = 0
         self._surely_fits = 0
+        self._first_mask = PUBLISH | QOS_1 | RETAIN
+        self._is_5 = broker.protocol == "5"
         self._aliases = 0
         self._subscribing: dict[int, asyncio.Future[ReasonCode]] = {}
         self._unsubscribing: dict[int, asyncio.Future[None]] = {}
@@ -241,12 +244,12 @@ class Link:
         number = None
         if alias and self._aliases < self._limits.topic_aliases:
             number = self._aliases = self._aliases + 1
-        return Outlet(like, self._first(like), self.protocol == "5", number)
+        return Outlet(like, self._first(like), self._is_5, number)
 
     def send(self, outlet: Outlet, payload: bytes) -> bool:
         """As `publish`, at a third of the cost."""
         is_taken = self._put(outlet.first, outlet.name, outlet.properties, payload, outlet.topic)
-        if is_taken:
+        if is_taken and outlet.is_new:
             outlet.was_sent()
         return is_taken
 
@@ -395,6 +398,7 @@ class Link:
             self._limits = Limits.said(properties)
             self._window = Window(self._limits.receive_maximum)
             self._surely_fits = self._limits.packet - PACKET_OVERHEAD
+            self._first_mask = PUBLISH | (QOS_1 if self._limits.qos else 0) | (RETAIN if self._limits.retain else 0)
             if answered is not None:
                 answered(paho, userdata, flags, code, properties)  # type: ignore[arg-type, call-arg]
 
@@ -448,11 +452,10 @@ class Link:
         """The first byte of a message's packet, within what the broker can."""
         if message.qos > 1:
             raise ValueError("this link publishes with QoS 0 or 1")
-        qos_1 = QOS_1 if message.qos and self._limits.qos else 0
-        return PUBLISH | qos_1 | (RETAIN if message.retain and self._limits.retain else 0)
+        return (PUBLISH | (QOS_1 if message.qos else 0) | (RETAIN if message.retain else 0)) & self._first_mask
 
     def _properties(self, message: Message) -> bytes:
-        return mqtt_properties.outgoing(message) if self.protocol == "5" else b""
+        return mqtt_properties.outgoing(message) if self._is_5 else b""
 
     def _fits(self, first: int, size: int) -> bool:
         """`size` is without what `_write` adds."""
@@ -467,10 +470,10 @@ class Link:
             self._leave_out(topic, size)
             return False
         if self._held or (first & QOS_1 and self._window.is_full):
-            self._held.append((first, name, properties, payload, topic))
+            self._held.append((first, size, name, properties, payload, topic))
             self._held_bytes += size
         else:
-            self._write(first, name, properties, payload, topic)
+            self._write(first, size, name, properties, payload, topic)
         if self._held_bytes + self._wire.queued > BACKLOG_LIMIT:
             self._finish(f"the broker does not take what is published: {BACKLOG_LIMIT >> 20} MiB wait")
             self._check()
@@ -488,8 +491,7 @@ class Link:
                 self._limits.packet,
             )
 
-    def _write(self, first: int, name: bytes, properties: bytes, payload: bytes, topic: str) -> None:
-        size = len(name) + len(properties) + len(payload)
+    def _write(self, first: int, size: int, name: bytes, properties: bytes, payload: bytes, topic: str) -> None:
         if first & QOS_1:
             size += 2
             header = fixed_header(first, size)
@@ -500,13 +502,12 @@ class Link:
             self._wire.put(len(header) + size, (header, name, properties, payload))
 
     def _required(self, code: int, identifier: int | None) -> int:
-        """Of a SUBSCRIBE or UNSUBSCRIBE, which is on its way. Raises LinkLost where paho has no identifier left."""
+        """Of a SUBSCRIBE or UNSUBSCRIBE, which is on its way. Raises LinkLost where it is not."""
         if code != MQTT_ERR_SUCCESS or identifier is None:
             raise LinkLost(error_string(code))
         self._pump()  # now, so that it keeps its place among what is published
-        if identifier >= FIRST_ID:
-            self._finish("all packet identifiers for subscriptions are used up")
-            self._check()
+        if identifier >= FIRST_ID - 1:
+            self._paho._last_mid = 0  # noqa: SLF001  # it would go on into ours
         return identifier
 
     def _take(self, taken: Taken) -> float:
@@ -529,7 +530,7 @@ class Link:
         while self._held and not (self._held[0][0] & QOS_1 and self._window.is_full):
             one = self._held.popleft()
             self._let_go += 1
-            self._held_bytes -= len(one[1]) + len(one[2]) + len(one[3])
+            self._held_bytes -= one[1]
             self._write(*one)
         self._progress.set()
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One received or to-be-published message."""
+class Message(NamedTuple):
+    """One received or to-be-published message. A tuple, because it is made for every value: 0.4 us instead of 2."""
 
     topic: str
     payload: bytes
@@ -18,4 +17,4 @@ class Message:
     content_type: str | None = None
     response_topic: str | None = None
     correlation_data: bytes | None = None
-    user_properties: tuple[tuple[str, str], ...] = field(default=())
+    user_properties: tuple[tuple[str, str], ...] = ()

@@ -24,15 +24,16 @@ class Outlet:
         alias: the topic's alias, or None.
     """
 
-    __slots__ = ("_after", "first", "name", "properties", "topic")
+    __slots__ = ("first", "is_new", "name", "properties", "topic")
 
     def __init__(self, like: Message, first: int, has_properties: bool, alias: int | None) -> None:
         self.topic = like.topic
         self.first = first
         self.name = topic_name(like.topic)
         self.properties = mqtt_properties.outgoing(like, alias) if has_properties else b""
-        self._after = NO_NAME if alias is not None else self.name
+        self.is_new = alias is not None
+        """The broker does not know the alias yet."""
 
     def was_sent(self) -> None:
         """The broker will know the alias before the next message comes."""
-        self.name = self._after
+        self.name, self.is_new = NO_NAME, False

@@ -33,6 +33,7 @@ def fixed_header(first: int, remaining: int) -> bytes:
     return bytes(encoded)
 
 
+@lru_cache(maxsize=16_384)
 def topic_name(topic: str) -> bytes:
     """A topic to publish to, with its length. Raises ValueError where nobody may publish to it (4.7.3)."""
     encoded = topic.encode()

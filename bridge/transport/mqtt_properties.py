@@ -30,6 +30,8 @@ class Received(TypedDict):
 
 def outgoing(message: Message, alias: int | None = None) -> bytes:
     """The properties of a PUBLISH, with their length; `alias` is the Topic Alias (3.3.2.3.4)."""
+    if message.response_topic is None and message.correlation_data is None and alias is None:
+        return _usual(message.expiry_s, message.content_type, message.user_properties)
     body = _unchanging(message.expiry_s, message.content_type, message.user_properties)
     if message.response_topic is not None:
         body += bytes((RESPONSE_TOPIC,)) + _sized(message.response_topic.encode())
@@ -37,12 +39,20 @@ def outgoing(message: Message, alias: int | None = None) -> bytes:
         body += bytes((CORRELATION_DATA,)) + _sized(message.correlation_data)
     if alias is not None:
         body += bytes((TOPIC_ALIAS,)) + alias.to_bytes(2, "big")
-    return fixed_header(0, len(body))[1:] + body if body else b"\0"
+    return _with_length(body)
 
 
 @lru_cache(maxsize=256)
+def _usual(expiry_s: int | None, content_type: str | None, user_properties: tuple[tuple[str, str], ...]) -> bytes:
+    """The same for what most messages of a link share, made once."""
+    return _with_length(_unchanging(expiry_s, content_type, user_properties))
+
+
+def _with_length(body: bytes) -> bytes:
+    return fixed_header(0, len(body))[1:] + body
+
+
 def _unchanging(expiry_s: int | None, content_type: str | None, user_properties: tuple[tuple[str, str], ...]) -> bytes:
-    """What most messages of a link share."""
     body = b"" if expiry_s is None else bytes((EXPIRY,)) + expiry_s.to_bytes(4, "big")
     if content_type is not None:
         body += bytes((CONTENT_TYPE,)) + _sized(content_type.encode())

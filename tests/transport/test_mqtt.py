@@ -17,7 +17,7 @@ from bridge.errors import LinkLost, LinkRefused, SubscribeRefused
 from bridge.transport import mqtt
 from bridge.transport.mqtt import BrokerConfig, Link, Message
 from bridge.transport.mqtt_version import Spoken
-from bridge.transport.mqtt_window import IN_FLIGHT
+from bridge.transport.mqtt_window import FIRST_ID, IN_FLIGHT
 from tests.broker import Amqtt, Broker, Mosquitto, broker, free_port
 from tests.transport.played_mqtt import PlayedBroker
 
@@ -673,3 +673,12 @@ async def test_paho_still_lets_a_tls_context_replace_its_socket() -> None:
     """Its socket is our Wire then, with TLS or without."""
     async with broker() as server, Link.connect(server.config, "one") as link:
         assert link._paho.socket() is link._wire  # type: ignore[comparison-overlap]
+
+
+async def test_pahos_identifiers_begin_anew_before_they_come_to_ours() -> None:
+    async with broker() as server, Link.connect(server.config, "one") as link:
+        assert link._paho._last_mid == 0  # type: ignore[attr-defined]
+        link._paho._last_mid = FIRST_ID - 3  # type: ignore[attr-defined]
+        for last in (FIRST_ID - 2, 0, 1):
+            await link.subscribe("plant/#")
+            assert link._paho._last_mid == last  # type: ignore[attr-defined]

@@ -327,7 +327,7 @@ async def test_outlet_sends_what_publish_would(protocol: str, qos: int) -> None:
     async with PlayedBroker(connack, protocol) as broker, Link.connect(broker.config, "one") as link:
         outlet = link.outlet(like)
         for payload in (b"1", b"x" * 200):
-            link.publish(Message("plant/a", payload, *(getattr(like, name) for name in like.__slots__[2:])))
+            link.publish(like._replace(payload=payload))
             link.send(outlet, payload)
         await until(lambda: len(broker.published) == 4)
         for published, sent in zip(broker.published[::2], broker.published[1::2], strict=True):
