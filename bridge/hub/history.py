@@ -9,7 +9,7 @@ Rules:
 2. Everything SQLite runs in one thread of our own: neither fsync nor a slow disk stalls the event loop.
 3. A position is given once and only grows. It is the order in which values came; late ones have older times.
 4. What cannot be kept (a disk that does not keep up, the bounds) goes from the oldest on, is counted, and becomes a gap
-   for every reader that has not had it.
+   for every reader that has not had it; what was on its way to one at that moment counts as not had.
 5. A cursor is written with, or after, the values it passes. kill -9 loses at most what came in the last INTERVAL_S
    (WAL; `synchronous=NORMAL` does not fsync each commit), and shows again what was said in that time.
 """

@@ -74,6 +74,9 @@ class SparkplugConfig(BaseModel):
     publish_interval: Duration = Field(
         0.25, ge=0.01, le=60, description="Changes are gathered for so long into one message per device."
     )
+    backfill_rate: float = Field(
+        500, ge=1, le=100_000, description="Values of the past (history: true) published in a second, at most."
+    )
     aliases: bool = Field(
         False,
         description="DATA messages have numbers for names: smaller, but a host that missed a birth learns nothing.",

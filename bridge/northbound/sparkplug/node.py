@@ -29,6 +29,7 @@ from bridge.errors import LinkError, LinkLost, LinkRefused, ProtocolError, Subsc
 from bridge.model.plant import BRIDGE_MACHINE_ID
 from bridge.model.value import to_milliseconds
 from bridge.northbound.sparkplug import codec
+from bridge.northbound.sparkplug.backfill import Backfill
 from bridge.northbound.sparkplug.bdseq import BdSeq
 from bridge.northbound.sparkplug.door import CommandDoor
 from bridge.northbound.sparkplug.fault import plant_faults
@@ -104,6 +105,7 @@ class SparkplugNode:
         self._plan: Plan
         self._door: CommandDoor
         self._publisher: Publisher
+        self._backfill: Backfill | None = None
         self._trouble = "is connecting"
         self._is_told = False
         self._warned: set[str] = set()
@@ -139,11 +141,15 @@ class SparkplugNode:
         self._walk = Walk(len(self._config.brokers), _wait)
         self._plan = Plan(view.plant.bridge, self._config)
         self._door = CommandDoor(self._config.commands, self._clock, submit, self._note_answer)
+        interval_s = self._config.publish_interval
+        self._backfill = None
+        if view.history is not None:
+            reader, rate = view.history.reader(self.name), self._config.backfill_rate
+            self._backfill = Backfill(reader, self.session, self._clock, view, rate, interval_s)
         try:
             with view.subscribe(self.name) as feed:
-                interval_s = self._config.publish_interval
                 self._publisher = Publisher(
-                    self.session, self._plan, self._clock, interval_s, view, feed, self._note_online
+                    self.session, self._plan, self._clock, interval_s, view, feed, self._note_online, self._backfill
                 )
                 await self._serve_ever()
         finally:
@@ -230,17 +236,21 @@ class SparkplugNode:
 
         No TaskGroup: Python 3.11's counts a child's failure as a cancellation of its parent, and forgets a real one.
         """
-        both = (
+        tasks = [
             asyncio.create_task(self._listen(link), name="sparkplug listen"),
             asyncio.create_task(self._publisher.run(link), name="sparkplug publish"),
-        )
+        ]
+        if (past := self._backfill) is not None:
+            past.begin_session()
+            tasks.append(asyncio.create_task(past.confirm(link), name="sparkplug confirmations"))
+            tasks.append(asyncio.create_task(past.publish(link, self._publisher.say_past), name="sparkplug backfill"))
         try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in both:
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait(both)
-        for task in both:
+            await asyncio.wait(tasks)
+        for task in tasks:
             if not task.cancelled():
                 task.result()
 

@@ -22,11 +22,12 @@ from bridge.northbound.sparkplug.session import State
 from bridge.transport.mqtt_packet import LARGEST_PACKET
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from bridge.model.plant import Batch
     from bridge.model.value import DataValue
     from bridge.northbound.sparkplug.alias import Aliases
+    from bridge.northbound.sparkplug.backfill import Backfill
     from bridge.northbound.sparkplug.command_metric import CommandMetrics
     from bridge.northbound.sparkplug.plan import MetricSet, Plan
     from bridge.northbound.sparkplug.session import Session
@@ -62,8 +63,10 @@ class Publisher:
         view: TagView,
         feed: Feed,
         online: Callable[[], None],
+        backfill: Backfill | None = None,
     ) -> None:
         self.published = 0
+        self._backfill = backfill
         self._session = session
         self._plan = plan
         self._clock = clock
@@ -92,6 +95,14 @@ class Publisher:
         """A command of this device has ended: its metrics say how."""
         self._unsaid[device_id] = None
         self._answered.set()
+
+    def say_past(self, device_id: str, values: list[tuple[int, DataValue]]) -> bool:
+        """Values that hosts missed, in order of time; False where they cannot be told now."""
+        device = self._plan.devices.get(device_id)
+        if device is None or self._session.state is not State.ONLINE or not self._session.is_born(device_id):
+            return False
+        self._say(device_id, device.past(values))
+        return True
 
     async def prepare(self) -> None:
         """Know every machine, a few at a time: thousands of metrics at once would hold up the loop."""
@@ -149,9 +160,12 @@ class Publisher:
         for device in [*self._plan.devices.values()]:
             if device.is_alive(self._view):
                 self._bear(device)
+            else:
+                self._leave_unsaid((slot, None) for slot in device.metrics)
             await self._link.drain()
             if self._session.departure is not None:
                 return
+        self._note_said()
         await self._link.drain()
         if self._session.departure is None:
             self._session.births_are_out(self._clock.monotonic())
@@ -179,14 +193,17 @@ class Publisher:
             self._publish_owner(owner, values)
             if count % DRAIN_EVERY == 0:
                 await self._link.drain()
+        self._note_said()
         await self._link.drain()
 
     def _publish_owner(self, owner: MetricSet, values: list[tuple[int, DataValue]]) -> None:
         """What these values mean for the node, or for a device: birth, death or data."""
         if self._session.state is not State.ONLINE:
+            self._leave_unsaid(values)
             return  # births are due: they will carry the values, and say who lives
         device_id = None if owner is self._plan.node else owner.id
         if device_id is not None and not owner.is_alive(self._view):
+            self._leave_unsaid(values)
             self._kill(device_id)
         elif device_id is not None and not self._session.is_born(device_id):
             self._bear(owner)
@@ -210,6 +227,7 @@ class Publisher:
         values = [(slot, value) for slot in device.metrics if (value := self._feed.newer(slot)) is not None]
         if values:
             self._publish_owner(device, values)
+            self._note_said()
         if self._session.state is State.ONLINE and self._session.is_born(device.id):
             self._say(device.id, commands.data())
 
@@ -217,6 +235,7 @@ class Publisher:
         """DBIRTH, unless the broker would refuse it: then this device alone is not published, and we say why."""
         known = self._too_large.get(device.id)
         if known is not None and known[0] is device:
+            self._leave_unsaid((slot, None) for slot in device.metrics)
             return
         now = self._clock.now()
         now_ms = to_milliseconds(now)
@@ -229,6 +248,16 @@ class Publisher:
         if size > LARGE_BIRTH and self._session.packet_limit == LARGEST_PACKET:
             self._warn_once(device.id, "The birth of %s has %d bytes: some brokers refuse it", device.id, size)
         self._send(self._session.device_birth(now_ms, device.id, metrics))
+        if self._backfill is not None:
+            self._backfill.born(device.metrics)
+
+    def _leave_unsaid(self, values: Iterable[tuple[int, DataValue | None]]) -> None:
+        if self._backfill is not None:
+            self._backfill.unsaid(slot for slot, _ in values)
+
+    def _note_said(self) -> None:
+        if self._backfill is not None:
+            self._backfill.note_said()
 
     def _leave_out(self, device: MetricSet, size: int, room: int) -> None:
         sentence = (
@@ -236,6 +265,7 @@ class Publisher:
             " broker's maximum packet size (and max_packet_size), or give the machine fewer tags"
         )
         self._too_large[device.id] = (device, sentence)
+        self._leave_unsaid((slot, None) for slot in device.metrics)
         self._warn_once(f"size {device.id}", "Sparkplug device %s", sentence)
 
     def _kill(self, device_id: str) -> None:
