@@ -14,8 +14,11 @@ from bridge.transport.mqtt_packet import fixed_header
 if TYPE_CHECKING:
     from bridge.transport.mqtt_message import Message
 
-EXPIRY, CONTENT_TYPE, RESPONSE_TOPIC, CORRELATION_DATA, TOPIC_ALIAS, USER_PROPERTY = 0x02, 0x03, 0x08, 0x09, 0x23, 0x26
+PAYLOAD_FORMAT, EXPIRY, CONTENT_TYPE, RESPONSE_TOPIC, CORRELATION_DATA = 0x01, 0x02, 0x03, 0x08, 0x09
+TOPIC_ALIAS, USER_PROPERTY = 0x23, 0x26
 """MQTT 5, 2.2.2.2."""
+UTF_8 = 1
+"""Payload Format Indicator: text (3.3.2.3.2)."""
 
 
 class Received(TypedDict):
@@ -54,8 +57,8 @@ def _with_length(body: bytes) -> bytes:
 
 def _unchanging(expiry_s: int | None, content_type: str | None, user_properties: tuple[tuple[str, str], ...]) -> bytes:
     body = b"" if expiry_s is None else bytes((EXPIRY,)) + expiry_s.to_bytes(4, "big")
-    if content_type is not None:
-        body += bytes((CONTENT_TYPE,)) + _sized(content_type.encode())
+    if content_type is not None:  # whatever type we name is text
+        body += bytes((PAYLOAD_FORMAT, UTF_8, CONTENT_TYPE)) + _sized(content_type.encode())
     for name, value in user_properties:
         body += bytes((USER_PROPERTY,)) + _sized(name.encode()) + _sized(value.encode())
     return body
@@ -71,6 +74,7 @@ def _sized(content: bytes) -> bytes:
 def of_will(message: Message) -> Properties | None:
     """The properties of a will: expiry, content type and user properties, or None where it has none."""
     given = {
+        "PayloadFormatIndicator": None if message.content_type is None else UTF_8,
         "MessageExpiryInterval": message.expiry_s,
         "ContentType": message.content_type,
         "UserProperty": list(message.user_properties) or None,

@@ -7,7 +7,7 @@ business. A broker that does not keep up holds the sender back in `drain`, and w
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from bridge.northbound.uns import payload
 from bridge.northbound.uns.config import Preset
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from bridge.northbound.uns.branches import Branches
     from bridge.northbound.uns.config import UnsConfig
     from bridge.ports import Clock
-    from bridge.transport.mqtt import Link, Outlet
+    from bridge.transport.mqtt import Link
 
-SLICE = 50
-"""Messages between two looks at the event loop: a few milliseconds."""
+SLICE = 500
+"""Messages between two looks at the event loop, and in one write: a few milliseconds."""
+OFTEN = 100
+"""Messages of a session after which a topic gets an alias, where the broker speaks MQTT 5 and has any left."""
 TICK_S = 1.0
 """How often the heartbeat looks what is due."""
 HEARTBEAT_MARGIN = 0.8
@@ -32,13 +34,18 @@ HEARTBEAT_MARGIN = 0.8
 TEXT = "text/plain"
 
 
-class _Spot(NamedTuple):
+class _Spot:
     """Where a tag is told, and what of it never changes."""
 
-    outlet: Outlet
-    end: Message
-    """What empties the topic: it needs neither expiry nor type."""
-    unit: bytes
+    __slots__ = ("end", "like", "outlet", "tells", "unit")
+
+    def __init__(self, link: Link, like: Message, unit: bytes) -> None:
+        self.like = like
+        self.outlet = link.outlet(like)
+        self.end = Message(like.topic, payload.EMPTY, like.qos, retain=True)
+        """What empties the topic: it needs neither expiry nor type."""
+        self.unit = unit
+        self.tells = 0
 
 
 class Values:
@@ -128,6 +135,9 @@ class Values:
         else:
             link.publish(spot.end)
         self.published_total += 1
+        spot.tells += 1
+        if spot.tells == OFTEN:  # the first to come here are those that change most
+            spot.outlet = link.outlet(spot.like, alias=True)
 
     def _spot(self, link: Link, slot: int) -> _Spot:
         topic, unit, qos = self._branches.topics[slot], self._branches.units[slot], self._config.qos
@@ -142,6 +152,6 @@ class Values:
                 self._preset.value, self._source, "" if self._preset is Preset.VTQ else unit
             ),
         )
-        spot = _Spot(link.outlet(like), Message(topic, payload.EMPTY, qos, retain=True), payload.unit_part(unit))
+        spot = _Spot(link, like, payload.unit_part(unit))
         self._spots[slot] = spot
         return spot

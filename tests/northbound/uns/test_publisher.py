@@ -22,12 +22,14 @@ from bridge.model.plant import Machine, Plant
 from bridge.model.status import StatusCode
 from bridge.model.tag import Tag, TagDefinition
 from bridge.model.value import DataType, DataValue
+from bridge.northbound.uns import values
 from bridge.northbound.uns.config import UnsConfig
 from bridge.northbound.uns.payload import rfc3339
 from bridge.northbound.uns.publisher import UnsPublisher
 from bridge.ports import FaceHealth, Health, SourceHealth
 from bridge.transport.clock import SystemClock, VirtualClock
 from bridge.transport.mqtt import BrokerConfig, Link, Message
+from tests import peers
 from tests.broker import Broker, Mosquitto, broker
 from tests.one_of_everything import (
     DEFINITIONS,
@@ -512,6 +514,47 @@ async def test_mqtt_5_says_the_unit_where_the_payload_has_no_place(preset: str) 
         async with running(publisher(five, preset=preset), table), watching(five) as watcher:
             await watcher.sees(f"{BRIDGE}/online", online=True)
             assert ("unit", "bar") in watcher.now[PRESSURE].user_properties
+
+
+@pytest.mark.peer("mosquitto")
+@pytest.mark.peer("mosquitto_sub")
+async def test_mosquitto_sub_is_told_that_it_is_text_and_for_how_long() -> None:
+    table, _ = filled_table()
+    program = peers.program("mosquitto_sub")
+    assert program is not None
+    async with Mosquitto() as server, running(publisher(server.config), table):
+        asked = ("-V", "mqttv5", "-p", str(server.port), "-C", "1", "-W", "20", "-F", "%F|%C|%E|%P|%r", "-t")
+        for topic in (PRESSURE, f"{BRIDGE}/online"):
+            process = await asyncio.create_subprocess_exec(program, *asked, topic, stdout=asyncio.subprocess.PIPE)
+            said, _ = await process.communicate()
+            text, kind, expiry, properties, _ = said.decode().split("|")
+            assert (text, kind) == ("1", "application/json")
+            assert "source:edge-1" in properties
+            assert (expiry == "") == topic.endswith("online")
+
+
+@pytest.mark.peer("mosquitto")
+async def test_what_changes_most_is_told_by_topic_alias_and_arrives_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    aliased: list[str] = []
+    outlet = Link.outlet
+
+    def noted(link: Link, like: Message, *, alias: bool = False) -> Any:
+        aliased.extend([like.topic] if alias else [])
+        return outlet(link, like, alias=alias)
+
+    monkeypatch.setattr(Link, "outlet", noted)
+    table, _ = filled_table()
+    tag = tag_of(table, "extruder-1.Monitoring.Pressure")
+    async with Mosquitto() as server:
+        five = server.config.model_copy(update={"protocol": "5"})
+        async with watching(five) as watcher, running(publisher(five, publish_interval=0), table):
+            await watcher.sees(f"{BRIDGE}/online", online=True)
+            for number in range(values.OFTEN + 50):
+                table.update([(tag.slot, good(number))])
+                await watcher.sees(PRESSURE, value=number)
+    assert aliased == [PRESSURE]
 
 
 @pytest.mark.peer("mosquitto")
