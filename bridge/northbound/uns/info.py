@@ -43,9 +43,14 @@ class Info:
         self._told = document
         return self.again(now)
 
-    def again(self, now: datetime, state: str = "running") -> bytes:
+    def again(self, now: datetime) -> bytes:
         """What was told last, as of now."""
-        return to_json({**self._told, "state": state, "timestamp": rfc3339(now)})
+        return to_json({**self._told, "timestamp": rfc3339(now)})
+
+    def stopped(self, now: datetime) -> bytes:
+        """What remains when the bridge is gone."""
+        end = {"state": "stopped", "ready": False, "why_not_ready": ["the bridge was stopped"]}
+        return to_json({**self._told, **end, "timestamp": rfc3339(now)})
 
     def _document(self, health: Health, now: datetime, counts: Mapping[str, int]) -> dict[str, Any]:
         next_tries = {source.name: self._next_try(source, now) for source in health.sources}

@@ -92,6 +92,7 @@ class UnsPublisher:
         self._doomed: set[str] = set()
         self._is_swept = False
         self._spoken = Spoken("UNS")
+        self._link: Link | None = None
         self._is_up = False
         self._is_reported_down = False
         self._reason_down = ""
@@ -120,7 +121,18 @@ class UnsPublisher:
     @property
     def trouble(self) -> str:
         """What is not as it should be although this face runs, in one sentence, or ""."""
-        return self._reason_down or self._subscriptions.trouble
+        return ". ".join(filter(None, (self._reason_down, self._refused, self._subscriptions.trouble)))
+
+    @property
+    def _refused(self) -> str:
+        """Of published messages, which only MQTT 5 tells; "" where none is. mosquitto 2.0 hangs up after some."""
+        if self._link is None or not self._link.refused:
+            return ""
+        return (
+            f"The broker {self._where} refuses messages ({self._link.refused} so far; the log has the first). "
+            f"Its ACL lacks, {self._subscriptions.user}: topic write {self._namespace.bridge}/#, or topic write "
+            "<machine>/# of a machine"
+        )
 
     def metrics(self) -> dict[str, float]:
         """Counters for the status page."""
@@ -133,6 +145,7 @@ class UnsPublisher:
             "uns_backfill_gaps_total": self._backfill.gaps_total if self._backfill else 0,
             "uns_backfill_skipped_total": self._backfill.skipped_total if self._backfill else 0,
             "uns_reconnects_total": self.reconnects_total,
+            "uns_refused": self._link.refused if self._link else 0,
             "uns_snapshots_total": self._snapshots.told_total if self._snapshots else 0,
             "uns_snapshots_refused_total": self._snapshots.refused_total if self._snapshots else 0,
             "uns_commands_total": self._commands.commands_total if self._commands else 0,
@@ -166,6 +179,7 @@ class UnsPublisher:
                 self._went_down(_first(group))
             finally:
                 self._is_up = False
+                self._subscriptions.begin_session()
             # A TaskGroup forgets that it was cancelled when one of its tasks failed as well (Python before 3.13).
             if (task := asyncio.current_task()) and task.cancelling():
                 raise asyncio.CancelledError
@@ -180,7 +194,7 @@ class UnsPublisher:
             self._is_swept = True
         will = self._retained(self._namespace.online, payload.online(False, self._clock.now()), "online")
         async with Link.connect(self._config.broker, self._client_id, will=will, spoken=self._spoken) as link:
-            info = Info(self._about(link))
+            info, self._link = Info(self._about(link)), link
             try:
                 await self._serve(link, view, operations, info)
             except asyncio.CancelledError:
@@ -367,7 +381,7 @@ class UnsPublisher:
                     self._commands.publish_waiting(link)
                 await self._values.publish(link, ((slot, value) for slot, value in doubtful if value is not None))
                 expiry = int(self._config.expiry)
-                link.publish(self._retained(self._namespace.info, info.again(now, "stopped"), "info", expiry))
+                link.publish(self._retained(self._namespace.info, info.stopped(now), "info", expiry))
                 link.publish(self._retained(self._namespace.online, payload.online(False, now), "online"))
                 await self._flush(link)
                 await link.disconnect()

@@ -42,12 +42,16 @@ class Subscriptions:
         refused = sorted(self._refused, key=lambda topic: (topic.endswith(SNAPSHOT), topic))
         lines = "; ".join(f"topic read {topic}" for topic in refused[:NAMED])
         more = f"; and {len(refused) - NAMED} more" if len(refused) > NAMED else ""
-        user = f'for user "{self._broker.username}"' if self._broker.username else "for clients without a name"
         return (
             f"The broker {self._broker.where} refuses {len(self._refused)} of {len(self._refused) + len(self._held)} "
             f"subscriptions ({self._refused[refused[0]]}): what is sent there is not heard. "
-            f"Its ACL lacks, {user}: {lines}{more}. Or switch off uns.commands and uns.snapshots"
+            f"Its ACL lacks, {self.user}: {lines}{more}. Or switch off uns.commands and uns.snapshots"
         )
+
+    @property
+    def user(self) -> str:
+        """Whom the broker's ACL knows this face as."""
+        return f'for user "{self._broker.username}"' if self._broker.username else "for clients without a name"
 
     def begin_session(self) -> None:
         """The broker has no subscription of ours."""

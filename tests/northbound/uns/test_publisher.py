@@ -506,6 +506,22 @@ async def test_mqtt_5_values_expire_and_say_their_type() -> None:
 
 
 @pytest.mark.peer("mosquitto")
+async def test_messages_the_broker_refuses_are_a_visible_fault(tmp_path: Path) -> None:
+    table, _ = filled_table()
+    rights = tmp_path / "acl"
+    rights.write_text(f"topic readwrite {BRIDGE}/#\ntopic read #\n")
+    rights.chmod(0o600)
+    async with Mosquitto(("allow_anonymous true", f"acl_file {rights}")) as server:
+        five = server.config.model_copy(update={"protocol": "5"})
+        face = publisher(five, snapshots=False)
+        async with watching(five) as watcher, running(face, table):
+            await until(lambda: "refuses messages" in face.trouble)
+            assert "for clients without a name: topic write" in face.trouble
+            assert face.metrics()["uns_refused"] > 0
+            assert PRESSURE not in watcher.now
+
+
+@pytest.mark.peer("mosquitto")
 @pytest.mark.parametrize("preset", ["umh", "raw"])
 async def test_mqtt_5_says_the_unit_where_the_payload_has_no_place(preset: str) -> None:
     table, _ = filled_table()
@@ -629,7 +645,7 @@ async def test_info_is_told_again_within_a_heartbeat_and_not_in_between(server: 
         await until(lambda: watcher.document(f"{BRIDGE}/_info")["timestamp"] > first["timestamp"])
         assert len(watcher.of(f"{BRIDGE}/_info")) == 2
         await stop(task)
-        stopped = await watcher.sees(f"{BRIDGE}/_info", state="stopped")
+        stopped = await watcher.sees(f"{BRIDGE}/_info", state="stopped", ready=False)
         assert stopped["version"] == "0.1.0"
 
 
