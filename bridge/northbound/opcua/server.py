@@ -33,6 +33,7 @@ from bridge.northbound.opcua.orders import Orders
 from bridge.northbound.opcua.passwords import Passwords
 from bridge.northbound.opcua.plc.sheet import Server
 from bridge.northbound.opcua.pump import Pump
+from bridge.northbound.opcua.service_level import service_level
 from bridge.northbound.opcua.stack.engine import Engine, Guards, ServiceError
 from bridge.northbound.opcua.stack.quiet import few_words
 from bridge.northbound.opcua.stack.space import Space
@@ -55,7 +56,6 @@ _log = logging.getLogger(__name__)
 GOODBYE_S = 1.6
 """How long State = Shutdown stands before the connections close: longer than a usual publishing interval of 1 s."""
 STOP_S = 5.0
-FULL_SERVICE = 255
 TYPES_URI = "urn:plantbridge:types"
 NODESETS = (
     ("http://opcfoundation.org/UA/DI/", "Opc.Ua.Di.NodeSet2.xml"),
@@ -130,9 +130,9 @@ class OpcuaServer:
                 gc.freeze()  # a collection over these objects would stop the loop for up to a second
             status = self._status(engine)
             try:
-                await self._listen(engine, status, sock)
+                await self._listen(view, engine, status, sock)
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._keep_status(status), name="opcua: server status")
+                    tasks.create_task(self._keep_status(view, status), name="opcua: server status")
                     tasks.create_task(handshakes.run(), name="opcua: handshakes")
                     tasks.create_task(pump.run(built, values), name="opcua: pump")
             finally:
@@ -216,24 +216,28 @@ class OpcuaServer:
         )
         return ServerStatus(engine.iserver.aspace, self._clock.now(), build)
 
-    async def _listen(self, engine: Engine, status: ServerStatus, sock: socket.socket) -> None:
+    async def _listen(self, view: TagView, engine: Engine, status: ServerStatus, sock: socket.socket) -> None:
         endpoint = f"opc.tcp://{_in_url(self._config.names[0])}:{sock.getsockname()[1]}/"
         engine.set_endpoint(endpoint)
         try:
             await engine.listen(sock)
         except OSError as error:
             raise AddressTaken("OPC UA", _shown(self._config), error.strerror or str(error)) from error
-        await status.tick(self._clock.now())
-        await status.service_level(self._clock.now(), FULL_SERVICE)
+        await self._tell_status(view, status)
         self.endpoint = endpoint
         self.listening.set()
         _log.info("OPC UA listens on %s", endpoint)
 
-    async def _keep_status(self, status: ServerStatus) -> None:
-        """CurrentTime every second. `operations.health` will drive ServiceLevel from here."""
+    async def _keep_status(self, view: TagView, status: ServerStatus) -> None:
+        """CurrentTime and ServiceLevel, every second."""
         while True:
             await self._clock.sleep(1.0)
-            await status.tick(self._clock.now())
+            await self._tell_status(view, status)
+
+    async def _tell_status(self, view: TagView, status: ServerStatus) -> None:
+        now = self._clock.now()
+        await status.tick(now)
+        await status.service_level(now, service_level(view.plant, view.read))
 
     async def _stop(self, engine: Engine, status: ServerStatus) -> None:
         """Say goodbye to whoever is there, then close."""

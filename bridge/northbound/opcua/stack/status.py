@@ -24,6 +24,7 @@ class ServerStatus:
         self._aspace = aspace
         self._started = started
         self._build = build
+        self._level: int | None = None
 
     async def tick(self, now: datetime) -> None:
         """Still running."""
@@ -34,7 +35,10 @@ class ServerStatus:
         await self._write(now, ua.ServerState.Shutdown, seconds, SHUTDOWN_REASON)
 
     async def service_level(self, now: datetime, level: int) -> None:
-        """0 to 255; 200 and above is full service (Part 4, 6.6.2.4.2)."""
+        """0 to 255; 200 and above is full service (Part 4, 6.6.2.4.2). Its time is that of its last change."""
+        if level == self._level:
+            return
+        self._level = level
         await self._put(now, IDS.Server_ServiceLevel, level, ua.VariantType.Byte)
 
     async def _write(self, now: datetime, state: ua.ServerState, seconds: int, reason: str) -> None:
