@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_BYTES = 16 * 2**20
-"""A document is small; one that is not is a fault of its source."""
+"""A document is small. One that is not is left out: what was kept before stays, and a restart reads more again."""
 
 
 class SourceMemory:
@@ -48,8 +49,6 @@ class SourceMemory:
     async def keep(self, document: Mapping[str, Any]) -> None:
         """Keep this instead of what was kept before; of several at once the one that was asked for last stays."""
         data = orjson.dumps(document)
-        if len(data) > MAX_BYTES:
-            raise ValueError(f"{len(data)} bytes are too much to keep")
         async with self._order:
             await self._settle()
             try:
@@ -62,5 +61,7 @@ class SourceMemory:
                 self._failed = False
 
     def _write(self, data: bytes) -> None:
+        if len(data) > MAX_BYTES:
+            raise OSError(errno.EFBIG, f"{len(data)} bytes are too much to keep, {MAX_BYTES} are allowed")
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
         write_atomically(self._path, data)

@@ -47,9 +47,17 @@ async def test_a_disk_that_does_not_take_it_is_told_of_once(tmp_path: Path, capl
     assert caplog.text.count("cannot be written") == 1
 
 
-async def test_what_is_too_long_is_a_fault_of_the_source(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="too much"):
-        await SourceMemory(tmp_path / "tmm.json", nothing).keep({"a": "x" * MAX_BYTES})
+async def test_what_is_too_long_is_told_of_once_and_what_was_kept_before_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory = SourceMemory(tmp_path / "tmm.json", nothing)
+    await memory.keep({"a": 1})
+    for _ in range(2):
+        await memory.keep({"a": "x" * MAX_BYTES})
+    assert caplog.text.count("too much to keep") == 1
+    assert await memory.recall() == {"a": 1}
+    await memory.keep({"a": 2})
+    assert await memory.recall() == {"a": 2}
 
 
 async def test_events_told_before_are_on_the_disk_before_it_is_kept(tmp_path: Path) -> None:
