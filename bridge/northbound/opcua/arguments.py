@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.model.command import Argument
+from bridge.model.command import UNSET_TIMES, Argument
 from bridge.model.status import StatusCode
 from bridge.model.value import DataType
 from bridge.northbound.opcua import convert
 from bridge.northbound.opcua.handshake import TEXT_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from bridge.model.value import Value
 
 
@@ -21,12 +23,26 @@ def taken(argument: Argument, value: Value) -> Value | StatusCode:
         return fitting
     if isinstance(fitting, str) and len(fitting.encode()) > TEXT_BYTES:
         return StatusCode.BadOutOfRange
-    if argument.enumeration and fitting not in argument.enumeration:
+    if argument.enumeration and fitting not in argument.enumeration and not _is_left_out(argument, fitting):
         return StatusCode.BadOutOfRange
     bounds = argument.eu_range
     if bounds is not None and isinstance(fitting, int | float) and not bounds.low <= fitting <= bounds.high:
         return StatusCode.BadOutOfRange
     return fitting
+
+
+def given(arguments: Iterable[Argument], values: Mapping[str, Value]) -> dict[str, Value]:
+    """What a client really gave of these; the rest takes its default.
+
+    Neither a method nor a PLC's variables can leave an argument out: a text left empty, and a time that is not set.
+    """
+    return {one.name: values[one.name] for one in arguments if not _is_left_out(one, values[one.name])}
+
+
+def _is_left_out(argument: Argument, value: Value) -> bool:
+    if isinstance(value, str):
+        return not value and argument.default is not None and not argument.person
+    return value in UNSET_TIMES and argument.default in UNSET_TIMES
 
 
 def described(argument: Argument) -> str:

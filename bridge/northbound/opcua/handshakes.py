@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bridge.model.command import Door, Outcome, Result
 from bridge.model.status import StatusCode
+from bridge.northbound.opcua.arguments import given
 from bridge.northbound.opcua.handshake import SAME_REQUEST_S
 from bridge.northbound.opcua.orders import handshake_id
 
@@ -63,7 +64,7 @@ class Handshakes:
         ticket = self._orders.place(
             visitor,
             one.target,
-            run.arguments,
+            given(one.command.arguments, run.arguments),
             Door.OPCUA_HANDSHAKE,
             expires_s=self._timeout_s,
             identifier=run.command_id or handshake_id(run.request_id),

@@ -179,7 +179,8 @@ class Writes:
             invalid = ua.StatusCode(ua.StatusCodes.BadInvalidArgument)
             return ua.CallMethodResult(invalid, [convert.status_code(one) for one in results])
         named = {one.name: value for one, value in zip(method.command.arguments, values, strict=True)}
-        return self._orders.place(visitor, method.target, named, Door.OPCUA_METHOD).result
+        asked = arguments.given(method.command.arguments, named)
+        return self._orders.place(visitor, method.target, asked, Door.OPCUA_METHOD).result
 
     def _refusal(self, visitor: Visitor, method: Method | None, request: ua.CallMethodRequest) -> str | None:
         """Why this visitor may not make this call; the name of a status code."""

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from asyncua import Client, ua
 
-from bridge.model.command import Argument, CommandDefinition, Door, Outcome, Result
+from bridge.model.command import UNSET_TIMES, Argument, CommandDefinition, Door, Outcome, Result
 from bridge.model.plant import Machine, Plant
 from bridge.model.status import StatusCode
 from bridge.model.tag import TagDefinition
@@ -23,6 +23,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 V = ua.VariantType
 STANDBY = "extruder-1.Commands.Standby"
 PID = "extruder-1.Commands.SetPid.Front"
+CALLED = ["", 0, "confirmed"]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -360,6 +361,8 @@ async def test_arguments_that_may_be_left_out_have_a_value_from_the_start() -> N
         Argument("Part", DataType.String),
         Argument("Who", DataType.String, default="shift@acme.example", person=True),
         Argument("Count", DataType.Int32, default=1),
+        Argument("Version", DataType.String, default="7"),
+        Argument("At", DataType.DateTime, default=UNSET_TIMES[0]),
     )
     async with house() as home:
         home.trust(identity("plc"))
@@ -371,11 +374,16 @@ async def test_arguments_that_may_be_left_out_have_a_value_from_the_start() -> N
             assert await read(client, base, "Args.Who", "Args.Count") == ["", 1]
             assert await edge(client, base, Part="P1") == ["Good", "Good"]
             await until(client, base, State=2)
-            assert await edge(client, base, Who="anna@acme.example") == ["Good", "Good"]
+            assert await edge(client, base, Who="anna@acme.example", Version="") == ["Good"] * 3
             assert await read(client, base, "Args.Who") == ["(e-mail)"]
-            first, second = home.desk.commands
-            assert (first.arguments, first.user) == ({"Part": "P1", "Who": "", "Count": 1}, "engineer")
-            assert second.arguments["Who"] == "anna@acme.example"
+            unset = ua.Variant(UNSET_TIMES[1], V.DateTime)
+            inputs = [ua.Variant("P1"), ua.Variant(""), ua.Variant(1, V.Int32), ua.Variant(""), unset]
+            method = ua.NodeId(f"{base}Call", 2)
+            assert await client.get_node("ns=2;s=extruder-1.Commands").call_method(method, *inputs) == CALLED
+            first, second, third = home.desk.commands
+            assert (first.arguments, first.user) == ({"Part": "P1", "Who": "", "Count": 1, "Version": "7"}, "engineer")
+            assert second.arguments == {"Part": "P1", "Who": "anna@acme.example", "Count": 1}
+            assert third.arguments.keys() - {"At"} == {"Part", "Who", "Count"}
 
 
 async def test_machine_without_commands_shows_none() -> None:
