@@ -309,7 +309,7 @@ class PlantKeeper:
 
     def _tell_return(self, state: MachineState, part: PartState, before: ConnectionState) -> None:
         kind = "MachineConnected" if before is ConnectionState.Waiting else "MachineReturned"
-        self.event(kind, f"{state.machine.id}: values flow", part.part.source, state.machine.id, severity=100)
+        self.event(kind, f"{_named(state, part)}: values flow", part.part.source, state.machine.id, severity=100)
 
     def _condition(self, condition: Condition, connection: ConnectionState | None = None) -> None:
         for (source, key), targets in self._routes.items():
@@ -320,7 +320,7 @@ class PlantKeeper:
                 state.apply(part, lambda part=part: part.condition(condition, connection))  # type: ignore[misc]
                 self.set_points.lose(state.machine.id)
                 if part.state is not before and before is not ConnectionState.Waiting:
-                    message = f"{state.machine.id}: {condition.reason}"
+                    message = f"{_named(state, part)}: {condition.reason}"
                     self.event("MachineLost", message, source, state.machine.id, severity=500)
 
     def _inventory(self, inventory: Inventory) -> None:
@@ -393,6 +393,12 @@ class PlantKeeper:
     def states(self) -> Mapping[str, MachineState]:
         """Run-time states by machine id."""
         return self._states
+
+
+def _named(state: MachineState, part: PartState) -> str:
+    """A machine, and which of its parts where it has several."""
+    machine = state.machine.id
+    return machine if len(state.parts) == 1 else f"{machine} ({part.part.name}, from {part.part.source})"
 
 
 def _spoken(known: KnownMachine) -> str:

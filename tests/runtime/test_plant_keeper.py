@@ -326,3 +326,40 @@ async def test_a_historical_observation_goes_to_the_history_and_is_no_sign_of_li
         page = await store.query("mock-1.Monitoring.AmplitudeSum")
         assert [row.value for row in page.values] == [DataValue(0.5, StatusCode.Good, earlier, now)]
         assert not (await store.query("mock-1.Monitoring.AmplitudeSum", start=now)).values
+
+
+TWO_PARTS = """
+version: 1
+bridge: {name: bridge-1, enterprise: acme, site: essen, state_directory: state}
+sources:
+  panel: {type: qitech, url: "http://127.0.0.1:3001", profile: 3.x}
+  q: {type: quantiix, url: "http://127.0.0.1:3002", email: a@b.example, password: secret}
+machines:
+  - id: mock-1
+    area: lab
+    parts:
+      values: {source: panel, machine: {slug: mock, serial: 1}}
+      availability: {source: q, machine: {unique_id: M1}}
+"""
+KPI = {"availability": 75.0, "coverage": 100.0, "mtbf": None, "mttr": None, "enough": True, "stops": 0}
+
+
+async def test_what_happens_to_one_part_of_a_machine_is_told_with_its_name_and_source(tmp_path: Path) -> None:
+    house = House(tmp_path, TWO_PARTS)
+    house.observe("kpi", {"hour": KPI}, "M1", "q")
+    house.keeper.publish(Condition("q", StatusCode.UncertainLastUsableValue, "Gone", house.clock.now()))
+    house.observe("kpi", {"hour": KPI}, "M1", "q")
+    assert [event.message for event in house.events if event.machine] == [
+        "mock-1 (availability, from q): values flow",
+        "mock-1 (availability, from q): Gone",
+        "mock-1 (availability, from q): values flow",
+    ]
+
+
+async def test_a_figure_that_has_no_stop_to_count_by_says_so(tmp_path: Path) -> None:
+    house = House(tmp_path, TWO_PARTS)
+    house.observe("kpi", {"hour": KPI, "day": {**KPI, "stops": 2, "mtbf": 15.0, "mttr": 5.0}}, "M1", "q")
+    for name in ("MTBF", "MTTR"):
+        value = house.read(f"mock-1.KPI.Hour.{name}")
+        assert (value.status, value.reason) == (StatusCode.BadNoData, "There was no stop in this window")
+        assert house.read(f"mock-1.KPI.Day.{name}").status is StatusCode.Good

@@ -254,6 +254,8 @@ class QuantiixSource:
             if activity is None:
                 return
             turn = None  # later slices take turns of their own
+            if begin == start and refreshed is not None and refreshed < start:
+                self._publish(_gap(self._name, visit.key, refreshed, start))
             for oddity in activity.oddities:
                 log.warning("Machine %s of %s: %s", visit.key, self._name, oddity)
             if activity.intervals:
@@ -262,7 +264,7 @@ class QuantiixSource:
                 self._tell(visit.key, record.see_nothing(end), visit.interval)
         self._is_changed = True
         if refreshed is not None and refreshed < end - HOUR - self._activities.period * 1000:
-            self._publish(_backfilled(self._name, visit.key, refreshed, end))
+            self._publish(_backfilled(self._name, visit.key, max(refreshed, start), end))
 
     async def _asked(self, key: str, channel: str, call: Awaitable[T], nothing: T | None = None) -> T | None:
         """The answer about a machine, `nothing` where there is no data. None: it failed, which is told of.
@@ -403,6 +405,13 @@ def _backfilled(source: str, key: str, start: int, end: int) -> Event:
         key,
         {"from": since.isoformat(), "to": until.isoformat()},
     )
+
+
+def _gap(source: str, key: str, start: int, end: int) -> Event:
+    since, until = (datetime.fromtimestamp(moment / 1000, UTC) for moment in (start, end))
+    words = f"{(end - start) / DAY:.1f} days of activity are not read: they are before max_backfill"
+    data = {"from": since.isoformat(), "to": until.isoformat()}
+    return Event(f"{source}:{key}:backfill_gap:{start}", "backfill_gap", until, words, 500, source, key, data)
 
 
 def _plain(event: Event) -> dict[str, Any]:

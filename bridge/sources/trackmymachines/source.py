@@ -290,7 +290,7 @@ class TrackMyMachinesSource:
         for window in _slices(Window(start, now - self._overlap), self._longest):
             await self._read(window, Priority.BACKFILL)
             self._advance(window.end)
-        self._publish(_caught_up(self._name, begun, now))
+        self._publish(_caught_up(self._name, max(begun, start), now))
 
     @property
     def _overlap(self) -> int:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from datetime import time, timedelta
+from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -371,6 +371,24 @@ async def test_a_month_without_records_does_not_hide_what_came_after_it() -> Non
             await at.until(lambda: (ONE, "kpi") in at.heard.payloads)
         assert at.heard.payloads[ONE, "kpi"]["day"]["coverage"] > 90
         assert at.heard.events("backfill_completed")
+
+
+async def test_what_is_before_max_backfill_is_told_as_a_gap_once() -> None:
+    async with at_account(1) as at:
+        async with at.running():
+            await at.until(lambda: (ONE, "kpi") in at.heard.payloads)
+        stopped = at.clock.now()
+        at.clock.advance(20 * 86_400)
+        back = at.clock.now()
+        async with at.running(max_backfill="10d"):
+            await at.until(lambda: at.heard.events("backfill_completed"))
+            await at.pass_by(3600, step=30)
+        (gap,) = at.heard.events("backfill_gap", ONE)
+        (read,) = at.heard.events("backfill_completed", ONE)
+        since, until = (datetime.fromisoformat(str(gap.data[name])) for name in ("from", "to"))
+        assert abs(since - stopped) < timedelta(minutes=30)
+        assert abs(until - (back - timedelta(days=10))) < timedelta(minutes=5)
+        assert read.data["from"] == gap.data["to"]
 
 
 async def test_a_machine_that_went_silent_has_no_minutes_invented_and_nothing_taken_back() -> None:
