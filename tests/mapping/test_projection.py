@@ -189,7 +189,7 @@ def test_infinity_made_by_scaling_is_not_good_on_the_fast_path() -> None:
 
 @pytest.mark.parametrize(
     ("payload", "reason"),
-    [({"a": None}, "sent null"), ({}, "did not send"), (None, "did not send"), ([], "did not send")],
+    [({"a": None}, "none now (null)"), ({}, "did not send"), (None, "did not send"), ([], "did not send")],
 )
 def test_absent_field_has_no_value(payload: object, reason: str) -> None:
     machine = rig("Monitoring/A: {from: live.a, type: Double}")
