@@ -61,6 +61,9 @@ BACK_OFF_S = (1.0, 30.0)
 GOODBYE_S = 2.0
 """How long the farewell may take to be acknowledged."""
 
+SILENCE_S = 5.0
+"""A primary host that is online says so at once; waiting for longer is worth a line in the log."""
+
 
 class _Departed(LinkError):
     """We left this broker, and told hosts so: try the next one."""
@@ -245,6 +248,8 @@ class SparkplugNode:
             tasks.append(asyncio.create_task(past.confirm(link), name="sparkplug confirmations"))
             tasks.append(asyncio.create_task(past.publish(link, self._publisher.say_past), name="sparkplug backfill"))
         try:
+            await asyncio.wait(tasks, timeout=SILENCE_S, return_when=asyncio.FIRST_COMPLETED)
+            self._tell_wait()
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
@@ -253,6 +258,11 @@ class SparkplugNode:
         for task in tasks:
             if not task.cancelled():
                 task.result()
+
+    def _tell_wait(self) -> None:
+        if self.session.state is State.WAIT_HOST and not self._is_told:
+            self._is_told = True
+            logger.warning("Sparkplug node %s %s", self.node, self._trouble)
 
     def _note_online(self) -> None:
         self._trouble = ""

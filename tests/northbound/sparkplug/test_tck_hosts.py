@@ -335,7 +335,11 @@ async def test_silent_broker_is_left_after_the_time_out(tmp_path: Path) -> None:
         assert kinds(second.sessions[0])[0] == "NBIRTH"
 
 
-async def test_only_broker_is_not_left_while_the_host_is_away(tmp_path: Path) -> None:
+async def test_only_broker_is_not_left_while_the_host_is_away(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(node_module, "SILENCE_S", 0.2)
     async with one_broker(tmp_path, primary_host_timeout=1) as (tap, scada, node, _):
         await scada.say(False, 10)
         await waits(node)
@@ -343,6 +347,9 @@ async def test_only_broker_is_not_left_while_the_host_is_away(tmp_path: Path) ->
         assert len(tap.sessions) == 1
         await scada.say(True, 11)
         await until(lambda: node.is_online)
+    down, up = [record for record in caplog.records if record.name == node_module.__name__]
+    assert "waits for the primary host scada" in down.message
+    assert "online again" in up.message
 
 
 async def test_dead_broker_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
