@@ -337,7 +337,8 @@ class SparkplugNode:
         self._trouble = f"not connected to {self._where}: {error}"
         if not self._is_told:
             self._is_told = True
-            twin = "; is there a second bridge of this name?" if "taken over" in str(error) else ""
+            is_twin = "taken over" in str(error) or self._walk.is_cut_short(self._clock.monotonic())
+            twin = "; is there a second bridge of this name?" if is_twin else ""
             logger.warning("Sparkplug node %s is not connected to %s: %s%s", self.node, self._where, error, twin)
 
     def _warn_once(self, about: str, text: str, *arguments: object) -> None:

@@ -6,6 +6,7 @@ that failed is tried again after a wait that grows for it alone, so that a dead 
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ PERSON_NEEDED = 10
 """Waits after a refusal are as long as those after so many failures: trying again soon does not help."""
 STEADY_S = 10.0
 """A session that lasted so long forgives what failed before it; two bridges of one name end each other's sooner."""
+OFTEN = 2
+"""So many sessions that did not last, and this one, are no accident."""
 
 
 class Walk:
@@ -44,6 +47,11 @@ class Walk:
         if self._online_since is None:
             self._online_since = now
         self._unhelpful.clear()
+
+    def is_cut_short(self, now: float) -> bool:
+        """Session after session was online and ended soon."""
+        lasted_s = inf if self._online_since is None else now - self._online_since
+        return lasted_s < STEADY_S and self._failures[self.current] >= OFTEN
 
     def failed(self, now: float, is_refused: bool = False) -> None:
         """It could not be reached, was lost, or refused us: go on to the next."""

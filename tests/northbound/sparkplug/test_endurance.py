@@ -263,6 +263,21 @@ async def test_killed_process_never_says_a_bdseq_twice(tmp_path: Path) -> None:
     assert used[-1] <= len(used) + 1, "a kill before CONNECT may use up a number"
 
 
+@both
+async def test_twin_is_told_of_and_both_slow_down(
+    protocol: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two bridges of one name: the broker keeps the one that came last; they do not storm it."""
+    waits: list[int] = []
+    monkeypatch.setattr(node_module, "_wait", lambda attempt: waits.append(attempt) or 0.02)
+    table, _ = filled_table()
+    async with Mosquitto() as server, Tap(server, protocol) as tap:
+        one, twin = new_node(tap, tmp_path / "a"), new_node(tap, tmp_path / "b")
+        async with running(one, table), running(twin, table):
+            await until(lambda: "is there a second bridge of this name?" in caplog.text)
+    assert max(waits) >= 2, "sessions that do not last are not forgiven"
+
+
 async def test_bridge_that_is_stopped_before_it_could_connect_uses_up_no_bdseq(tmp_path: Path) -> None:
     table, _ = filled_table()
     dead = SparkplugConfig.model_validate({"broker": {"port": free_port()}})

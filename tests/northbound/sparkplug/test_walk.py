@@ -61,6 +61,8 @@ def test_two_that_end_each_other_slow_down() -> None:
     pauses = []
     for now in (0.0, 5.0, 10.0):
         walk.online(now)
+        assert walk.is_cut_short(now + STEADY_S / 2) is (now == 10.0)
+        assert not walk.is_cut_short(now + STEADY_S)
         walk.failed(now + STEADY_S / 2)
         pauses.append(walk.pause(now + STEADY_S / 2))
     assert pauses == [1.0, 2.0, 3.0]
