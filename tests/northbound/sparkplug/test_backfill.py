@@ -120,7 +120,7 @@ async def test_values_of_an_outage_come_once_as_historical_in_order_with_their_o
             await until(lambda: node.is_online)
             for number in range(3):
                 put(table, number)
-                await until(lambda number=number: host.live[-1] == number)
+                await until(lambda number=number: host.live[-1:] == [number])
             await until(lambda: not store.metrics()["history_owed_sparkplug"])
             assert host.past == []
         await server.stop()
