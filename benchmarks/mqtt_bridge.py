@@ -1,7 +1,7 @@
 """MQTT in to UNS out: the product's projection, table and UNS face, fed by a source that only this measurement has.
 
 `python -m benchmarks.mqtt_bridge FOLDER MACHINES BROKER_PORT QOS` runs until it is stopped. Every change is sent: its
-publish_interval is 0, which a person cannot write.
+publish_interval is 0.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from bridge.config.site import Site, load_site
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
 from bridge.model.observation import Observation
+from bridge.ports import Health
 from bridge.runtime.faces import uns_face
 from bridge.runtime.inventory import InventoryStore
 from bridge.runtime.plant_keeper import PlantKeeper
@@ -37,6 +38,17 @@ class NoEvents:
     async def read(self, name: str, limit: int) -> Any:
         """Never."""
         await asyncio.Event().wait()
+
+
+class Well:
+    """As much of Operations as the face asks for."""
+
+    def __init__(self, clock: SystemClock) -> None:
+        self._health = Health(True, True, (), "", clock.now(), "")
+
+    def health(self) -> Health:
+        """Nothing is wrong."""
+        return self._health
 
 
 class MqttSource:
@@ -66,7 +78,7 @@ class MqttSource:
 def site(folder: Path, machines: int, broker_port: int, qos: int) -> Site:
     """Only the UNS face."""
     described = sites.read_site("http://127.0.0.1:1", machines, "benchmark/flat", ("uns",), broker_port)
-    described["northbound"]["uns"] |= {"qos": qos, "meta": False}
+    described["northbound"]["uns"] |= {"qos": qos, "meta": False, "publish_interval": 0}
     path = folder / "bridge.yaml"
     path.write_text(json.dumps(described))
     return load_site([path])
@@ -80,12 +92,11 @@ async def main(folder: str, machines: str, broker_port: str, qos: str) -> None:
     table = Table(keeper.first_plant(), clock, log)  # type: ignore[arg-type]
     keeper.attach(table)
     face = uns_face(chosen, clock)
-    face._config = face._config.model_copy(update={"publish_interval": 0.0})
     source = MqttSource(keeper, clock, int(broker_port), int(machines))
     asyncio.get_running_loop().add_reader(source.fileno(), source.read)
     gc.collect()
     gc.freeze()
-    await face.run(table, None, None)  # type: ignore[arg-type]
+    await face.run(table, None, Well(clock))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
