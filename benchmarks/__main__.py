@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks import desk, doors, mqtt_to_uns, nodered, publishing, slow_vendor, sparkplug_encode, startup
+from benchmarks import desk, doors, history, mqtt_to_uns, nodered, publishing, slow_vendor, sparkplug_encode, startup
 from benchmarks.processes import Unavailable, progress
 from benchmarks.report import Report
 from benchmarks.workload import PARTS, Size, Workload, run_part
 
 COMMANDS = ("desk", "doors", "slow-vendor")
 """What "commands" stands for."""
-CHOICES = (*PARTS, "start", "node-red", "sparkplug-encode", "mqtt", *COMMANDS)
+CHOICES = (*PARTS, "start", "node-red", "sparkplug-encode", "mqtt", "history", *COMMANDS)
 COMMANDS_OF_A_DOOR, COMMANDS_QUICK = 200, 40
 INTERRUPTED = 130
 
@@ -55,6 +55,8 @@ def measure(chosen: argparse.Namespace, folder: Path, report: Report) -> None:
             report.starts.append(startup.run(folder, tags, chosen.repeat))
     if "sparkplug-encode" in chosen.only:
         report.encode = sparkplug_encode.run(report.size.seconds)
+    if "history" in chosen.only:
+        report.history = history.run(folder)
     if "mqtt" in chosen.only:
         with _or_absent(report, "publishing"):
             report.published = publishing.run(folder, chosen.quick)

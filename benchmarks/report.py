@@ -11,6 +11,7 @@ from typing import Any
 import bridge
 from benchmarks.desk import DeskRate
 from benchmarks.doors import DoorTime
+from benchmarks.history import HistoryCost
 from benchmarks.mqtt_to_uns import MqttToUns
 from benchmarks.nodered import NodeRed
 from benchmarks.publishing import Published
@@ -37,6 +38,7 @@ class Report:
     slow_vendor: SlowVendor | None = None
     published: list[Published] = field(default_factory=list)
     mqtt_to_uns: MqttToUns | None = None
+    history: HistoryCost | None = None
     absent: dict[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -63,6 +65,12 @@ class Report:
             yield from self._published()
         if self.mqtt_to_uns is not None:
             yield from self._mqtt_to_uns(self.mqtt_to_uns)
+        if (one := self.history) is not None:
+            yield ""
+            yield (
+                f"history: true, µs a value: {one.on_loop:.2f} in table.update ({one.without:.2f} without), "
+                f"{one.kept:.1f} CPU of all threads until it is on disk; {one.size:.0f} bytes each"
+            )
         for what, why in self.absent.items():
             yield f"\n{what}: not measured: {why}"
 
