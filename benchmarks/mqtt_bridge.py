@@ -26,8 +26,6 @@ from bridge.runtime.inventory import InventoryStore
 from bridge.runtime.plant_keeper import PlantKeeper
 from bridge.transport.clock import SystemClock
 
-LIMIT = 100
-
 
 class NoEvents:
     """A log in which nothing ever is."""
