@@ -239,7 +239,8 @@ class UnsPublisher:
                     self._backfill.note_said()
                 if not self._is_up:
                     await self._come_up(link)
-                await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
+                if self._config.publish_interval:  # else `drain` has given the event loop back
+                    await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
 
     async def _change_plant(self, link: Link, view: TagView, operations: Operations, batch: Batch) -> None:
         """Describe what is new, empty what is gone."""
