@@ -88,6 +88,12 @@ class Process(Broker):
         assert self._process is not None, "the broker does not run"
         return self._process.pid
 
+    @property
+    def said(self) -> str:
+        """What the running process wrote to its log so far."""
+        assert self._directory is not None, "the broker does not run"
+        return (self._directory / "log").read_text(encoding="utf-8")
+
     @abstractmethod
     def command(self, directory: Path) -> Sequence[str]:
         """What to run; `directory` is for its files, and removed with it."""

@@ -11,7 +11,7 @@ What is published:
 2. QoS 1 is never dropped silently. `flush` is True when all of it was acknowledged. At a loss, what was published since
    the last such flush may or may not have arrived: the next session's owner says it again, as the faces do with current
    values at every session and with events by the log's cursor; `unacknowledged` names the topics. What the broker
-   refuses (MQTT 5) is counted in `refused`, what is too large for it in `oversized`, both with one log line a session.
+   refuses (MQTT 5) is in `refusals`, what is too large for it in `oversized`, both with one log line a session.
 3. Memory is bounded by the owner, who asks `is_congested` or waits in `drain` before it takes the next values, so that
    they are the newest then; and by BACKLOG_LIMIT, at which the session ends, should it not.
 
@@ -52,6 +52,7 @@ from bridge.transport.mqtt_packet import (
     fixed_header,
     topic_name,
 )
+from bridge.transport.mqtt_refusals import Refusals
 from bridge.transport.mqtt_tls import TlsFileError, Wrapping, hang_up_fault, tls_fault
 from bridge.transport.mqtt_version import UNSUPPORTED, Protocol, in_turn
 from bridge.transport.mqtt_window import FIRST_ID, IN_FLIGHT, Window
@@ -141,7 +142,7 @@ class Link:
         self._end: asyncio.Future[str]
         self.dropped = 0
         """Received messages that were dropped: nobody took them in time, or they were too large."""
-        self.refused = 0
+        self.refusals = Refusals()
         """Published messages the broker acknowledged with a refusal (MQTT 5 only)."""
         self.oversized = 0
         """Messages that were not sent because they are larger than the broker takes."""
@@ -538,8 +539,8 @@ class Link:
         topic = self._window.topic(identifier)
         if topic is None:
             return
-        self.refused += 1
-        if self.refused == 1:
+        self.refusals.note(topic, _reason(code))
+        if self.refusals.total == 1:
             _log.warning(
                 "The broker %s refuses a message for %s: %s. More are only counted",
                 self._broker.where,

@@ -633,7 +633,7 @@ async def test_refused_publish_is_counted_on_mqtt_5(tmp_path: Path) -> None:
         link.publish(Message("plant/allowed", b"", qos=1))
         link.publish(Message("plant/forbidden", b"", qos=1))
         assert await link.flush(5)
-        assert link.refused == 1
+        assert link.refusals.total == 1
 
 
 async def test_silent_broker_is_noticed_by_keep_alive(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ async def test_refused_messages_are_counted_and_the_first_reason_is_said(caplog:
         broker.say(b"\x40\x07" + many + b"\x97\x03\x1f\x00\x00" + b"\x40\x03" + odd + b"\xbf")
         broker.acknowledge([broker.published[0].identifier])
         assert await link.flush(5)
-        assert link.refused == 3
+        assert link.refusals.total == 3
     said = [record.getMessage() for record in caplog.records if record.name.startswith("bridge.")]
     assert len(said) == 1
     assert "forbidden: Not authorized" in said[0]

@@ -232,7 +232,9 @@ class SparkplugNode:
             self._warn_once("own death", "A twin of %s would not be noticed: %s", self.node, error)
         self.session.subscribed(self._clock.monotonic())
         if self.session.state is State.WAIT_HOST:
-            self._trouble = f"waits for the primary host {self._config.primary_host_id} at {self._where}"
+            host = self._config.primary_host_id
+            acl = f"if it is online there, the broker's access control must let us read spBv1.0/STATE/{host}"
+            self._trouble = f"waits for the primary host {host} at {self._where}: {acl}"
 
     async def _serve(self, link: Link) -> None:
         """Listen and publish until either fails or is done, or we are cancelled.

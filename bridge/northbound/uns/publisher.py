@@ -11,7 +11,7 @@
 Rules:
 1. A session is one Link. Whatever breaks it ends all of its tasks; the next one publishes everything anew.
 2. What was retained and is gone stays in `_doomed` until a broker has acknowledged its end, over sessions.
-3. An event is acknowledged to the log after the broker has acknowledged it to us.
+3. An event is acknowledged to the log after the broker has taken it; one that it refuses is kept, with those after it.
 4. Nothing here runs for longer than a slice without giving the event loop back.
 """
 
@@ -31,6 +31,7 @@ from bridge.northbound.uns.commandable import command_faults
 from bridge.northbound.uns.commands import Commands
 from bridge.northbound.uns.info import Info
 from bridge.northbound.uns.payload import JSON, labels
+from bridge.northbound.uns.refused import Refused
 from bridge.northbound.uns.snapshots import Snapshots
 from bridge.northbound.uns.subscriptions import Subscriptions
 from bridge.northbound.uns.sweep import left_behind
@@ -61,6 +62,8 @@ INFO_TICK_S = 1.0
 EVENT_EXPIRY_S = 7 * 86_400
 """A broker that speaks MQTT 5 keeps an event for a client that is away no longer than this."""
 EVENTS_AT_ONCE = 100
+EVENT_RETRY_S = 30.0
+"""An event that the broker refused is published again after this time."""
 
 
 class UnsPublisher:
@@ -87,12 +90,12 @@ class UnsPublisher:
         self._backfill: Backfill | None = None
         self._values = Values(config, clock, self._branches, bridge_name)
         self._subscriptions = Subscriptions(config.broker)
+        self._refused = Refused(config.broker, clock, max(config.heartbeat, EVENT_RETRY_S))
         self._snapshots = Snapshots(clock, labels("snapshot", bridge_name)) if config.snapshots else None
         self._bridge_name = bridge_name
         self._doomed: set[str] = set()
         self._is_swept = False
         self._spoken = Spoken("UNS")
-        self._link: Link | None = None
         self._is_up = False
         self._is_reported_down = False
         self._reason_down = ""
@@ -121,18 +124,7 @@ class UnsPublisher:
     @property
     def trouble(self) -> str:
         """What is not as it should be although this face runs, in one sentence, or ""."""
-        return ". ".join(filter(None, (self._reason_down, self._refused, self._subscriptions.trouble)))
-
-    @property
-    def _refused(self) -> str:
-        """Of published messages, which only MQTT 5 tells; "" where none is. mosquitto 2.0 hangs up after some."""
-        if self._link is None or not self._link.refused:
-            return ""
-        return (
-            f"The broker {self._where} refuses messages ({self._link.refused} so far; the log has the first). "
-            f"Its ACL lacks, {self._subscriptions.user}: topic write {self._namespace.bridge}/#, or topic write "
-            "<machine>/# of a machine"
-        )
+        return ". ".join(filter(None, (self._reason_down, self._refused.trouble, self._subscriptions.trouble)))
 
     def metrics(self) -> dict[str, float]:
         """Counters for the status page."""
@@ -145,7 +137,7 @@ class UnsPublisher:
             "uns_backfill_gaps_total": self._backfill.gaps_total if self._backfill else 0,
             "uns_backfill_skipped_total": self._backfill.skipped_total if self._backfill else 0,
             "uns_reconnects_total": self.reconnects_total,
-            "uns_refused": self._link.refused if self._link else 0,
+            "uns_refused": self._refused.total,
             "uns_snapshots_total": self._snapshots.told_total if self._snapshots else 0,
             "uns_snapshots_refused_total": self._snapshots.refused_total if self._snapshots else 0,
             "uns_commands_total": self._commands.commands_total if self._commands else 0,
@@ -194,7 +186,7 @@ class UnsPublisher:
             self._is_swept = True
         will = self._retained(self._namespace.online, payload.online(False, self._clock.now()), "online")
         async with Link.connect(self._config.broker, self._client_id, will=will, spoken=self._spoken) as link:
-            info, self._link = Info(self._about(link)), link
+            info = Info(self._about(link))
             try:
                 await self._serve(link, view, operations, info)
             except asyncio.CancelledError:
@@ -205,6 +197,7 @@ class UnsPublisher:
         self._values.begin_session()
         self._branches.begin_session()
         self._subscriptions.begin_session()
+        self._refused.begin_session(link)
         async with asyncio.TaskGroup() as group:
             if self._commands is not None:
                 group.create_task(self._commands.publish_answers(link), name="uns answers")
@@ -322,6 +315,7 @@ class UnsPublisher:
                 told = self._clock.monotonic()
                 link.publish(self._retained(self._namespace.info, content, "info", expiry))
                 await link.drain()
+            self._refused.look()
             await self._clock.sleep(INFO_TICK_S)
 
     def _about(self, link: Link) -> dict[str, Any]:
@@ -330,12 +324,21 @@ class UnsPublisher:
         return {**face, "heartbeat": config.heartbeat, "expiry": config.expiry}
 
     async def _publish_events(self, link: Link, view: TagView) -> None:
+        limit = EVENTS_AT_ONCE
         while True:
-            rows = await view.log.read(self.name, EVENTS_AT_ONCE)
-            await self._publish_many(link, [self._event(view.plant, event) for _, event in rows])
+            rows = await view.log.read(self.name, limit)
+            messages, before = [self._event(view.plant, event) for _, event in rows], link.refusals.total
+            await self._publish_many(link, messages)
             await self._flush(link)
-            view.log.acknowledge(self.name, rows[-1][0])
-            self.events_total += len(rows)
+            refused = link.refusals.since(before)
+            taken = next((place for place, one in enumerate(messages) if one.topic in refused), len(rows))
+            if taken:
+                view.log.acknowledge(self.name, rows[taken - 1][0])
+                self.events_total += taken
+            # One alone is tried again: those after it would be told each time.
+            limit = EVENTS_AT_ONCE if taken == len(rows) else 1
+            if limit == 1:
+                await self._clock.sleep(EVENT_RETRY_S)
 
     def _event(self, plant: Plant, event: Event) -> Message:
         topic = self._namespace.event(plant.machines.get(event.machine), event.kind)

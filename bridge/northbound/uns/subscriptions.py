@@ -45,13 +45,8 @@ class Subscriptions:
         return (
             f"The broker {self._broker.where} refuses {len(self._refused)} of {len(self._refused) + len(self._held)} "
             f"subscriptions ({self._refused[refused[0]]}): what is sent there is not heard. "
-            f"Its ACL lacks, {self.user}: {lines}{more}. Or switch off uns.commands and uns.snapshots"
+            f"Its ACL lacks, {account(self._broker)}: {lines}{more}. Or switch off uns.commands and uns.snapshots"
         )
-
-    @property
-    def user(self) -> str:
-        """Whom the broker's ACL knows this face as."""
-        return f'for user "{self._broker.username}"' if self._broker.username else "for clients without a name"
 
     def begin_session(self) -> None:
         """The broker has no subscription of ours."""
@@ -82,3 +77,8 @@ class Subscriptions:
         if self._refused and not self._is_told:
             _log.warning("%s", self.trouble)
         self._is_told = bool(self._refused)
+
+
+def account(broker: BrokerConfig) -> str:
+    """Whom the broker's ACL knows us as."""
+    return f'for user "{broker.username}"' if broker.username else "for clients without a name"

@@ -41,7 +41,12 @@ async def left_behind(connecting: Connecting, machines_topic: str) -> set[str]:
         try:
             return await _collect(link, machines_topic)
         except SubscribeRefused as refusal:
-            _log.info("Topics an earlier run may have left cannot be looked for: %s", refusal)
+            _log.warning(
+                "Topics an earlier run may have left are not looked for, and stay: the broker refuses %s. "
+                "Its ACL lacks: topic read %s",
+                refusal,
+                str(refusal).rpartition(": ")[0],
+            )
             return set()
 
 

@@ -515,7 +515,7 @@ async def test_messages_the_broker_refuses_are_a_visible_fault(tmp_path: Path) -
         five = server.config.model_copy(update={"protocol": "5"})
         face = publisher(five, snapshots=False)
         async with watching(five) as watcher, running(face, table):
-            await until(lambda: "refuses messages" in face.trouble)
+            await until(lambda: "refuses what is published" in face.trouble)
             assert "for clients without a name: topic write" in face.trouble
             assert face.metrics()["uns_refused"] > 0
             assert PRESSURE not in watcher.now

@@ -1,0 +1,61 @@
+"""What the broker does not take from this face, for a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge.northbound.uns.subscriptions import account
+from bridge.transport.mqtt_refusals import Refusals
+
+if TYPE_CHECKING:
+    from bridge.ports import Clock
+    from bridge.transport.mqtt import BrokerConfig, Link
+
+NAMED = 3
+"""Lines of the ACL that are told."""
+UNAUTHORIZED = "Not authorized"
+
+
+class Refused:
+    """Said while it lasts: whatever is refused is published again within `lasts_s`.
+
+    MQTT 5 only, and QoS 1: else brokers say nothing. mosquitto 2.0 hangs up after some.
+    """
+
+    def __init__(self, broker: BrokerConfig, clock: Clock, lasts_s: float) -> None:
+        self._broker = broker
+        self._clock = clock
+        self._lasts_s = lasts_s
+        self._refusals = Refusals()
+        self._marks = (0, 0)
+        self._marked = clock.monotonic()
+
+    @property
+    def total(self) -> int:
+        """Messages the broker refused in this session."""
+        return self._refusals.total
+
+    def begin_session(self, link: Link) -> None:
+        """What was refused in an earlier one may be allowed now."""
+        self._refusals, self._marks, self._marked = link.refusals, (0, 0), self._clock.monotonic()
+
+    def look(self) -> None:
+        """To be called every second or so: forgets what was refused two such times ago, and not since."""
+        now = self._clock.monotonic()
+        if now - self._marked >= self._lasts_s:
+            self._marks, self._marked = (self._marks[1], self._refusals.total), now
+
+    @property
+    def trouble(self) -> str:
+        """One sentence with the lines that are missing from the broker's ACL; "" where nothing is refused."""
+        topics = self._refusals.since(self._marks[0])
+        if not topics:
+            return ""
+        first, reason = min(topics.items())
+        said = f"The broker {self._broker.where} refuses what is published on {len(topics)} topics"
+        lines = [f"topic write {topic}" for topic, why in sorted(topics.items()) if why == UNAUTHORIZED]
+        if not lines:
+            return f"{said}, such as {first} ({reason}): subscribers do not get it"
+        more = f"; and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
+        lacks = f"Its ACL lacks, {account(self._broker)}: {'; '.join(lines[:NAMED])}{more}"
+        return f"{said}: subscribers do not get it. {lacks}"
