@@ -39,6 +39,8 @@ class Host:
     now_ms: int | None = None
     aliases: dict[int, tuple[str, str]] = field(default_factory=dict)
     """Device and metric by alias, since the last NBIRTH."""
+    past: list[tuple[str, str, Any]] = field(default_factory=list)
+    """Historical values, which move no current one: device, metric, value."""
 
     @property
     def wants_rebirth(self) -> bool:
@@ -127,6 +129,9 @@ class Host:
                 continue
             self._check(known.has_alias == metric.HasField("alias"), f"{name} is not said as its birth announced it")
             value, quality, timestamp = self._read(metric, known.datatype)
+            if metric.is_historical:
+                self.past.append((device, str(name), value))
+                continue
             if not any(key == "Quality" for key in metric.properties.keys):
                 quality = known.quality  # hosts keep the last property they were told
             self._check(timestamp >= known.timestamp, f"{name} goes back in time")
