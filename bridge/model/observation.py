@@ -41,6 +41,8 @@ class Observation:
 class Condition:
     """Something is wrong with a source, one of its machines, or one channel; ends when values flow again.
 
+    Good, of a whole source: values go on but more slowly (`reason`), or no longer so (no reason).
+
     Args:
         source: name of the source.
         status: what the tags concerned become (Uncertain keeps the last value; Bad has none).
@@ -88,3 +90,4 @@ class Reading:
     value: bool | int | float | str | datetime | None
     at: datetime
     extra: Mapping[str, str] = field(default_factory=dict)
+    """`reason`: why there is no value, for a person."""

@@ -147,6 +147,7 @@ class Bridge:
         self.keeper = PlantKeeper(self.site, inventory, Slots(limits.tags), self.clock, self.log.append)
         self.keeper.heard = self._heard
         self.keeper.spoke = self._spoke
+        self.keeper.slowed = self._slowed
         plant = self.keeper.first_plant()
         self.table = Table(plant, self.clock, self.log, self.history)
         self.keeper.attach(self.table)
@@ -214,6 +215,11 @@ class Bridge:
         if runner is not None and not runner.speaks:
             runner.speaks = True
             self.desk.returned(source)
+
+    def _slowed(self, condition: Condition) -> None:
+        runner = self.runners.get(condition.source)
+        if runner is not None:
+            runner.slowed(condition)
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -36,6 +36,8 @@ _STATES = {
     StatusCode.BadDeviceFailure: ConnectionState.Failed,
 }
 
+SILENT_ADVICE = "The connection is open but silent: look at the machine's own panel"
+
 
 class PartState:
     """One part: its channels' freshness and its Connection tags."""
@@ -77,6 +79,8 @@ class PartState:
         self.last: dict[str, Observation] = {}
         """What each channel said last, as it came: a recording begins with it."""
         self._failed = False
+        self.advice_when_silent = ""
+        """Where its source says why less is heard than usual."""
         if former is not None:
             self._take_over(former)
 
@@ -84,6 +88,7 @@ class PartState:
         """Go on where the part that was fed from the same address stood: a vendor does not say everything again."""
         self._enter(former.state, former.reason, former.since, former.advice)
         self.last_update, self._last_heard, self._failed = former.last_update, former._last_heard, former._failed
+        self.advice_when_silent = former.advice_when_silent
         self.last = {channel: heard for channel, heard in former.last.items() if channel in self._watches}
         if self.projection is not None and former.projection is not None:
             self.projection.remember(former.projection)
@@ -170,7 +175,7 @@ class PartState:
             if verdict is not None:
                 pairs.extend(self._overlay(watch, verdict, wall))
                 if self.state is ConnectionState.Connected:
-                    advice = "The connection is open but silent: look at the machine's own panel"
+                    advice = self.advice_when_silent or SILENT_ADVICE
                     self._enter(ConnectionState.Silent, verdict.reason, wall, advice)
                     pairs.extend(self._connection_pairs())
         pairs.extend(self._age_pairs(now, wall))

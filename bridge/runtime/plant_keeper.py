@@ -31,6 +31,7 @@ from bridge.runtime.machine import MachineState, PartState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from bridge.config.site import ConfiguredMachine, Site
     from bridge.hub.table import Table
@@ -90,6 +91,8 @@ class PlantKeeper:
         self.heard: Callable[[str], None] = lambda source: None
         self.spoke: Callable[[str], None] = lambda source: None
         """Told of a source that says something of itself only."""
+        self.slowed: Callable[[Condition], None] = lambda condition: None
+        """Told of a source whose values go on more slowly, and when they no longer do."""
         self.observed: Callable[[Observation], None] = lambda observation: None
         """Told every observation as it is, before projection: commands are confirmed on these."""
         self.recorded: Callable[[Published], None] | None = None
@@ -268,7 +271,7 @@ class PlantKeeper:
             self._inventory(item)
         elif isinstance(item, Reading):
             self.spoke(item.source)
-            self.say(f"Sources/{item.source}/{item.name}", item.value)
+            self.say(f"Sources/{item.source}/{item.name}", item.value, item.extra.get("reason", ""))
         else:
             self._append_event(self._placed(item))
 
@@ -312,6 +315,9 @@ class PlantKeeper:
         self.event(kind, f"{_named(state, part)}: values flow", part.part.source, state.machine.id, severity=100)
 
     def _condition(self, condition: Condition, connection: ConnectionState | None = None) -> None:
+        if condition.status.is_good:
+            self._slow(condition)
+            return
         for (source, key), targets in self._routes.items():
             if source != condition.source or condition.machine not in (None, key):
                 continue
@@ -322,6 +328,13 @@ class PlantKeeper:
                 if part.state is not before and before is not ConnectionState.Waiting:
                     message = f"{_named(state, part)}: {condition.reason}"
                     self.event("MachineLost", message, source, state.machine.id, severity=500)
+
+    def _slow(self, condition: Condition) -> None:
+        self.slowed(condition)
+        for targets in self._routes.values():
+            for _, part in targets:
+                if part.part.source == condition.source:
+                    part.advice_when_silent = condition.advice
 
     def _inventory(self, inventory: Inventory) -> None:
         now = self._clock.now()
@@ -368,21 +381,27 @@ class PlantKeeper:
         for state in self._states.values():
             state.tick()
 
-    def say(self, name: str, value: Value) -> None:
-        """Set one of the bridge's own tags, if it is another value than before."""
+    def say(self, name: str, value: Value, reason: str = "") -> None:
+        """Set one of the bridge's own tags, if it is another value than before; `reason` is why there is none."""
         tag = self.table.plant.bridge.tag(name)
         if tag is None:
             return
-        current = self.table.read(tag)
-        if current.value == value and (current.status.is_good or current.status is StatusCode.BadNoData):
-            return
+        reason = "" if value is not None else reason or "The source has not told it"
+        status = StatusCode.BadNoData if value is None else StatusCode.Good
+        current, now = self.table.read(tag), self._clock.now()
+        if (current.value, current.status, current.reason) != (value, status, reason):
+            since = now if value is None else None
+            self.table.update([(tag.slot, DataValue(value, status, now, now, reason, since))])
+
+    def doubt(self, source: str, reason: str, since: datetime) -> None:
+        """What a source told of itself may not be so any more: it is not served."""
         now = self._clock.now()
-        if value is None:
-            self.table.update(
-                [(tag.slot, DataValue(None, StatusCode.BadNoData, now, now, "The source has not told it", now))]
-            )
-        else:
-            self.table.update([(tag.slot, DataValue(value, StatusCode.Good, now, now))])
+        for name in READINGS[self.site.file.sources[source].type] if source in self.site.file.sources else ():
+            tag = self.table.plant.bridge.tag(f"Sources/{source}/{name}")
+            current = None if tag is None else self.table.read(tag)
+            if tag is not None and current is not None and current.status.is_good:
+                status = StatusCode.UncertainLastUsableValue
+                self.table.update([(tag.slot, DataValue(current.value, status, now, now, reason, since))])
 
     def event(self, kind: str, message: str, source: str = "", machine: str = "", severity: int = 300) -> None:
         """Something happened in the bridge."""

@@ -35,8 +35,8 @@ REFUSED_WAIT_S = 60.0
 """After a 401: each wrong password costs the panel's control PC a bcrypt (facts/qitech.md section 2)."""
 
 RATE_ADVICE = (
-    "The bridge goes on by itself, more slowly. If this lasts: what else uses this account? "
-    "Give this source less (requests_per_minute, share)"
+    "The vendor has refused every request for long (429). The bridge tries again by itself. What else uses this "
+    "account? Give this source less (requests_per_minute, share)"
 )
 
 
@@ -68,6 +68,7 @@ class SourceRunner:
         self._keeper = keeper
         self._clock = clock
         self._attempt = 0
+        self._slowed: Condition | None = None
         self.speaks = False
         """It has said something since it was lost: it is served. Of machines that are silent there may be no values."""
 
@@ -130,7 +131,7 @@ class SourceRunner:
         self._down(ConnectionState.Lost, StatusCode.UncertainNoCommunicationLastUsableValue, reason, advice)
 
     def _down(self, state: ConnectionState, status: StatusCode, reason: str, advice: str) -> None:
-        now, self.speaks = self._clock.now(), False
+        now, self.speaks, self._slowed = self._clock.now(), False, None
         was = self.status.state
         if was is not state:
             logger.warning("Source %s is %s: %s", self.source.name, state.name.lower(), reason or "no reason given")
@@ -141,7 +142,20 @@ class SourceRunner:
         self.status.state, self.status.reason, self.status.advice = state, reason, advice
         since = self.status.since or now
         self._keeper.publish(Condition(self.source.name, status, reason, since, None, None, advice))
+        self._keeper.doubt(self.source.name, reason, since)
         self._show()
+
+    def slowed(self, condition: Condition) -> None:
+        """The vendor wants to be asked less often (a Good condition), or no longer: no reason."""
+        is_slowed = bool(condition.reason)
+        self._slowed = condition if is_slowed else None
+        if is_slowed:
+            logger.info("Source %s: %s", self.source.name, condition.reason)
+        else:
+            logger.info("Source %s is no longer slowed down", self.source.name)
+        if is_slowed or self.status.state is ConnectionState.Connected:
+            self.status.reason, self.status.advice = condition.reason, condition.advice
+            self._show()
 
     def heard(self) -> None:
         """Values flow: the only thing that counts as a return."""
@@ -153,7 +167,8 @@ class SourceRunner:
             logger.info("Source %s is back: values flow", self.source.name)
             self._keeper.event("SourceReturned", f"{self.source.name}: values flow", self.source.name, severity=100)
         self.status.state, self.status.since = ConnectionState.Connected, self._clock.now()
-        self.status.reason = self.status.advice = ""
+        slowed = self._slowed
+        self.status.reason, self.status.advice = ("", "") if slowed is None else (slowed.reason, slowed.advice)
         self._show()
 
     def _show(self) -> None:

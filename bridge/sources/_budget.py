@@ -18,7 +18,8 @@ Rules:
    three, so that a daily listing is not kept waiting by busy activity; where only the background waits, the classes
    keep their order.
 4. Inside a class the earliest deadline goes first; of equal ones the one that has waited longest.
-5. A 429 slows the whole account, not the call it hit. All that were under way when it came count as one.
+5. A 429 slows the whole account, not the call it hit. All that were under way when it came count as one. How long the
+   pause is, the vendor says; where it does not, pauses double.
 """
 
 from __future__ import annotations
@@ -63,8 +64,12 @@ back RECOVERY of the full one. At 80/min: not below 20/min, and 2/min a minute."
 FIRST_PAUSE: Final = 5.0
 LONGEST_BACKOFF: Final = 120.0
 LONGEST_PAUSE: Final = 3600.0
-"""Seconds: the pause after a 429 doubles from the first to the longest back-off. A vendor may ask for more, but one who
-asks for more than an hour is tried again after an hour: the header may be a mistake."""
+"""Seconds: the pause after a 429 is what the vendor asks for, at least the first; where it does not ask, it doubles
+from the first to the longest back-off. One who asks for more than an hour is tried again after an hour: the header may
+be a mistake."""
+
+LASTING: Final = 600.0
+"""Seconds of nothing but 429 after which an account counts as lost."""
 
 JITTER: Final = 1.25
 """A pause is up to so many times as long as it must be: several bridges on one account shall not return together."""
@@ -169,6 +174,8 @@ class Budget:
         self._slowed_at = -math.inf
         self._slowed_in_a_row = 0
         self._throttled_total = 0
+        self._refused_since: float | None = None
+        """Since when every answer was a 429."""
         self._turns: deque[float] = deque()
         self._queues: dict[Priority, list[_Waiter]] = {priority: [] for priority in Priority}
         self._order = itertools.count()
@@ -203,13 +210,30 @@ class Budget:
         """The request of this turn was answered 429; `retry_after` are the seconds the vendor asks for, if it does."""
         self._accrue()
         self._throttled_total += 1
+        if self._refused_since is None:
+            self._refused_since = self._clock.monotonic()
         asked = retry_after or 0.0
         if turn.at > self._slowed_at:
-            asked = max(asked, self._slow_down())
+            back_off = self._slow_down()
+            asked = max(asked, FIRST_PAUSE) if asked else back_off
         if asked > 0:
             pause = min(asked, LONGEST_PAUSE) * self._uniform(1.0, JITTER)
             self._tokens = 0.0
             self._filled = self._clean_since = max(self._filled, self._clock.monotonic() + pause)
+
+    def answered(self) -> None:
+        """A request was answered, and not with 429."""
+        self._refused_since = None
+
+    @property
+    def is_slowed(self) -> bool:
+        """Fewer requests are let out than there might be: the vendor has answered 429."""
+        return self.rate < self.full_rate
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Nothing but 429 was answered for long: who waits for a turn had better say so."""
+        return self._refused_since is not None and self._clock.monotonic() - self._refused_since > LASTING
 
     @property
     def rate(self) -> float:

@@ -11,7 +11,7 @@ import pytest
 
 from bridge.errors import AuthFailed, NotConnected, ProtocolError, RateLimited
 from bridge.model.connection import ConnectionState
-from bridge.model.observation import Observation
+from bridge.model.observation import Condition, Observation, Reading
 from bridge.model.status import StatusCode
 from bridge.ports import Publish
 from bridge.runtime.supervisor import LONGEST_WAIT_S, REFUSED_WAIT_S, SourceRunner, back_off
@@ -163,3 +163,50 @@ async def test_a_source_that_fails_while_it_is_cancelled_is_not_run_again(tmp_pa
         assert running.task.cancelled()
         await running.house.clock.advance(60)
         assert running.source.runs == runs
+
+
+async def test_a_source_that_is_slowed_stays_connected_and_its_values_age_by_themselves(tmp_path: Path) -> None:
+    async with Running(tmp_path) as running:
+        house, runner = running.house, running.runner
+        house.keeper.slowed = runner.slowed
+
+        def slow(reason: str, advice: str) -> None:
+            house.keeper.publish(Condition("panel", StatusCode.Good, reason, house.clock.now(), advice=advice))
+
+        slow("Slowed: 429", "Ask less")
+        assert (runner.status.state, runner.status.reason) == (ConnectionState.Waiting, "Slowed: 429")
+        running.hear()
+        assert (runner.status.state, runner.status.reason) == (ConnectionState.Connected, "Slowed: 429")
+        assert house.read("Bridge.Sources.panel.Connected").value is True
+        assert house.read("Bridge.Sources.panel.Advice").value == "Ask less"
+        assert house.read("mock-1.Monitoring.AmplitudeSum").status is StatusCode.Good
+        await house.wait(3)
+        assert house.read("mock-1.Monitoring.AmplitudeSum").status is StatusCode.UncertainLastUsableValue
+        assert house.read("mock-1.Connection.values.Advice").value == "Ask less"
+        assert not [event for event in house.events if event.kind in ("SourceLost", "MachineLost")]
+        slow("", "")
+        assert (runner.status.state, runner.status.reason) == (ConnectionState.Connected, "")
+
+
+async def test_what_a_source_told_of_itself_is_uncertain_while_it_is_not_served(tmp_path: Path) -> None:
+    async with Running(tmp_path) as running:
+        house = running.house
+        running.source.endings = [AuthFailed("401")]
+        running.task.cancel()
+        await asyncio.gather(running.task, return_exceptions=True)
+        running.source.says = lambda publish: publish(Reading("panel", "Profile", "3.x", house.clock.now()))
+        running.task = asyncio.create_task(running.runner.run())
+        await house.clock.advance(0)
+        told = house.read("Bridge.Sources.panel.Profile")
+        assert (told.value, told.status, told.reason) == ("3.x", StatusCode.UncertainLastUsableValue, "401")
+        assert house.read("Bridge.Sources.panel.StateText").status is StatusCode.Good
+        await house.clock.advance(REFUSED_WAIT_S + 1)
+        assert house.read("Bridge.Sources.panel.Profile").status is StatusCode.Good
+
+
+async def test_a_reading_without_a_value_says_why(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    name = "Bridge.Sources.panel.Profile"
+    assert house.read(name).reason == "The source has not told it"
+    house.keeper.publish(Reading("panel", "Profile", None, house.clock.now(), {"reason": "It is not configured"}))
+    assert (house.read(name).status, house.read(name).reason) == (StatusCode.BadNoData, "It is not configured")

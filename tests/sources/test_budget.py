@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import RateLimited
 from bridge.sources import _budget
-from bridge.sources._budget import Budget, Priority, Turn
+from bridge.sources._budget import LASTING, Budget, Priority, Turn
 from bridge.transport.clock import VirtualClock
 
 P = Priority
@@ -337,6 +337,32 @@ async def test_vendor_s_wish_is_heard(retry_after: float | None, pause: float) -
     limit = budget(clock)
     limit.throttled(await asked(limit), retry_after)
     assert limit.figures.paused == pause
+
+
+async def test_pause_that_the_vendor_asks_for_does_not_double() -> None:
+    clock = VirtualClock()
+    limit = budget(clock)
+    for _ in range(5):
+        wait = asyncio.ensure_future(asked(limit))
+        await clock.advance(limit.figures.paused + 3.0)
+        limit.throttled(await wait, 20)
+        assert limit.figures.paused == 20
+    assert limit.is_slowed and not limit.is_hopeless
+
+
+async def test_account_is_hopeless_when_nothing_but_429_came_for_ten_minutes() -> None:
+    clock = VirtualClock()
+    limit = budget(clock)
+    for answered in (True, False):
+        limit.throttled(await asked(limit))
+        await clock.advance(LASTING)
+        assert not limit.is_hopeless
+        if answered:
+            limit.answered()
+        await clock.advance(1)
+        assert limit.is_hopeless is not answered
+    limit.answered()
+    assert not limit.is_hopeless
 
 
 async def test_jitter_only_lengthens() -> None:

@@ -2,6 +2,7 @@
 
 Rules (facts/other-vendors.md 3.2)
 1. Every request takes a turn of the account's budget; a 429 slows the account, and the call waits for another turn.
+   Only where nothing else is answered for long the account is given up.
 2. One login at a time, whoever needs it: a token that was refused is renewed once, and whoever was refused with it
    tries again with the new one. A new token that is refused too means that the account is.
 3. A token is renewed before it ends: an hour before, with jitter so that bridges on one account do not meet.
@@ -46,8 +47,6 @@ EARLY: Final = 3600.0
 JITTER: Final = 300.0
 LOGIN_GAP: Final = 6.0
 """Seconds between logins: ten a minute are allowed."""
-
-TRIES: Final = 3
 
 TURN_LIFE: Final = 5.0
 """Seconds a turn may lie while a login is waited for; many that are used together would be a burst."""
@@ -121,8 +120,7 @@ class QuantiixClient:
         self, path: str, params: Mapping[str, str], priority: Priority, turn: Turn | None
     ) -> tuple[Answer, float]:
         was_renewed = was_cut = False
-        left = TRIES
-        while left:
+        while True:
             token = await self._valid_token()
             if turn is None or self._clock.monotonic() - turn.at > TURN_LIFE:
                 turn = await self._budget.turn(priority)
@@ -132,19 +130,21 @@ class QuantiixClient:
             except NotConnected:
                 if was_cut:
                     raise
-                was_cut, turn, left = True, None, left - 1
+                was_cut, turn = True, None
                 continue  # a kept connection that the server has just closed looks like this
             if answer.status == 401:
                 if was_renewed:
                     break
                 was_renewed, turn = True, None
                 await self._renew(token)
-                continue  # which costs no try: a token may end while the account is throttled
+                continue
             if answer.status == 403 and params:
                 raise Refused(f"Quantiix does not allow it for this machine (403): {answer.words or 'without a word'}")
             if answer.status != 429:
                 return _checked(answer), asked
-            turn, left = None, left - 1
+            if self._budget.is_hopeless:
+                break
+            turn, was_cut = None, False  # it may also be closed in the next pause
         raise status_of(answer)
 
     async def _send(
@@ -162,6 +162,8 @@ class QuantiixClient:
         self.vendor_clock.hear(answer)
         if answer.status == 429:
             self._budget.throttled(turn, answer.asks_to_wait)
+        else:
+            self._budget.answered()
         return answer
 
     @staticmethod
@@ -186,16 +188,21 @@ class QuantiixClient:
             return self._token
 
     async def _log_in(self) -> _Token:
-        await self._clock.sleep(self._logged_in_at + LOGIN_GAP - self._clock.monotonic())
-        body = {"userEmail": self._config.email, "password": self._config.password.get_secret_value()}
-        turn = await self._budget.turn(Priority.AUTH)
-        self._logged_in_at = self._clock.monotonic()
-        answer = await self._send("POST", "security/getAPIToken", turn, json=orjson.dumps(body))
+        answer = await self._ask_for_token()
+        while answer.status == 429 and not self._budget.is_hopeless:
+            answer = await self._ask_for_token()
         if answer.status != 200:
             raise status_of(answer)
         text = parse_token(answer.body)
         self.logins += 1
         return _Token(text, self._clock.monotonic() + self._good_for(text))
+
+    async def _ask_for_token(self) -> Answer:
+        await self._clock.sleep(self._logged_in_at + LOGIN_GAP - self._clock.monotonic())
+        body = {"userEmail": self._config.email, "password": self._config.password.get_secret_value()}
+        turn = await self._budget.turn(Priority.AUTH)
+        self._logged_in_at = self._clock.monotonic()
+        return await self._send("POST", "security/getAPIToken", turn, json=orjson.dumps(body))
 
     def _good_for(self, token: str) -> float:
         """Seconds after which it is to be renewed."""

@@ -26,6 +26,7 @@ from bridge.sources._budget import Budget, Priority
 from bridge.sources._gravest import gravest
 from bridge.sources._periods import Periods, achievable
 from bridge.sources._rounds import Rounds, Visit
+from bridge.sources._slowed import tell_slowed
 from bridge.sources._waiting import within
 from bridge.sources.quantiix.client import NoData, QuantiixClient, Refused, Unwell
 from bridge.sources.quantiix.intervals import MINUTE
@@ -128,7 +129,6 @@ class QuantiixSource:
             url, timeout = self._config.url + "/", self._config.request_timeout
             http = http_client(url, tls=tls, timeout=timeout, transport=self._transport)
             stack.enter_context(self._client.connected(await stack.enter_async_context(http)))
-            await self._list(is_first=True)
             try:
                 await self._serve()
             except BaseExceptionGroup as group:
@@ -138,6 +138,9 @@ class QuantiixSource:
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:
+            slowed = tell_slowed(self._name, "Quantiix", self._budget, self._clock, self._publish)
+            group.create_task(slowed, name=f"{self._name} slowed")
+            await self._list(is_first=True)
             group.create_task(self._states.run(self._visit_state), name=f"{self._name} states")
             group.create_task(self._activities.run(self._visit_activity), name=f"{self._name} activities")
             group.create_task(self._list_for_ever(), name=f"{self._name} list")
@@ -322,22 +325,29 @@ class QuantiixSource:
     # -- the account
 
     async def _tell_readings(self) -> None:
-        while True:
-            figures, client = self._budget.figures, self._client
-            self._say("ClockOffset", round(client.vendor_clock.offset, 1))
-            self._say("TlsVerified", self._config.is_encrypted)
-            self._say("Logins", client.logins)
-            self._say("TokenExpires", client.expires)
-            self._say("BudgetLimit", figures.limit)
-            self._say("BudgetUsed", figures.used)
-            self._say("BudgetRate", round(figures.rate, 1))
-            self._say("Throttled", figures.throttled_total)
-            self._say("StatePeriod", round(self._states.interval, 1))
-            self._say("ActivityPeriod", round(self._activities.interval, 1))
-            await self._clock.sleep(READINGS_PERIOD)
+        try:
+            while True:
+                self._say_readings()
+                await self._clock.sleep(READINGS_PERIOD)
+        finally:
+            self._say_readings()  # with what has ended it
 
-    def _say(self, name: str, value: bool | float | str | datetime | None) -> None:
-        self._publish(Reading(self._name, name, value, self._clock.now()))
+    def _say_readings(self) -> None:
+        figures, client = self._budget.figures, self._client
+        self._say("ClockOffset", round(client.vendor_clock.offset, 1))
+        self._say("TlsVerified", self._config.is_encrypted)
+        self._say("Logins", client.logins)
+        self._say("TokenExpires", client.expires, "The token does not say when it ends")
+        self._say("BudgetLimit", figures.limit)
+        self._say("BudgetUsed", figures.used)
+        self._say("BudgetRate", round(figures.rate, 1))
+        self._say("Throttled", figures.throttled_total)
+        self._say("StatePeriod", round(self._states.interval, 1))
+        self._say("ActivityPeriod", round(self._activities.interval, 1))
+
+    def _say(self, name: str, value: bool | float | str | datetime | None, otherwise: str = "") -> None:
+        reason = {"reason": otherwise} if value is None else {}
+        self._publish(Reading(self._name, name, value, self._clock.now(), reason))
 
     def _warn(self) -> None:
         if self._has_warned or not goes_in_clear(self._config.url):

@@ -1,8 +1,9 @@
 """Client: TrackMyMachines' requests on its two hosts, with one key and one budget, on the vendor's clock.
 
 Rules (facts 2.2, 2.4)
-1. Every request takes a turn of the budget; a 429 slows all of them, and a read waits for another turn. Writes are
-   sent once: what their answer means is the executor's business.
+1. Every request takes a turn of the budget; a 429 slows all of them, and a read waits for another turn: a command's
+   TRIES times, the others until nothing else is answered for long. Writes are sent once: what their answer means is the
+   executor's business.
 2. Windows are UTC with whole seconds, never longer than LONGEST, and never end in the vendor's future: "now" is by the
    Date of its newest answer. A window whose ends are in order and that is refused all the same (422), or whose answer
    is too long, is too much.
@@ -161,7 +162,8 @@ class TrackMyMachinesClient:
         self, http: httpx.AsyncClient, path: str, params: list[tuple[str, str]], priority: Priority, turn: Turn | None
     ) -> Answer:
         query = urlencode(params)
-        for _ in range(TRIES):
+        tries = 0
+        while True:
             turn = turn or await self._budget.turn(priority)
             if http.is_closed:  # a command may outlive the connection
                 raise NotConnected("TrackMyMachines is not connected now")
@@ -176,8 +178,9 @@ class TrackMyMachinesClient:
             if answer.status != 429:
                 return answer
             self._throttled(answer, turn)
-            turn = None
-        raise RateLimited("TrackMyMachines asks us to slow down", answer.retry_after)
+            turn, tries = None, tries + 1
+            if self._budget.is_hopeless or (priority is Priority.COMMAND and tries == TRIES):
+                raise RateLimited("TrackMyMachines asks us to slow down", answer.retry_after)
 
     def _good(self, answer: Answer) -> Answer:
         if answer.status == 200:
@@ -213,6 +216,8 @@ class TrackMyMachinesClient:
     def _heard(self, answer: Answer) -> None:
         self._note(answer.status, "" if answer.status < 400 else answer.words)
         self.vendor_clock.hear(answer)
+        if answer.status != 429:
+            self._budget.answered()
 
     def _note(self, status: int | None, error: str) -> None:
         self.requests += 1

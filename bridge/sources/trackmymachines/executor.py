@@ -17,15 +17,17 @@ Rules (facts 2.5)
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.errors import AuthFailed, ProtocolError, SourceError
+from bridge.errors import AuthFailed, NotConnected, ProtocolError, SourceError
 from bridge.model.command import Outcome, Result
 from bridge.model.status import StatusCode
 from bridge.sources._budget import Priority
+from bridge.sources._waiting import within
 from bridge.sources.trackmymachines.bookings import Booking, has_part, is_same
 from bridge.sources.trackmymachines.client import FINISH, LONGEST, STEP_EVENTS, NotSent, TooMuch
 from bridge.sources.trackmymachines.orders import FinishOrder, Forbidden, StartOrder, order_of
@@ -120,12 +122,23 @@ class TrackMyMachinesExecutor:
         if not self._is_connected:
             return unreached("TrackMyMachines is not connected")
         try:
-            await self._source.poll()
+            await self._read_first()
         except (SourceError, TooMuch) as error:
             return unreached(f"What runs on the machine could not be read, so nothing was sent: {error}")
         outcome = await (self._start(order) if isinstance(order, StartOrder) else self._finish(order))
         self._source.hasten()
         return outcome
+
+    async def _read_first(self) -> None:
+        """Read what runs now, in time: nobody waits for a start until an account is no longer throttled."""
+        reading = asyncio.ensure_future(self._source.poll())
+        try:
+            if not await within(self._clock, self._config.reconcile_within, reading):
+                raise NotConnected("TrackMyMachines did not answer in time")
+        finally:
+            reading.cancel()
+            await asyncio.wait({reading})
+        reading.result()
 
     # -- starting
 

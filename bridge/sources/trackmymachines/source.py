@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -31,6 +31,7 @@ from bridge.model.status import StatusCode
 from bridge.sources._budget import Budget, Priority
 from bridge.sources._gravest import gravest
 from bridge.sources._poll import Backoff, Pace
+from bridge.sources._slowed import tell_slowed
 from bridge.sources._waiting import within
 from bridge.sources.trackmymachines.bookings import Bookings
 from bridge.sources.trackmymachines.client import (
@@ -50,7 +51,7 @@ from bridge.sources.trackmymachines.totals import totals_of
 from bridge.transport.http import goes_in_clear, http_client, tls_context
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 
     import httpx
 
@@ -168,8 +169,6 @@ class TrackMyMachinesSource:
             )
             clients = [await stack.enter_async_context(http) for http in (events, steps)]
             stack.enter_context(self.client.connected(*clients))
-            await self._begin()
-            stack.enter_context(self.executor.connected())
             try:
                 await self._serve()
             except BaseExceptionGroup as group:
@@ -182,17 +181,23 @@ class TrackMyMachinesSource:
         return self._config.events_url.startswith("https") or self._config.step_events_url.startswith("https")
 
     async def _serve(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for what, work in (
-                ("timeline", self._poll_for_ever()),
-                ("long-open events", self._every(ANCHORS_PERIOD, self._read_anchors)),
-                ("last day", self._every(DAY_PERIOD, self._read_day)),
-                ("last week", self._read_weeks()),
-                ("step events", self._read_step_events()),
-                ("memory", self._every(KEEP_PERIOD, self._keep)),
-                ("readings", self._tell_readings()),
-            ):
-                group.create_task(work, name=f"{self._name} {what}")
+        with ExitStack() as stack:
+            async with asyncio.TaskGroup() as group:
+                slowed = tell_slowed(self._name, "TrackMyMachines", self._budget, self._clock, self._publish)
+                group.create_task(slowed, name=f"{self._name} slowed")
+                await self._begin()
+                stack.enter_context(self.executor.connected())
+                for what, work in self._works():
+                    group.create_task(work, name=f"{self._name} {what}")
+
+    def _works(self) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
+        yield "timeline", self._poll_for_ever()
+        yield "long-open events", self._every(ANCHORS_PERIOD, self._read_anchors)
+        yield "last day", self._every(DAY_PERIOD, self._read_day)
+        yield "last week", self._read_weeks()
+        yield "step events", self._read_step_events()
+        yield "memory", self._every(KEEP_PERIOD, self._keep)
+        yield "readings", self._tell_readings()
 
     async def _every(self, period: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -486,25 +491,33 @@ class TrackMyMachinesSource:
     # -- the organisation
 
     async def _tell_readings(self) -> None:
-        while True:
-            client, figures = self.client, self._budget.figures
-            self._say("ClockOffset", round(client.vendor_clock.offset, 1))
-            self._say("TlsVerified", self._config.is_encrypted)
-            self._say("KeyExpiresInDays", self._key_days())
-            self._say("WriteAllowed", self.write_allowed if self._config.writes else False)
-            self._say("Requests", client.requests)
-            self._say("HttpStatus", client.status)
-            self._say("LastError", client.last_error or None)
-            self._say("UnmappedEvents", self.timeline.unmapped)
-            self._say("KnownEvents", len(self.timeline))
-            self._say("Watermark", None if self._read_until is None else _moment(self._read_until))
-            self._say("PollPeriod", round(self._pace.effective, 1))
-            self._say("BudgetRate", round(figures.rate, 1))
-            self._say("Throttled", figures.throttled_total)
-            await self._clock.sleep(READINGS_PERIOD)
+        try:
+            while True:
+                self._say_readings()
+                await self._clock.sleep(READINGS_PERIOD)
+        finally:
+            self._say_readings()  # with what has ended it
 
-    def _say(self, name: str, value: bool | float | str | datetime | None) -> None:
-        self._publish(Reading(self._name, name, value, self._clock.now()))
+    def _say_readings(self) -> None:
+        client, figures = self.client, self._budget.figures
+        watermark = None if self._read_until is None else _moment(self._read_until)
+        self._say("ClockOffset", round(client.vendor_clock.offset, 1))
+        self._say("TlsVerified", self._config.is_encrypted)
+        self._say("KeyExpiresInDays", self._key_days(), "api_key_expires of this source is not configured")
+        self._say("WriteAllowed", self.write_allowed if self._config.writes else False, "No write was tried yet")
+        self._say("Requests", client.requests)
+        self._say("HttpStatus", client.status, "The newest request was not answered")
+        self._say("LastError", client.last_error or None, "Nothing was refused since the bridge started")
+        self._say("UnmappedEvents", self.timeline.unmapped)
+        self._say("KnownEvents", len(self.timeline))
+        self._say("Watermark", watermark, "Nothing of the timeline is read yet")
+        self._say("PollPeriod", round(self._pace.effective, 1))
+        self._say("BudgetRate", round(figures.rate, 1))
+        self._say("Throttled", figures.throttled_total)
+
+    def _say(self, name: str, value: bool | float | str | datetime | None, otherwise: str = "") -> None:
+        reason = {"reason": otherwise} if value is None else {}
+        self._publish(Reading(self._name, name, value, self._clock.now(), reason))
 
     def _key_days(self) -> int | None:
         """Whole days until the key ends; an event tells of it in time."""

@@ -7,13 +7,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bridge.errors import AuthFailed, NotConnected, ProtocolError
+from bridge.errors import AuthFailed, NotConnected, ProtocolError, RateLimited
 from bridge.model.calendar import Calendar, Shift
 from bridge.model.event import Event
 from bridge.model.observation import Condition, Inventory
 from bridge.model.status import StatusCode
 from bridge.sim.clock import VirtualClock
-from bridge.sources._budget import Budget, Priority
+from bridge.sources._budget import JITTER, Budget, Priority
 from bridge.sources.quantiix.client import NoData, QuantiixClient, Refused
 from bridge.sources.quantiix.intervals import MINUTE
 from bridge.transport.http import http_client
@@ -152,8 +152,43 @@ async def test_a_429_slows_the_account_and_no_read_is_lost() -> None:
         at.vendor.faults.spend(100)
         at.heard.payloads.clear()
         await at.until(lambda: at.heard.readings.get("Throttled", 0) > 0 and len(at.heard.payloads) >= 4)
-        assert not at.heard.of(Condition)
+        assert all(condition.status.is_good for condition in at.heard.of(Condition))
         assert at.heard.readings["BudgetRate"] < 80
+
+
+async def test_five_429s_in_a_row_slow_the_account_and_lose_nothing() -> None:
+    async with at_account(2) as at, at.running():
+        await at.until(lambda: (TWO, "state") in at.heard.payloads)
+        at.vendor.faults.throttle(20, count=5)
+        at.heard.payloads.clear()
+        begun = at.clock.monotonic()
+        await at.until(lambda: (ONE, "state") in at.heard.payloads and (TWO, "state") in at.heard.payloads)
+        assert at.clock.monotonic() - begun < 5 * 20 * JITTER + 60
+        (slowed,) = at.heard.of(Condition)
+        assert (slowed.status, slowed.machine) == (StatusCode.Good, None)
+        assert "429" in slowed.reason
+        assert "requests_per_minute" in slowed.advice
+        await at.until(lambda: len(at.heard.of(Condition)) == 2, step=30)
+        assert at.heard.of(Condition)[1].reason == ""
+
+
+async def test_an_account_that_is_throttled_for_long_is_lost_and_its_readings_say_so() -> None:
+    async with at_account(1) as at:
+        task = asyncio.create_task(at.source().run(at.heard))
+        await at.until(lambda: (ONE, "state") in at.heard.payloads)
+        at.vendor.faults.throttle(20, count=None)
+        with pytest.raises(RateLimited):
+            await at.passing(task)
+        refused = sum(request.status == 429 for request in at.vendor.journal)
+        assert at.heard.readings["Throttled"] == refused > 20
+
+
+async def test_a_login_that_is_throttled_waits_and_says_why() -> None:
+    async with at_account(1) as at:
+        at.vendor.faults.throttle(20, path="*/getAPIToken", count=5)
+        async with at.running():
+            await at.until(lambda: (ONE, "state") in at.heard.payloads)
+        assert at.heard.of(Condition)[0].status is StatusCode.Good
 
 
 async def test_a_machine_nothing_is_known_of_keeps_its_last_value_uncertain() -> None:

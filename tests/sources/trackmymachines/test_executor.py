@@ -415,3 +415,11 @@ async def test_vendors_words_are_shown_without_the_address_in_them() -> None:
         assert outcome.vendor_text == "User not found: (e-mail)"
         await tmm.until(lambda: tmm.heard.readings.get("LastError"))
         assert "@" not in repr(tmm.heard.items)
+
+
+async def test_start_does_not_wait_until_an_account_is_no_longer_throttled() -> None:
+    async with at_work() as tmm:
+        tmm.faults.throttle(20, path="/api/v1/events", count=None)
+        outcome = await does(tmm, start(tmm))
+        assert outcome.result is Result.UNREACHED
+        assert steps(tmm) == []

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.errors import AuthFailed, NotConnected
+from bridge.errors import AuthFailed, NotConnected, RateLimited
 from bridge.model.event import Event
-from bridge.model.observation import Condition, Inventory
+from bridge.model.observation import Condition, Inventory, Reading
+from bridge.model.status import StatusCode
 from tests.sources.trackmymachines.rig import Rig, rig
 
 EVERY_WAY = [
@@ -368,6 +369,38 @@ async def test_throttling_is_obeyed() -> None:
             count = len(tmm.simulator.journal)
             await tmm.until(lambda: len(tmm.simulator.journal) > count)
         assert (tmm.simulator.journal[count].when - refused).total_seconds() >= 30
+
+
+async def test_throttling_slows_and_only_lasting_is_a_loss() -> None:
+    async with rig() as tmm, tmm.running() as task:
+        await tmm.polled()
+        tmm.faults.throttle(20, path="/api/v1/events", count=5)
+        await tmm.advance(60, 15)
+        (slowed,) = [item for item in tmm.heard.items if isinstance(item, Condition) and item.machine is None]
+        assert (slowed.status, "429" in slowed.reason, task.done()) == (StatusCode.Good, True, False)
+        tmm.faults.throttle(20, count=None)
+        await tmm.until(task.done, step=5)
+        with pytest.raises(RateLimited):
+            task.result()
+        assert tmm.heard.readings["HttpStatus"] == 429
+        assert tmm.heard.readings["Throttled"] == sum(one.status == 429 for one in tmm.simulator.journal) > 20
+
+
+async def test_key_that_ends_meanwhile_is_what_the_readings_tell() -> None:
+    async with rig() as tmm, tmm.running() as task:
+        await tmm.polled()
+        tmm.faults.status(401, count=None)
+        await tmm.until(task.done, step=15)
+        with pytest.raises(AuthFailed):
+            task.result()
+        assert (tmm.heard.readings["HttpStatus"], tmm.heard.readings["LastError"]) == (401, "status 401")
+
+
+async def test_what_has_no_value_says_why() -> None:
+    async with rig() as tmm, tmm.running():
+        await tmm.polled()
+        said = {item.name: item for item in tmm.heard.items if isinstance(item, Reading)}
+        assert "api_key_expires" in said["KeyExpiresInDays"].extra["reason"]
 
 
 async def test_window_that_is_too_much_is_halved_and_read_whole() -> None:
