@@ -79,7 +79,7 @@ async def test_a_changed_file_is_taken_over_without_touching_what_did_not_change
             await until(lambda: "DBIRTH/gauge-1" in view.kinds())
             assert view.kinds().count("DBIRTH/extruder-1") == 1
             assert view.kinds().count("NBIRTH") == 1
-            assert is_good(floor, *EXTRUDER_TAGS)
+            await until(lambda: is_good(floor, *EXTRUDER_TAGS))  # on a loaded computer a value may be late
             assert panel.crashes == []
 
 

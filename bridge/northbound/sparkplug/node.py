@@ -23,7 +23,7 @@ import logging
 import random
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from bridge.errors import LinkError, LinkLost, LinkRefused, ProtocolError, SubscribeRefused
 from bridge.model.plant import BRIDGE_MACHINE_ID
@@ -44,7 +44,7 @@ from bridge.transport.mqtt_packet import LARGEST_PACKET
 from bridge.transport.mqtt_version import Spoken
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from bridge.model.plant import Plant
@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from bridge.transport.mqtt import BrokerConfig
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 BACK_OFF_S = (1.0, 30.0)
 """The first and the longest ceiling of the waits between connections; each wait is random below its ceiling."""
@@ -184,7 +186,7 @@ class SparkplugNode:
                 link = await stack.enter_async_context(connecting)
             finally:
                 if not connecting.may_have_begun:
-                    await asyncio.to_thread(self._bd_seq.give_back)
+                    await _whole(self._bd_seq.give_back)
             try:
                 own_limit = self._config.max_packet_size or LARGEST_PACKET
                 self.session.packet_limit = min(link.maximum_packet_size, own_limit)
@@ -200,21 +202,11 @@ class SparkplugNode:
 
     async def _claim(self) -> int:
         """A bdSeq for one CONNECT; given back where we are stopped before it can be sent."""
-        claiming = asyncio.create_task(asyncio.to_thread(self._bd_seq.claim), name="sparkplug bdSeq")
         try:
-            return await asyncio.shield(claiming)
+            return await _whole(self._bd_seq.claim)
         except asyncio.CancelledError:
-            await claiming
-            await asyncio.to_thread(self._bd_seq.give_back)
+            await _whole(self._bd_seq.give_back)
             raise
-
-    @property
-    def _patience(self) -> Patience:
-        """How long to wait for the primary host here. Where all brokers were tried, stay a while: it comes back."""
-        if self._walk.is_alone:
-            return Patience()
-        silent_s = self._config.primary_host_timeout
-        return Patience(silent_s, 0.0 if self._walk.has_untried else silent_s)
 
     async def _subscribe(self, link: Link) -> None:
         """Hear commands, the primary host and our own death. Without the first two a session would look alive only."""
@@ -369,3 +361,13 @@ def _wait(attempt: int) -> float:
     """Full jitter: anything up to a ceiling that doubles."""
     first, longest = BACK_OFF_S
     return random.uniform(0, min(longest, first * 2 ** min(attempt, PERSON_NEEDED)))
+
+
+async def _whole(work: Callable[[], T]) -> T:
+    """Do it in a thread, to its end also when we are cancelled: whoever comes next reads what it wrote."""
+    doing = asyncio.create_task(asyncio.to_thread(work), name="sparkplug bdSeq")
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait({doing})
+        raise
