@@ -208,6 +208,14 @@ class SparkplugNode:
             await _whole(self._bd_seq.give_back)
             raise
 
+    @property
+    def _patience(self) -> Patience:
+        """How long to wait for the primary host here. Where all brokers were tried, stay a while: it comes back."""
+        if self._walk.is_alone:
+            return Patience()
+        silent_s = self._config.primary_host_timeout
+        return Patience(silent_s, 0.0 if self._walk.has_untried else silent_s)
+
     async def _subscribe(self, link: Link) -> None:
         """Hear commands, the primary host and our own death. Without the first two a session would look alive only."""
         for topic_filter in self.session.accepted():
