@@ -19,11 +19,12 @@ from bridge.model.value import DataValue, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from bridge.model.command import Command, Outcome
     from bridge.model.plant import Machine
     from bridge.model.tag import Tag
-    from bridge.ports import Clock, Target
+    from bridge.ports import Clock
 
 GROUP = "Setpoints"
 CLAIMED = (Door.SPARKPLUG, Door.UNS)
@@ -95,16 +96,16 @@ class SetPointWatch:
 
 
 def last_command_pairs(
-    machine: Machine, command: Command, target: Target | None, outcome: Outcome, clock: Clock
+    machine: Machine, command: Command, outcome: Outcome, at: datetime
 ) -> list[tuple[int, DataValue]]:
     """Commands/Last/* after a command ended: what the journal would show of it."""
     secrets = Secrets(command)
-    command, outcome, now = secrets.command(command), secrets.outcome(outcome), clock.now()
+    command, outcome = secrets.command(command), secrets.outcome(outcome)
     who = without_emails(command.requester)  # everybody may read it
     by = f"claimed {who}" if command.door in CLAIMED else who
     asked = ", ".join(f"{name}={value}" for name, value in command.arguments.items())
     values: dict[str, Value] = {
-        "At": now,
+        "At": at,
         "By": f"{by} ({command.door.value})",
         "Target": command.target,
         "Requested": asked[:254],
@@ -112,7 +113,7 @@ def last_command_pairs(
         "Sentence": outcome.sentence[:254],
     }
     return [
-        (tag.slot, DataValue(value, StatusCode.Good, now, now))
+        (tag.slot, DataValue(value, StatusCode.Good, at, at))
         for name, value in values.items()
         if (tag := machine.tag(f"{LAST_COMMAND}/{name}")) is not None
     ]

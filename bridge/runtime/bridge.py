@@ -25,6 +25,7 @@ from bridge.hub.history_file import Bounds
 from bridge.hub.log import EventLogStore
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
+from bridge.mapping.machine import LAST_COMMAND
 from bridge.model.observation import Condition
 from bridge.model.status import StatusCode
 from bridge.runtime.at_machine import last_command_pairs
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LATELY = 20
+"""Commands of a machine that are looked at for the one that ended last: few are under way together."""
 TICK_S = 0.25
 """How often freshness is judged."""
 
@@ -188,7 +191,7 @@ class Bridge:
     def _command_ended(self, command: Command, target: Target | None, outcome: Outcome) -> None:
         machine = self.table.plant.machines.get(command.target.partition(".")[0])
         if machine is not None:
-            self.table.update(last_command_pairs(machine, command, target, outcome, self.clock))
+            self.table.update(last_command_pairs(machine, command, outcome, self.clock.now()))
 
     def _refuse_what_was_written(self) -> None:
         """A plant that a face cannot carry by the files alone is a fault of the files; what was found later is not."""
@@ -248,12 +251,26 @@ class Bridge:
     async def _open(self) -> None:
         """Start the faces, then the sources: one after the other, because they share one processor."""
         await self.desk.opened.wait()
+        await self._recall_last_commands()
         for name, face in self.faces.items():
             self._face_tasks[name] = self._start_face(face)
             await until_open(face)
         for name in self.site.file.sources:
             self._start_source(name)
         self.listening.set()
+
+    async def _recall_last_commands(self) -> None:
+        """What the machines were told last before this start, by the journal."""
+        for machine in self.table.plant.machines.values():
+            if machine.tag(f"{LAST_COMMAND}/At") is None:
+                continue
+            entries = await self.journal.newest(LATELY, machine.id)
+            ended = [(e.changed, e.command, e.outcome) for e in entries if e.outcome is not None]
+            if not ended:
+                continue
+            at, command, outcome = max(ended, key=lambda one: one[0])
+            pairs = last_command_pairs(machine, command, outcome, at)
+            self.table.update([pair for pair in pairs if (now := self.table.get(pair[0])) is None or now.value is None])
 
     def _start_face(self, face: Northbound) -> asyncio.Task[None]:
         return self._group.create_task(self._run_face(face), name=f"face {face.name}")

@@ -180,7 +180,7 @@ async def test_the_vendor_is_told_the_address_and_nobody_else(shop: Shop, tmp_pa
     assert entry.action["payload"]["start_step"]["user_email"] == "(e-mail)"
     command, told = ended[0]
     machine = shop.house.table.plant.machines["mock-1"]
-    shown = last_command_pairs(machine, command, None, told, SystemClock())
+    shown = last_command_pairs(machine, command, told, SystemClock().now())
     for text in (str(entry), json.dumps(entry_payload(entry), default=str), str(shown), str(outcome)):
         assert "acme" not in text
     assert any("Who=0451" in str(value.value) for _, value in shown)
@@ -196,9 +196,9 @@ async def test_an_address_that_was_given_is_sent_and_not_shown(shop: Shop, tmp_p
     assert entry.is_masked
     machine = shop.house.table.plant.machines["mock-1"]
     given = replace(entry.command, arguments={"Who": OTTO})
-    assert "acme" not in str(last_command_pairs(machine, given, None, UNKNOWN, SystemClock()))
+    assert "acme" not in str(last_command_pairs(machine, given, UNKNOWN, SystemClock().now()))
     claimed = replace(given, requester="claimed:anna@acme.example")
-    assert "acme" not in str(last_command_pairs(machine, claimed, None, UNKNOWN, SystemClock()))
+    assert "acme" not in str(last_command_pairs(machine, claimed, UNKNOWN, SystemClock().now()))
     assert OTTO.encode() not in everything_in(tmp_path)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from bridge.model.command import Command, Door, Outcome, Result
@@ -89,3 +89,29 @@ async def test_what_is_booked_in_an_outage_arrives_in_order_with_its_times(tmp_p
         assert step.end is not None
         assert abs(step.end - finished) < timedelta(seconds=3)
         assert step.end > step.start
+
+
+def last(bridge: Bridge) -> dict[str, object]:
+    found = {}
+    for name in ("At", "By", "Target", "Requested", "Outcome", "Sentence"):
+        tag = bridge.table.plant.find(f"mill-1.Commands.Last.{name}")
+        assert tag is not None
+        found[name] = bridge.table.read(tag).value
+    return found
+
+
+async def test_the_last_command_is_still_shown_after_a_restart(tmp_path: Path) -> None:
+    async with TrackMyMachines(behaviour=Behaviour(feed_delay_s=0), floor=False) as vendor:
+        async with bridge_of(tmp_path, vendor) as bridge:
+            assert last(bridge)["Outcome"] is None
+            await until(lambda: bridge.desk.is_connected("tmm"))
+            await book(bridge, "StartStep", PartUniqueIdentifier="PART1", StepNumber="10")
+            outcome = await book(bridge, "FinishStep", ExpectPart="PART2")
+            await until(lambda: last(bridge)["Target"] == "mill-1.Commands.FinishStep")
+            shown = last(bridge)
+            assert (shown["Outcome"], shown["Sentence"]) == (outcome.result.value, outcome.sentence)
+        async with bridge_of(tmp_path, vendor) as bridge:
+            again = last(bridge)
+            assert isinstance(again["At"], datetime) and isinstance(shown["At"], datetime)
+            assert abs(again.pop("At") - shown.pop("At")) < timedelta(seconds=1)  # type: ignore[operator]
+            assert again == shown
