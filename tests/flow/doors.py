@@ -191,9 +191,9 @@ class Dcmd(Door):
         await self.send(machine, {"name": point, "type": "Float", "value": value})
         return await self.answer(machine, since)
 
-    async def send(self, machine: str, *metrics: dict[str, Any]) -> None:
-        """One DCMD."""
-        await publish(self._broker, f"{SPARKPLUG}/DCMD/bridge-1/{machine}", await dcmd(*metrics))
+    async def send(self, machine: str, *metrics: dict[str, Any], at: float | None = None) -> None:
+        """One DCMD, made now or `at` (seconds since 1970)."""
+        await publish(self._broker, f"{SPARKPLUG}/DCMD/bridge-1/{machine}", await dcmd(*metrics, at=at))
 
     async def answer(self, machine: str, since: int, subject: str = "DCMD") -> dict[str, Any]:
         """The first answer in a DDATA, or in a DBIRTH where it came before one: metrics by name."""
@@ -212,9 +212,9 @@ class Dcmd(Door):
         assert truth.words in answer["Commands/DCMD/Sentence"]
 
 
-async def dcmd(*metrics: dict[str, Any]) -> bytes:
-    """A DCMD as sparkplug-payload encodes it, made now."""
-    stamp = int(time.time() * 1000)
+async def dcmd(*metrics: dict[str, Any], at: float | None = None) -> bytes:
+    """A DCMD as sparkplug-payload encodes it, made now or `at` (seconds since 1970)."""
+    stamp = int((time.time() if at is None else at) * 1000)
     document = {"timestamp": stamp, "metrics": [{**metric, "timestamp": stamp} for metric in metrics]}
     encoded = await peers.run_node("sparkplug_encoder.js", stdin=json.dumps(document).encode() + b"\n")
     return base64.b64decode(encoded)

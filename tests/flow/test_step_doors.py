@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +20,8 @@ from bridge.model.command import Result
 from bridge.sim.trackmymachines import Event, TrackMyMachines, VirtualClock
 from tests.broker import Broker, broker, free_port
 from tests.flow.commanded import OPERATOR, eventually, faces, node, people
-from tests.flow.doors import CODES, ONLINE
+from tests.flow.doors import CODES, ONLINE, SPARKPLUG, Dcmd
+from tests.flow.lines import LinePeer
 from tests.flow.mosquitto import Listener, publish
 from tests.flow.plantfloor import PlantFloor, running_bridge, until
 
@@ -53,6 +56,7 @@ class Stage:
     broker: Broker
     listener: Listener
     numbers: itertools.count[int]
+    state: Path
 
     @property
     def steps(self) -> list[Event]:
@@ -71,6 +75,14 @@ class Stage:
         answer: dict[str, Any] = json.loads(heard.payload)
         return answer
 
+    async def call(self, command: str, *arguments: str) -> tuple[int | None, str]:
+        """By `plantbridge call` in a process of its own; its exit code and what it says."""
+        words = ("-m", "bridge", "call", "--state-dir", str(self.state), "mill-1", command, *arguments)
+        root, pipe = Path(__file__).parents[2], asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(sys.executable, *words, cwd=root, stdout=pipe, stderr=pipe)
+        said, complained = await process.communicate()
+        return process.returncode, (said + complained).decode()
+
     def pending(self) -> list[int]:
         """What subscribers were told of the bookings that wait: each value once."""
         values = [json.loads(one.payload)["value"] for one in self.listener.heard if one.topic == PENDING]
@@ -87,12 +99,12 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
         )
         rest = SITE.format(app=vendor.app_url, com=vendor.com_url, key=vendor.secret("rw"))
         async with (
-            Listener(mqtt, ONLINE, f"{CELL}/#") as listener,
+            Listener(mqtt, ONLINE, f"{CELL}/#", f"{SPARKPLUG}/#") as listener,
             running_bridge(folder, rest, mqtt, faces=faces(opcua, mqtt.port), opcua=opcua, clock=clock) as floor,
         ):
             await listener.next(ONLINE, 0, b'"online":true')
             await until(lambda: floor.bridge.desk.is_connected("tmm"))
-            yield Stage(vendor, floor, mqtt, listener, itertools.count(1))
+            yield Stage(vendor, floor, mqtt, listener, itertools.count(1), folder / "state")
 
 
 async def test_what_is_booked_in_20_minutes_without_a_vendor_arrives_in_order_with_its_times(tmp_path: Path) -> None:
@@ -193,3 +205,34 @@ async def test_steps_are_started_and_finished_by_handshake_and_by_method(tmp_pat
         answer = await calls(FINISH, ["Double", 7.0], number, unset, text("PART2"), text(""))
         assert (answer["status"], answer["outputs"][1:3]) == ("Good", [200, "confirmed"]), answer
         assert (floor.steps[1].metadata["quantity_made"], floor.steps[1].end is not None) == (7, True)
+
+
+async def test_steps_are_started_and_finished_by_topic_by_dcmd_and_by_hand(tmp_path: Path) -> None:
+    async with stage(tmp_path) as floor, LinePeer("sparkplug_decoder.js") as decoder:
+        door = Dcmd(floor.broker, floor.listener, decoder)
+
+        async def by_dcmd(command: str, **arguments: tuple[str, Any]) -> Any:
+            since, base = floor.listener.now, f"Commands/{command}"
+            given = [{"name": f"{base}/Args/{n}", "type": t, "value": v} for n, (t, v) in arguments.items()]
+            execute = {"name": f"{base}/Execute", "type": "Boolean", "value": True}
+            await door.send("mill-1", *given, execute, at=floor.vendor.clock.now().timestamp())
+            return (await door.answer("mill-1", since, command))[f"{base}/Result"]
+
+        answer = await floor.ask("StartStep", PartUniqueIdentifier="PART1", StepNumber="10")
+        assert (answer["status"], answer["result"], answer["vendor_code"]) == ("ok", "confirmed", 201), answer
+        floor.vendor.clock.advance(60)
+        answer = await floor.ask("FinishStep", QtyMade=1, ExpectPart="PART1")
+        assert (answer["status"], answer["result"]) == ("ok", "confirmed"), answer
+        told = await by_dcmd("StartStep", PartUniqueIdentifier=("String", "PART2"), StepNumber=("String", "20"))
+        assert told == "confirmed"
+        floor.vendor.clock.advance(60)
+        told = await by_dcmd("FinishStep", QtyMade=("Double", 2.0), ExpectPart=("String", "PART2"))
+        assert told == "confirmed"
+        code, said = await floor.call("StartStep", "PartUniqueIdentifier=PART3", "StepNumber=30")
+        assert (code, said.split(":")[0]) == (0, "confirmed"), said
+        floor.vendor.clock.advance(60)
+        code, said = await floor.call("FinishStep", "QtyMade=3", "ExpectPart=PART3")
+        assert (code, said.split(":")[0]) == (0, "confirmed"), said
+        made = [(step.label, step.metadata["quantity_made"], step.end is not None) for step in floor.steps]
+        assert made == [("PART1", 1, True), ("PART2", 2, True), ("PART3", 3, True)]
+        assert floor.written == ["POST", "PATCH"] * 3
