@@ -118,7 +118,7 @@ class NotRecordable(BridgeError):
 
 
 class HistoryUnreadable(BridgeError):
-    """The file with the history of tags could not be read."""
+    """The file with the history of tags, or that with the events, could not be read."""
 
 
 class StateDirectoryUnusable(BridgeError):

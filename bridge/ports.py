@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from bridge.model.action import Action
 from bridge.model.command import Argument, Command, Door, Outcome
 from bridge.model.event import Event
-from bridge.model.history import Continuation, Gap, HistoricValue, Page
+from bridge.model.history import Continuation, EventPage, Gap, HistoricValue, Page
 from bridge.model.observation import Condition, Inventory, Observation, Reading
 from bridge.model.plant import Batch, Plant
 from bridge.model.tag import Tag
@@ -177,6 +177,21 @@ class EventLog(Protocol):
 
     def acknowledge(self, reader: str, position: int) -> None:
         """The reader has delivered everything up to `position`: it will not be shown again, also after a restart."""
+
+    async def query(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        machine: str | None = None,
+        newest_first: bool = False,
+        limit: int = 1000,
+        after: Continuation | None = None,
+    ) -> EventPage:
+        """Events whose own time is from `start` to `end`, both included, of a machine or (None) of all.
+
+        Order, bounds and pages as in `History.query`. Raises HistoryUnreadable.
+        """
 
 
 class HistoryReader(Protocol):

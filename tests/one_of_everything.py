@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
 from bridge.model.command import Argument, ArgumentRange, CommandDefinition
+from bridge.model.history import EventPage
 from bridge.model.path import Place
 from bridge.model.plant import ALIVE, BRIDGE_MACHINE_ID, ITEM_STATE, Machine, Part, Plant
 from bridge.model.status import StatusCode
@@ -172,11 +173,14 @@ class NoEvents:
     def acknowledge(self, reader: str, position: int) -> None:
         return None
 
+    async def query(self, *_: object, **__: object) -> EventPage:
+        return EventPage([], None)
 
-def filled_table(slots: Slots | None = None) -> tuple[Table, Slots]:
+
+def filled_table(slots: Slots | None = None, log: object = None, history: object = None) -> tuple[Table, Slots]:
     """A table with `plant()`, extruder-1 and the bridge filled with VALUES, winder-2 still waiting."""
     slots = slots or Slots()
-    table = Table(plant(slots), SystemClock(), NoEvents())  # type: ignore[arg-type]
+    table = Table(plant(slots), SystemClock(), log or NoEvents(), history)  # type: ignore[arg-type]
     fill(table, "extruder-1")
     fill(table, BRIDGE_MACHINE_ID)
     return table, slots

@@ -21,10 +21,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from bridge.errors import HistoryUnreadable
 from bridge.model.event import OF_THE_READING, Event
-from bridge.model.value import to_milliseconds
+from bridge.model.history import Continuation, EventPage, RecordedEvent
+from bridge.model.value import from_milliseconds, to_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +49,9 @@ MAX_READERS = 64
 MAX_BODY = 16 * 1024
 """Characters of one event as JSON; a longer one is shortened."""
 
+MAX_PAGE = 10_000
+"""Events of one answer to a query."""
+
 RETRY_S = 1.0
 FLUSH_S = 30.0
 """Seconds before a failed write is tried again."""
@@ -56,16 +61,32 @@ CREATE TABLE IF NOT EXISTS event (
     position INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice, also when everything was pruned
     id TEXT NOT NULL UNIQUE,
     recorded INTEGER NOT NULL,                   -- when we wrote it, ms since 1970
-    body TEXT NOT NULL
+    body TEXT NOT NULL,
+    time INTEGER NOT NULL DEFAULT 0,             -- the event's own, ms since 1970
+    machine TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS event_recorded ON event (recorded);
 CREATE TABLE IF NOT EXISTS cursor (reader TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
 """
 
+_LATER = {"time": "INTEGER NOT NULL DEFAULT 0", "machine": "TEXT NOT NULL DEFAULT ''"}
+"""Columns that a file of an earlier version does not have."""
+
+_BY_TIME = "CREATE INDEX IF NOT EXISTS event_time ON event (time, position)"
+
+_FIRST, _LAST = -(2**63), 2**63 - 1
+
+_CHOSEN = """
+SELECT position, recorded, body, time FROM event
+WHERE time BETWEEN :start AND :end AND (:machine IS NULL OR machine = :machine)
+"""
+_FORWARD = f"{_CHOSEN} AND (time, position) > (:time, :position) ORDER BY time, position LIMIT :limit"
+_BACKWARD = f"{_CHOSEN} AND (time, position) < (:time, :position) ORDER BY time DESC, position DESC LIMIT :limit"
+
 _SAME = ", ".join(f"'$.data.{key}'" for key in OF_THE_READING)
 _PUT = f"""
-INSERT OR REPLACE INTO event (id, recorded, body)
-SELECT :id, :recorded, :body WHERE NOT EXISTS (
+INSERT OR REPLACE INTO event (id, recorded, body, time, machine)
+SELECT :id, :recorded, :body, :time, :machine WHERE NOT EXISTS (
     SELECT 1 FROM event WHERE id = :id AND (body = :body OR json_remove(body, {_SAME}) = json_remove(:body, {_SAME}))
 )
 """  # noqa: S608 - the keys are ours
@@ -201,6 +222,23 @@ class EventLogStore:
         """The events that were written last, newest first."""
         return await self._in_thread(self._file.newest, limit)
 
+    async def query(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        machine: str | None = None,
+        newest_first: bool = False,
+        limit: int = 1000,
+        after: Continuation | None = None,
+    ) -> EventPage:
+        """Events by their own time (see `bridge.ports.EventLog`)."""
+        asked = _Query(start, end, machine, newest_first, max(1, min(limit, MAX_PAGE)), after)
+        try:
+            return await self._in_thread(self._file.query, asked)
+        except sqlite3.Error as error:
+            raise HistoryUnreadable(f"the event log cannot be read: {error}") from error
+
     async def flush(self) -> None:
         """Wait until what was appended before is on the disk, also for a power cut.
 
@@ -271,6 +309,17 @@ class EventLogStore:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
 
+class _Query(NamedTuple):
+    """What is asked for."""
+
+    start: datetime | None
+    end: datetime | None
+    machine: str | None
+    newest_first: bool
+    limit: int
+    after: Continuation | None
+
+
 class _File:
     """The SQLite file. Every method but the constructor runs in the log's own thread."""
 
@@ -305,6 +354,8 @@ class _File:
             if database.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 raise sqlite3.DatabaseError("quick_check found it inconsistent")
             database.executescript(_SCHEMA)
+            _bring_up_to_date(database)
+            database.execute(_BY_TIME)
         except BaseException:
             database.close()
             raise
@@ -331,7 +382,7 @@ class _File:
     def write(self, events: Sequence[Event], cursors: Mapping[str, int], now: datetime) -> None:
         """One transaction: these events, these cursors, and what has to go."""
         recorded = to_milliseconds(now)
-        rows = [{"id": event.id, "recorded": recorded, "body": _body(event)} for event in events]
+        rows = [_row(event, recorded) for event in events]
         with closing(self._database.cursor()) as work:
             work.execute("BEGIN IMMEDIATE")
             try:
@@ -380,10 +431,51 @@ class _File:
         )
         return [(found, _event(body)) for found, body in rows]
 
+    def query(self, asked: _Query) -> EventPage:
+        """A page of events by time."""
+        after = asked.after or (Continuation(_LAST, _LAST) if asked.newest_first else Continuation(_FIRST, _FIRST))
+        rows = self._database.execute(
+            _BACKWARD if asked.newest_first else _FORWARD,
+            {
+                "start": _FIRST if asked.start is None else to_milliseconds(asked.start),
+                "end": _LAST if asked.end is None else to_milliseconds(asked.end),
+                "machine": asked.machine,
+                "time": after.time_ms,
+                "position": after.position,
+                "limit": asked.limit + 1,
+            },
+        ).fetchall()
+        page = rows[: asked.limit]
+        more = Continuation(page[-1][3], page[-1][0]) if len(rows) > len(page) else None
+        events = [RecordedEvent(position, from_milliseconds(at), _event(body)) for position, at, body, _ in page]
+        return EventPage(events, more)
+
     def newest(self, limit: int) -> list[Event]:
         """The events written last, newest first."""
         rows = self._database.execute("SELECT body FROM event ORDER BY position DESC LIMIT ?", (limit,))
         return [_event(body) for (body,) in rows]
+
+
+def _bring_up_to_date(database: sqlite3.Connection) -> None:
+    """Give a file of an earlier version the columns it lacks."""
+    there = {row[1] for row in database.execute("PRAGMA table_info(event)")}
+    missing = {name: kind for name, kind in _LATER.items() if name not in there}
+    if not missing:
+        return
+    with closing(database.cursor()) as work:
+        work.execute("BEGIN IMMEDIATE")
+        for name, kind in missing.items():
+            work.execute(f"ALTER TABLE event ADD COLUMN {name} {kind}")
+        known = work.execute("SELECT position, body FROM event").fetchall()
+        events = ((position, _event(body)) for position, body in known)
+        rows = [(to_milliseconds(event.time), event.machine, position) for position, event in events]
+        work.executemany("UPDATE event SET time = ?, machine = ? WHERE position = ?", rows)
+        work.execute("COMMIT")
+
+
+def _row(event: Event, recorded: int) -> dict[str, str | int]:
+    time = to_milliseconds(event.time.astimezone(UTC))
+    return {"id": event.id, "recorded": recorded, "body": _body(event), "time": time, "machine": event.machine}
 
 
 def _body(event: Event) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from bridge.model.event import Event
 from bridge.model.value import DataValue
 
 
@@ -52,4 +53,19 @@ class Page(NamedTuple):
     """A part of what was asked for. `after` is None when there is no more."""
 
     values: Sequence[HistoricValue]
+    after: Continuation | None
+
+
+class RecordedEvent(NamedTuple):
+    """An event of the log. `recorded` is when the bridge wrote it."""
+
+    position: int
+    recorded: datetime
+    event: Event
+
+
+class EventPage(NamedTuple):
+    """A part of the events that were asked for. `after` is None when there is no more."""
+
+    events: Sequence[RecordedEvent]
     after: Continuation | None

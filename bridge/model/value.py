@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
@@ -63,6 +63,11 @@ def to_milliseconds(moment: datetime) -> int:
     """Milliseconds since 1970-01-01 UTC, exact for a stamp in whole milliseconds."""
     delta = moment - _EPOCH
     return delta.days * 86_400_000 + delta.seconds * 1000 + delta.microseconds // 1000
+
+
+def from_milliseconds(milliseconds: int) -> datetime:
+    """The moment so many milliseconds after 1970-01-01 UTC."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")

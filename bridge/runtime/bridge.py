@@ -30,6 +30,7 @@ from bridge.model.observation import Condition
 from bridge.model.status import StatusCode
 from bridge.runtime.at_machine import last_command_pairs
 from bridge.runtime.collector import settled
+from bridge.runtime.command_events import CommandEvents
 from bridge.runtime.faces import identity, listening_faults, plant_faces, plant_faults, status_face, until_open
 from bridge.runtime.inventory import InventoryStore
 from bridge.runtime.memory import SourceMemory
@@ -97,6 +98,7 @@ class Bridge:
         self.keeper: PlantKeeper
         self.table: Table
         self.recorder: Recorder
+        self.command_events: CommandEvents
         self.admin_url = ""
 
     @property
@@ -157,6 +159,7 @@ class Bridge:
         self.desk = Desk(self.table, self.keeper.target, self._executor, self.journal, self._desk_rules(), self.clock)
         secrets = frozenset({self.state.admin_token().get_secret_value()})
         self.recorder = Recorder(self.keeper, self.clock, self.configuration, secrets)
+        self.command_events = CommandEvents(self.clock, self.log.append)
         self.desk.finished = self._command_ended
         self.desk.tell = self.log.append
         self.desk.is_connected = self._is_connected
@@ -190,6 +193,7 @@ class Bridge:
 
     def _command_ended(self, command: Command, target: Target | None, outcome: Outcome) -> None:
         machine = self.table.plant.machines.get(command.target.partition(".")[0])
+        self.command_events.tell(command, machine.id if machine else "", outcome)
         if machine is not None:
             self.table.update(last_command_pairs(machine, command, outcome, self.clock.now()))
 

@@ -14,6 +14,7 @@ from bridge import __version__
 from bridge.errors import ConfigError, NotDeclared, NotRecordable
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
+from bridge.model.history import EventPage
 from bridge.model.plant import Plant
 from bridge.northbound.status.config import StatusConfig
 from bridge.northbound.status.server import StatusServer
@@ -42,6 +43,9 @@ class _NoEvents:
 
     def acknowledge(self, reader: str, position: int) -> None:
         """There is nothing to acknowledge."""
+
+    async def query(self, *_: object, **__: object) -> EventPage:
+        return EventPage((), None)
 
 
 class CrippledBridge:

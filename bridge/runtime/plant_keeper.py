@@ -327,7 +327,8 @@ class PlantKeeper:
                 self.set_points.lose(state.machine.id)
                 if part.state is not before and before is not ConnectionState.Waiting:
                     message = f"{_named(state, part)}: {condition.reason}"
-                    self.event("MachineLost", message, source, state.machine.id, severity=500)
+                    kind = "MachineVanished" if part.state is ConnectionState.Vanished else "MachineLost"
+                    self.event(kind, message, source, state.machine.id, severity=500)
 
     def _slow(self, condition: Condition) -> None:
         self.slowed(condition)
@@ -339,11 +340,14 @@ class PlantKeeper:
     def _inventory(self, inventory: Inventory) -> None:
         now = self._clock.now()
         changed = False
+        new = [one.key for one in inventory.appeared if self.inventory.get(inventory.source, one.key) is None]
         for found in inventory.appeared:
             changed |= self._meet(inventory.source, found)
         if changed:
             self.rebuild()
             self._save_inventory()
+        for key in new:
+            self._tell_appeared(inventory.source, key)
         for found in inventory.appeared:
             if found.error is not None:
                 reason = f"The vendor reports: {found.error}"
@@ -356,6 +360,12 @@ class PlantKeeper:
             advice = "Is it switched on and plugged in?"
             condition = Condition(inventory.source, StatusCode.BadDeviceFailure, reason, now, key, None, advice)
             self._condition(condition, ConnectionState.Vanished)
+
+    def _tell_appeared(self, source: str, key: str) -> None:
+        known, shown = self.inventory.get(source, key), self._routes.get((source, key), ())
+        if known is not None:  # else there was no room for it
+            machine = shown[0][0].machine.id if shown else ""
+            self.event("MachineAppeared", f"{source} has a machine ({_spoken(known)})", source, machine, severity=100)
 
     def _save_inventory(self) -> None:
         try:

@@ -8,8 +8,9 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from bridge.hub import log as module
 from bridge.hub.log import EventLogStore
 from bridge.model.event import Event
+from bridge.model.value import to_milliseconds
 from bridge.transport.clock import SystemClock, VirtualClock
 from tests.one_of_everything import NOW
 
@@ -401,3 +403,52 @@ async def test_kill_loses_nothing_a_reader_has_seen(tmp_path: Path) -> None:
         log.append(event("last"))
         after = await take_until(log, "reader", event("last"))
         assert int(after[0].id) <= seen[-1] + 1 if after[0].id != "last" else len(kept) == seen[-1] + 1
+
+
+async def test_events_are_found_by_their_own_time_page_by_page(tmp_path: Path) -> None:
+    async with store(tmp_path) as log:
+        for number in (3, 1, 2, 0, 2):
+            machine = "winder-2" if number == 1 else "extruder-1"
+            log.append(replace(event(f"{number}-{log.appended_total}"), time=at(number), machine=machine))
+        await log.flush()
+
+        async def ids(**asked: object) -> list[list[str]]:
+            found, after = [], None
+            while True:
+                page = await log.query(**asked, after=after)  # type: ignore[arg-type]
+                found.append([one.event.id[0] for one in page.events])
+                after = page.after
+                if after is None:
+                    return found
+
+        assert await ids() == [["0", "1", "2", "2", "3"]]
+        assert await ids(limit=2) == [["0", "1"], ["2", "2"], ["3"]]
+        assert await ids(limit=2, newest_first=True) == [["3", "2"], ["2", "1"], ["0"]]
+        assert await ids(start=at(1), end=at(2)) == [["1", "2", "2"]]
+        assert await ids(machine="winder-2") == [["1"]]
+        page = await log.query(limit=1)
+        assert page.events[0].recorded >= NOW
+
+
+def at(hours: int) -> datetime:
+    return NOW + timedelta(hours=hours)
+
+
+async def test_a_log_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "log.db")) as database:
+        database.execute(
+            "CREATE TABLE event (position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,"
+            " recorded INTEGER NOT NULL, body TEXT NOT NULL)"
+        )
+        body = module._dump(replace(event("old"), time=at(1)))
+        database.execute(
+            "INSERT INTO event (id, recorded, body) VALUES ('old', ?, ?)", (to_milliseconds(SystemClock().now()), body)
+        )
+        database.commit()
+    async with store(tmp_path) as log:
+        log.append(replace(event("new"), time=at(2)))
+        await log.flush()
+        page = await log.query(start=at(1), machine="extruder-1")
+        assert [one.event.id for one in page.events] == ["old", "new"]
+    async with store(tmp_path) as log:
+        assert len((await log.query()).events) == 2

@@ -168,7 +168,7 @@ class Nodes:
     def _machine(self, machine: Machine, type_id: ua.NodeId) -> NodeData:
         identifier = ua.NodeId(machine.id, OWN)
         attributes = sp.object_attributes(
-            sp.names(ua.QualifiedName(machine.id, OWN), convert.localized(machine.label or machine.id))
+            sp.names(ua.QualifiedName(machine.id, OWN), convert.localized(machine.label or machine.id)), has_events=True
         )
         node = self._space.get(identifier)
         if node is not None:
@@ -179,6 +179,7 @@ class Nodes:
         parent = self._tree.standard_node("ObjectsFolder") if is_bridge else self._machines()
         node = self._space.add(parent, identifier, attributes, type_id, reference=sp.ORGANIZES)
         self._place(machine, node, type_id)
+        self._space.link(self._tree.standard_node("Server"), node, sp.HAS_NOTIFIER, type_id)
         return node
 
     def _machines(self) -> NodeData:

@@ -25,6 +25,8 @@ from bridge.model.command import Door
 from bridge.northbound.opcua import certificates, nodes
 from bridge.northbound.opcua.command_nodes import CommandNodes
 from bridge.northbound.opcua.config import OpcuaConfig, Role, Trust
+from bridge.northbound.opcua.event_feed import EventFeed
+from bridge.northbound.opcua.events import EventTypes
 from bridge.northbound.opcua.handshake import SAME_REQUEST_S
 from bridge.northbound.opcua.handshakes import Handshakes
 from bridge.northbound.opcua.nodes import Namespaces, Nodes
@@ -125,7 +127,11 @@ class OpcuaServer:
             handshakes = Handshakes(orders, self._config.handshake_timeout)
             with _collector_off():
                 engine = await self._engine(view, workers, offers, orders, handshakes)
-                built = await self._space(engine, values, offers, operations)
+                tree = await self._tree(engine)
+                built = await self._nodes(engine, tree, values, offers, operations)
+                events = EventFeed(self.name, view, self._clock, engine.iserver.subscription_service.notify)
+                types = EventTypes(tree, self._application_uri)
+                await events.prepare(types)
                 await pump.take(built, values)
                 gc.freeze()  # a collection over these objects would stop the loop for up to a second
             status = self._status(engine)
@@ -134,6 +140,7 @@ class OpcuaServer:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._keep_status(view, status), name="opcua: server status")
                     tasks.create_task(handshakes.run(), name="opcua: handshakes")
+                    tasks.create_task(events.run(types), name="opcua: events")
                     tasks.create_task(pump.run(built, values), name="opcua: pump")
             finally:
                 await self._stop(engine, status)
@@ -176,12 +183,18 @@ class OpcuaServer:
         user = self._passwords.user(name)
         return user.role if user and self._passwords.is_known(name, password) else None
 
-    async def _space(self, engine: Engine, values: TagValues, offers: Offers, operations: Operations) -> Nodes:
-        """Namespaces in their fixed order, the companion specifications, and our folders."""
+    async def _tree(self, engine: Engine) -> Tree:
+        """Our namespaces, at their fixed indices."""
         own = await engine.register_namespace(self._instances_uri)
         types = await engine.register_namespace(TYPES_URI)
         if (own, types) != (nodes.OWN, nodes.TYPES):
             raise RuntimeError(f"The namespaces of instances and types came out as {own} and {types}")
+        return Tree(Space(engine.iserver.aspace), self._clock, float(self._config.sampling_interval_ms))
+
+    async def _nodes(
+        self, engine: Engine, tree: Tree, values: TagValues, offers: Offers, operations: Operations
+    ) -> Nodes:
+        """The companion specifications, and our folders."""
         namespaces = Namespaces()
         if self._config.machinery:
             for _, file in NODESETS:
@@ -190,7 +203,6 @@ class OpcuaServer:
             namespaces = Namespaces(*indices)
         fastest = float(self._config.sampling_interval_ms)
         await advertise(engine.iserver.aspace, self._config.limits, fastest, self._clock.now())
-        tree = Tree(Space(engine.iserver.aspace), self._clock, fastest)
         built = Nodes(
             tree,
             values,

@@ -9,7 +9,7 @@ import shutil
 import struct
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from bridge.hub.history import HistoryStore
+from bridge.hub.history_file import Bounds
+from bridge.hub.log import EventLogStore
 from bridge.model.command import Command, Door, Outcome, Result
 from bridge.model.status import StatusCode
 from bridge.northbound.opcua.certificates import load_or_make
@@ -36,6 +39,7 @@ from tests.one_of_everything import filled_table
 APPLICATION = "urn:test:bridge"
 HOSTS = ("localhost", "127.0.0.1")
 PASSWORD = "correct horse"
+BOUNDS = Bounds(10_000_000, timedelta(days=30))
 
 
 @functools.cache
@@ -207,10 +211,12 @@ class House:
 @asynccontextmanager
 async def house(clock: Clock | None = None, desk: FakeDesk | None = None, **settings: Any) -> AsyncIterator[House]:
     """A house of `one_of_everything`, listening on a free port of loopback."""
-    with tempfile.TemporaryDirectory(prefix="plantbridge-state-") as folder:
-        state = Path(folder)
+    async with AsyncExitStack() as stores:
+        state = Path(stores.enter_context(tempfile.TemporaryDirectory(prefix="plantbridge-state-")))
         shutil.copytree(own_certificate(), state / "pki" / "own")
-        table, slots = filled_table()
+        log = await stores.enter_async_context(EventLogStore(state / "log.db", SystemClock()))
+        history = await stores.enter_async_context(HistoryStore(state / "history.db", SystemClock(), BOUNDS))
+        table, slots = filled_table(log=log, history=history)
         config = OpcuaConfig(port=0, hosts=HOSTS, application_uri=APPLICATION, users=users(), **settings)
         server = OpcuaServer(config, clock or SystemClock(), state)
         desk = desk or FakeDesk()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from asyncua import ua
 from asyncua.server.address_space import NodeData
 
+from bridge.northbound.opcua.stack.event_filter import supertypes
 from bridge.northbound.opcua.stack.standard import LeanValue
 from bridge.northbound.opcua.stack.values import TagValue
 
@@ -27,6 +28,7 @@ HAS_COMPONENT = ua.NodeId(ua.ObjectIds.HasComponent)
 HAS_PROPERTY = ua.NodeId(ua.ObjectIds.HasProperty)
 ORGANIZES = ua.NodeId(ua.ObjectIds.Organizes)
 HAS_ADD_IN = ua.NodeId(ua.ObjectIds.HasAddIn)
+HAS_NOTIFIER = ua.NodeId(ua.ObjectIds.HasNotifier)
 HAS_SUBTYPE = ua.NodeId(ua.ObjectIds.HasSubtype)
 _HAS_TYPE = ua.NodeId(ua.ObjectIds.HasTypeDefinition)
 _HAS_RULE = ua.NodeId(ua.ObjectIds.HasModellingRule)
@@ -52,6 +54,7 @@ _FALSE = constant(False, ua.VariantType.Boolean)
 _TRUE = constant(True, ua.VariantType.Boolean)
 _EVERY_CHANGE = constant(0.0, ua.VariantType.Double)
 _NO_EVENTS = constant(0, ua.VariantType.Byte)
+_EVENTS = constant(ua.EventNotifier.SubscribeToEvents.mask | ua.EventNotifier.HistoryRead.mask, ua.VariantType.Byte)
 _CLASS = {one: constant(one, ua.VariantType.Int32) for one in ua.NodeClass}
 _NO_TEXT = constant(ua.LocalizedText(), ua.VariantType.LocalizedText)
 
@@ -69,9 +72,10 @@ def names(browse_name: ua.QualifiedName, display_name: ua.LocalizedText, descrip
     }
 
 
-def object_attributes(named: Attributes) -> Attributes:
-    """Attributes of an object."""
-    return {**named, A.NodeClass: _CLASS[ua.NodeClass.Object], A.EventNotifier: _NO_EVENTS}
+def object_attributes(named: Attributes, *, has_events: bool = False) -> Attributes:
+    """Attributes of an object; one that has events can be subscribed to, and asked for earlier ones."""
+    notifier = _EVENTS if has_events else _NO_EVENTS
+    return {**named, A.NodeClass: _CLASS[ua.NodeClass.Object], A.EventNotifier: notifier}
 
 
 def object_type_attributes(named: Attributes) -> Attributes:
@@ -183,6 +187,10 @@ class Space:
             elif not reference.IsForward and reference.ReferenceTypeId == HAS_SUBTYPE:
                 found = {**self.properties(reference.NodeId), **found}
         return found
+
+    def supertypes(self, type_id: ua.NodeId) -> frozenset[ua.NodeId]:
+        """A type and everything above it."""
+        return supertypes(self._aspace, type_id)
 
     def _type_reference(self, type_id: ua.NodeId) -> ua.ReferenceDescription:
         reference = self._type_references.get(type_id)

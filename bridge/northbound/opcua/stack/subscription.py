@@ -22,8 +22,9 @@ from asyncua.common.utils import ServiceError
 from asyncua.server.internal_subscription import InternalSubscription
 from asyncua.server.monitored_item_service import MonitoredItemData, MonitoredItemService, MonitoredItemValues
 from asyncua.server.subscription_service import SubscriptionService
-from asyncua.ua.uaprotocol_auto import DataChangeFilter, EventFilter  # what is decoded; ua has subclasses of these
+from asyncua.ua.uaprotocol_auto import DataChangeFilter  # what is decoded; ua has a subclass of it
 
+from bridge.northbound.opcua.stack.event_items import EventItems
 from bridge.northbound.opcua.stack.values import TagValue
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from asyncua.server.address_space import AddressSpace
 
     from bridge.northbound.opcua.config import OpcuaLimits
+    from bridge.northbound.opcua.stack.event_filter import Notification
     from bridge.ports import Clock
 
 _log = logging.getLogger(__name__)
@@ -183,9 +185,10 @@ class TagItems(MonitoredItemService):
         self._fastest_ms = fastest_ms
         self._tags: dict[int, TagItem] = {}
         self._news: dict[int, TagItem] = {}
+        self.events = EventItems(isub, aspace)
 
     def __len__(self) -> int:
-        return len(self._tags) + len(self._monitored_items)
+        return len(self._tags) + len(self._monitored_items) + len(self.events)
 
     def collect(self, queue: dict[int, list[Any]]) -> None:
         """Move what is due into the subscription's queue of notifications."""
@@ -227,9 +230,8 @@ class TagItems(MonitoredItemService):
         return await super()._create_data_change_monitored_item(params)
 
     def _create_events_monitored_item(self, params: ua.MonitoredItemCreateRequest) -> ua.MonitoredItemCreateResult:
-        if not isinstance(params.RequestedParameters.Filter, EventFilter):
-            return ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(ua.StatusCodes.BadEventFilterInvalid))
-        return super()._create_events_monitored_item(params)
+        self._monitored_item_counter += 1
+        return self.events.create(self._monitored_item_counter, params)
 
     def _make_monitored_item_common(
         self, params: ua.MonitoredItemCreateRequest
@@ -313,8 +315,10 @@ class TagItems(MonitoredItemService):
         asked, item = params.RequestedParameters, self._tags.get(params.MonitoredItemId)
         if item is not None:
             return self._modify_tag_item(item, asked)
+        if params.MonitoredItemId in self.events:
+            return self.events.modify(params.MonitoredItemId, asked)
         data = self._monitored_items.get(params.MonitoredItemId)
-        code = ua.StatusCodes.BadMonitoredItemIdInvalid if data is None else _modified_filter_fault(data, asked.Filter)
+        code = ua.StatusCodes.BadMonitoredItemIdInvalid if data is None else _plain_filter_fault(asked.Filter)
         if data is None or code is not None:
             return ua.MonitoredItemModifyResult(StatusCode=ua.StatusCode(code))
         data.client_handle = asked.ClientHandle
@@ -333,6 +337,9 @@ class TagItems(MonitoredItemService):
 
     async def _set_monitoring_mode(self, mode: ua.MonitoringMode, mid: int) -> ua.StatusCode:
         item = self._tags.get(mid)
+        if mid in self.events:
+            self.events.set_mode(mid, mode)
+            return ua.StatusCode()
         if item is None:
             return await super()._set_monitoring_mode(mode, mid)
         was, item.mode = item.mode, mode
@@ -345,6 +352,9 @@ class TagItems(MonitoredItemService):
         return ua.StatusCode()
 
     def _delete_monitored_items(self, mid: int) -> ua.StatusCode:
+        if mid in self.events:
+            self.events.delete(mid)
+            return ua.StatusCode()
         item = self._tags.pop(mid, None)
         if item is None:
             return super()._delete_monitored_items(mid)
@@ -354,7 +364,7 @@ class TagItems(MonitoredItemService):
 
     def delete_all_monitored_items(self) -> None:
         """The subscription ends."""
-        self.delete_monitored_items([*self._tags, *self._monitored_items])
+        self.delete_monitored_items([*self._tags, *self._monitored_items, *self.events.ids])
 
 
 def _without_null_filter(asked: ua.MonitoringParameters) -> None:
@@ -370,12 +380,6 @@ def _plain_filter_fault(asked: Any) -> int | None:
     if not isinstance(asked, DataChangeFilter):
         return int(ua.StatusCodes.BadMonitoredItemFilterUnsupported)
     return None if asked.DeadbandType == ua.DeadbandType.None_ else int(ua.StatusCodes.BadFilterNotAllowed)
-
-
-def _modified_filter_fault(data: MonitoredItemData, asked: Any) -> int | None:
-    if asked is None or data.where_clause_evaluator is None:
-        return _plain_filter_fault(asked)
-    return int(ua.StatusCodes.BadFilterNotAllowed)  # an event item would need its where clause compiled anew
 
 
 class Subscription(InternalSubscription):
@@ -414,6 +418,11 @@ class Subscriptions(SubscriptionService):
     def item_count(self) -> int:
         """Monitored items of everybody."""
         return sum(len(one.monitored_item_srv) for one in self.subscriptions.values())
+
+    def notify(self, event: Notification) -> None:
+        """Tell whoever looks at its source."""
+        for subscription in self.subscriptions.values():
+            subscription.monitored_item_srv.events.take(event)
 
     async def create_subscription(
         self,
