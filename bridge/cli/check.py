@@ -30,7 +30,7 @@ def command(paths: tuple[Path, ...]) -> None:
 
     PATH is a file or a folder: a site's files together, or mappings, whose examples are run. Each fault is one line
     on standard error, file:line:column: key path: what is wrong; expected …; did you mean …, and the exit code is 2.
-    A line that begins with "warning:" changes no exit code.
+    Lines that begin with "warning:" or "note:" change no exit code.
     """
     from bridge.config.check import check_paths
     from bridge.runtime.offline import OfflinePlant
@@ -41,6 +41,10 @@ def command(paths: tuple[Path, ...]) -> None:
     faults = [*checked.faults, *chain.from_iterable(collisions)]
     for warning in checked.warnings:
         click.echo(f"warning: {warning}", err=True)
+    if faults and checked.is_partial:
+        click.echo(
+            "note: more may be found when these are mended: names that refer to others are looked at last", err=True
+        )
     if faults:
         raise ConfigError(faults)
     machines = sum(len(offline.plant.machines) for offline in plants)

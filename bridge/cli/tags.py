@@ -1,4 +1,4 @@
-"""`plantbridge tags`: every tag of a site and where it appears."""
+"""`plantbridge tags`: every tag of a site, or every command, and where it appears."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 
 from bridge.cli.check import plant_faults
 from bridge.cli.examples import examples
+from bridge.cli.offered import argument_words, command_row
 from bridge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,26 +31,32 @@ WIDTH = 1000
         "plantbridge tags bridge.yaml",
         "plantbridge tags bridge.yaml --only '*/Temperature/*'",
         "plantbridge tags bridge.yaml --json | jq -r '.[].node_id'",
+        "plantbridge tags bridge.yaml --commands --only 'mill-1.*'",
     ),
 )
 @click.argument("paths", metavar="PATH…", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--only", "globs", multiple=True, metavar="GLOB", help="Only tags whose id matches; repeat for more.")
+@click.option("--commands", "is_of_commands", is_flag=True, help="The commands instead, with what each takes.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, an object a line.")
-def command(paths: tuple[Path, ...], globs: tuple[str, ...], as_json: bool) -> None:
-    """Print every tag of a site and where it appears.
+def command(paths: tuple[Path, ...], globs: tuple[str, ...], is_of_commands: bool, as_json: bool) -> None:
+    """Print every tag of a site and where it appears; with --commands every command, its arguments and addresses.
 
     Machines that were found in earlier runs are there too. Nothing is started and no network is used.
     """
-    rows = list(_rows(paths, globs))
-    if not rows:
+    rows = list(_rows(paths, globs, is_of_commands))
+    if not rows and is_of_commands:
+        click.echo("no command matches; a machine has commands where its source says writes: true", err=True)
+    elif not rows:
         click.echo("no tag matches; without --only every tag is listed", err=True)
     if as_json:
         click.echo("[" + ",\n ".join(json.dumps(row, ensure_ascii=False) for row in rows) + "]")
+    elif is_of_commands:
+        _print_commands(rows)
     else:
         _print(rows)
 
 
-def _rows(paths: Sequence[Path], globs: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _rows(paths: Sequence[Path], globs: Sequence[str], is_of_commands: bool) -> Iterator[dict[str, Any]]:
     from bridge.config.site import load_site
     from bridge.northbound.status.filter import TagFilter
     from bridge.runtime.offline import OfflinePlant
@@ -63,7 +70,11 @@ def _rows(paths: Sequence[Path], globs: Sequence[str]) -> Iterator[dict[str, Any
     if faults := plant_faults(site, offline):
         raise ConfigError(faults)
     for machine in offline.plant.everything():
-        yield from (_row(tag, offline) for tag in machine.tags if wanted(tag))
+        if is_of_commands:
+            rows = (command_row(machine, one, offline) for one in machine.commands)
+            yield from (row for row in rows if wanted.takes(row["command"]))
+        else:
+            yield from (_row(tag, offline) for tag in machine.tags if wanted(tag))
 
 
 def _row(tag: Tag, offline: OfflinePlant) -> dict[str, Any]:
@@ -80,14 +91,29 @@ def _row(tag: Tag, offline: OfflinePlant) -> dict[str, Any]:
 
 
 def _print(rows: Sequence[dict[str, Any]]) -> None:
+    cells = []
+    for row in rows:
+        told = (" … ".join(f"{end:g}" for end in cell) if isinstance(cell, list) else cell for cell in row.values())
+        cells.append([str(cell or "") for cell in told])
+    _table(("Tag", "Type", "Unit", "Range", "Access", "OPC UA", "Sparkplug", "UNS"), cells)
+
+
+def _print_commands(rows: Sequence[dict[str, Any]]) -> None:
+    cells = []
+    for row in rows:
+        arguments = ", ".join(map(argument_words, row["arguments"]))
+        cells.append([row["command"], arguments, *(row[key] or "" for key in FACES.values())])
+    _table(("Command", "Arguments", "OPC UA", "Sparkplug", "UNS"), cells)
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("Tag", "Type", "Unit", "Range", "Access", "OPC UA", "Sparkplug", "UNS"):
+    for name in names:
         table.add_column(name, no_wrap=True)
     for row in rows:
-        cells = (" … ".join(f"{end:g}" for end in cell) if isinstance(cell, list) else cell for cell in row.values())
-        table.add_row(*(Text(str(cell or "")) for cell in cells))
+        table.add_row(*map(Text, row))
     Console(width=WIDTH).print(table)

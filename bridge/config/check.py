@@ -22,6 +22,8 @@ class Checked:
     warnings: list[Fault] = field(default_factory=list)
     """What works, and should not be so."""
     sites: list[Site] = field(default_factory=list)
+    is_partial: bool = False
+    """A site has such faults that what refers to what in it was not looked at whole."""
     mappings: int = 0
     examples: int = 0
 
@@ -66,6 +68,7 @@ def _check_site(checked: Checked, files: list[Path], folder: Path, environment: 
         site = load_sheaf(sheaf, folder, tuple(files))
     except ConfigError as error:
         checked.faults.extend(error.faults)
+        checked.is_partial = True
         return
     checked.sites.append(site)
     checked.faults.extend(broker_access.file_faults(site.file, sheaf))

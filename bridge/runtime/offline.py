@@ -28,6 +28,10 @@ class OfflinePlant:
         keeper = PlantKeeper(site, inventory, Slots(site.file.limits.tags), SystemClock(), lambda event: None)
         self.plant: Plant = keeper.first_plant()
         self._refused = keeper.refused
+        north = site.file.northbound
+        doors = {"opcua": True, "sparkplug": north.sparkplug.commands.enabled, "uns": north.uns.commands.enabled}
+        self.doors = {name for name, is_open in doors.items() if is_open}
+        """Faces that take commands where there are any."""
         self.faces: dict[str, Northbound] = plant_faces(site, SystemClock(), Path(site.state_directory))
 
     def faults(self) -> list[str]:

@@ -146,3 +146,54 @@ def test_check_prints_a_warning_and_is_content(site: Path, told: Told) -> None:
     assert err.startswith(f"warning: {site}:")
     assert "unencrypted" in err
     assert "tr0ub4dor" not in err
+
+
+MILL = """
+version: 1
+bridge: {name: bridge-1, enterprise: acme, site: essen, state_directory: state}
+sources:
+  tmm:
+    type: trackmymachines
+    events_url: "http://127.0.0.1:3003"
+    step_events_url: "http://127.0.0.1:3003"
+    api_key: k
+    writes: true
+    allow: {part: P1}
+    user_email: a@b.example
+machines:
+  - {id: mill-1, area: a, source: tmm, machine: {foreign_id: M1, display_name: Machine 1, number: 6}}
+northbound: {uns: {commands: {enabled: true}}}
+"""
+
+
+def test_commands_are_listed_with_what_they_take_and_where_they_are(site: Path, told: Told) -> None:
+    site.write_text(MILL)
+    code, out, _ = told("tags", site, "--commands", "--json", "--only", "mill-1.Commands.StartStep")
+    [start] = json.loads(out)
+    assert code == 0
+    assert (start["command"], start["node_id"]) == ("mill-1.Commands.StartStep", "ns=2;s=mill-1.Commands.StartStep")
+    assert start["method"] == "ns=2;s=mill-1.Commands.StartStepCall"
+    assert (start["uns"], start["sparkplug"]) == ("acme/essen/a/mill-1/cmd/StartStep", None)
+    takes = {one["name"]: one for one in start["arguments"]}
+    assert (takes["PartUniqueIdentifier"]["required"], takes["PartUniqueIdentifier"]["default"]) == (True, None)
+    assert (takes["RecipeVersion"]["required"], takes["RecipeVersion"]["default"]) == (False, "1")
+    assert (takes["QtyExpected"]["type"], takes["QtyExpected"]["range"]) == ("Double", [-1, 999999999])
+    assert takes["Start"]["default"] == "now"
+    _, out, _ = told("tags", site, "--commands")
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines] == ["Command", "mill-1.Commands.StartStep", "mill-1.Commands.FinishStep"]
+    assert "PartUniqueIdentifier: String, RecipeVersion: String = 1, " in lines[1]
+
+
+def test_a_site_without_commands_says_what_they_need(site: Path, told: Told) -> None:
+    code, out, err = told("tags", site, "--commands", "--json")
+    assert (code, json.loads(out), "writes: true" in err) == (0, [], True)
+
+
+def test_faults_that_hide_others_say_so(site: Path, told: Told) -> None:
+    site.write_text(SITE.replace("source: panel", "source: pannel").replace("type: qitech", "type: qitec"))
+    _, _, err = told("check", site)
+    assert ("qitec" in err, "more may be found" in err) == (True, True)
+    site.write_text(SITE)
+    _, _, err = told("check", site)
+    assert "more may be found" not in err

@@ -31,7 +31,11 @@ class TagFilter:
 
     def __call__(self, tag: Tag) -> bool:
         """Whether this tag is wanted."""
-        return self._match(tag.id.casefold()) is not None
+        return self.takes(tag.id)
+
+    def takes(self, identifier: str) -> bool:
+        """Whether what has this id is wanted."""
+        return self._match(identifier.casefold()) is not None
 
 
 def _whole(glob: str) -> str:
