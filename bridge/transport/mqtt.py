@@ -263,12 +263,14 @@ class Link:
         self._check()
 
     async def flush(self, timeout_s: float) -> bool:
-        """Wait until everything published is written and acknowledged; False if that took too long."""
+        """Wait until what was published before is written and acknowledged; False if that took too long.
+
+        What is published meanwhile is not waited for: where every change is told, something is always on its way.
+        """
         self._check()
         try:
             async with asyncio.timeout(timeout_s):
-                while self._wire.queued or self._held or len(self._window):
-                    await self._next_progress()
+                await self._settled()
         except TimeoutError:
             return False
         return True
@@ -279,12 +281,7 @@ class Link:
         QoS 1 is acknowledged. Behind the rest goes an UNSUBSCRIBE of nothing: a broker must answer it (MQTT 3.1.1,
         3.10.4), and takes what comes on one connection in its order.
         """
-        last = self._let_go + len(self._held)
-        while self._let_go < last:
-            await self._next_progress()
-        waiting = list(self._window)
-        while waiting := self._window.remaining(waiting):
-            await self._next_progress()
+        await self._settled()
         self._check()
         identifier = self._required(*self._paho.unsubscribe(NOTHING))
         answer = self._unsubscribing[identifier] = self._loop.create_future()
@@ -441,6 +438,15 @@ class Link:
     def _check(self) -> None:
         if self._end.done():
             raise LinkLost(self._end.result())
+
+    async def _settled(self) -> None:
+        """What was published before is written, and acknowledged where it has QoS 1. Raises LinkLost."""
+        last = self._let_go + len(self._held)
+        while self._let_go < last:
+            await self._next_progress()
+        end, waiting = self._wire.written + self._wire.queued, list(self._window)
+        while (waiting := self._window.remaining(waiting)) or self._wire.written < end:
+            await self._next_progress()
 
     async def _next_progress(self) -> None:
         """Wait until something was written or acknowledged. Raises LinkLost."""

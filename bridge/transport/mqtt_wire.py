@@ -51,10 +51,12 @@ class Wire:
         self._resting: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
         self._take: Callable[[Taken], float]
-        self._written: Callable[[], None]
+        self._wrote: Callable[[], None]
         self._broke: Callable[[Exception], None]
         self.queued = 0
         """Bytes that wait to be written."""
+        self.written = 0
+        """Bytes the kernel has taken."""
 
     # --- the link's side
 
@@ -62,7 +64,7 @@ class Wire:
         self,
         loop: asyncio.AbstractEventLoop,
         take: Callable[[Taken], float],
-        written: Callable[[], None],
+        wrote: Callable[[], None],
         broke: Callable[[Exception], None],
     ) -> None:
         """Read and write on this loop from now on.
@@ -71,10 +73,10 @@ class Wire:
             loop: the running one.
             take: gets what came, and says for how many seconds nothing needs to be read: what comes meanwhile is read
                 at once. What is not PUBACK is there for paho's `recv`; the end of the connection is one as well.
-            written: is called after writing.
+            wrote: is called after writing.
             broke: gets what TLS, or the form of what came, made the end of the session.
         """
-        self._loop, self._take, self._written, self._broke = loop, take, written, broke
+        self._loop, self._take, self._wrote, self._broke = loop, take, wrote, broke
         loop.add_reader(self._socket.fileno(), self._readable)
         if self._pieces:
             self._push()
@@ -212,6 +214,7 @@ class Wire:
                 sent = self._socket.send(self._rest)
                 self._rest = self._rest[sent:]
                 self.queued -= sent
+                self.written += sent
         except (BlockingIOError, InterruptedError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             if not self._is_blocked:
                 self._is_blocked = True
@@ -223,7 +226,7 @@ class Wire:
             if self._is_blocked:
                 self._is_blocked = False
                 self._loop.remove_writer(self._socket.fileno())
-        self._written()
+        self._wrote()
 
     def _forget(self) -> None:
         """Nothing can be written any more."""

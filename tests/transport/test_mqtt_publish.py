@@ -97,6 +97,39 @@ async def test_refused_messages_are_counted_and_the_first_reason_is_said(caplog:
     assert "forbidden: Not authorized" in said[0]
 
 
+@pytest.mark.parametrize("qos", [0, 1])
+async def test_flush_does_not_wait_for_what_is_published_after_it(qos: int) -> None:
+    """As where every change is published: something is always on its way."""
+
+    async def publish_ever(link: Link, broker: PlayedBroker) -> None:
+        while True:
+            before = len(broker.published)
+            link.publish(Message("n", b"", qos))
+            await until(lambda: len(broker.published) > before)  # noqa: B023
+            if qos and before:
+                broker.acknowledge([broker.published[before - 1].identifier])
+
+    async with PlayedBroker() as broker, Link.connect(broker.config, "one") as link:
+        busy = asyncio.create_task(publish_ever(link, broker))
+        await until(lambda: len(broker.published) > 3)
+        for _ in range(20):
+            assert await link.flush(5)
+        busy.cancel()
+        await asyncio.wait({busy})
+
+
+async def test_flush_waits_for_what_is_held_back() -> None:
+    async with PlayedBroker(connack_5(b"\x21\x00\x02"), "5") as broker, Link.connect(broker.config, "one") as link:
+        for number in range(5):
+            link.publish(Message(f"n/{number}", b"", 1))
+        flushing = asyncio.create_task(link.flush(5))
+        for number in range(5):
+            await until(lambda: len(broker.published) > number)  # noqa: B023
+            assert not flushing.done()
+            broker.acknowledge([broker.published[number].identifier])
+        assert await flushing
+
+
 async def test_what_is_no_mqtt_ends_the_session() -> None:
     async with PlayedBroker() as broker, Link.connect(broker.config, "one") as link:
         broker.say(b"\x40\x00")
