@@ -37,6 +37,7 @@ TOO_OFTEN = refusal(
 )
 TOO_LARGE = refusal(StatusCode.BadNotSupported, "A snapshot of this machine is too large; subscribe to its values")
 RETAINED = refusal(StatusCode.BadInvalidState, "The request is retained and would be answered at every connect")
+GONE = refusal(StatusCode.BadNotFound, "This machine is no longer part of the plant")
 NOWHERE = refusal(StatusCode.BadInvalidArgument, FORBIDDEN)
 
 
@@ -89,8 +90,11 @@ class Snapshots:
             return RETAINED
         if not self._is_affordable():
             return TOO_OFTEN
-        values = {tag.name: view.read(tag) for tag in branch.machine.tags}
-        content = payload.snapshot(identifier, branch.machine, values, self._clock.now())
+        machine = next((one for one in view.plant.everything() if one.id == branch.machine.id), None)
+        if machine is None:
+            return GONE  # and the batch that says so is on its way
+        values = {tag.name: view.read(tag) for tag in machine.tags}
+        content = payload.snapshot(identifier, machine, values, self._clock.now())
         return content if len(content) <= MAX_SNAPSHOT else TOO_LARGE
 
     def _is_affordable(self) -> bool:

@@ -213,6 +213,21 @@ async def test_machine_that_appears_is_asked_too_and_one_that_vanished_is_silent
         assert watcher.of(RESULT) == []
 
 
+async def test_machine_that_just_vanished_ends_nothing(server: Broker) -> None:
+    """The plant is a batch ahead of what this face was told of it."""
+    table, _ = filled_table()
+    face = publisher(server.config, publish_interval=3600)
+    async with watching(server.config) as watcher, running(face, table) as run:
+        await watcher.sees(ONLINE, online=True)
+        left = {name: one for name, one in table.plant.machines.items() if name != "extruder-1"}
+        table.replace_plant(Plant(table.plant.bridge, left))
+        async with Link.connect(server.config, "hmi") as hmi:
+            await ask(hmi, b'{"id": 7}')
+        [told] = await answers(watcher, 1)
+        assert (told["id"], told["code"]) == (7, "BadNotFound")
+        assert not run.done()
+
+
 @mosquitto
 async def test_mosquitto_rr_asks_in_one_line() -> None:
     table, _ = filled_table()
