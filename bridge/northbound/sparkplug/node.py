@@ -233,7 +233,7 @@ class SparkplugNode:
         self.session.subscribed(self._clock.monotonic())
         if self.session.state is State.WAIT_HOST:
             host = self._config.primary_host_id
-            acl = f"if it is online there, the broker's access control must let us read spBv1.0/STATE/{host}"
+            acl = f"if it is online there, the broker's access control must let us read {codec.NAMESPACE}/STATE/{host}"
             self._trouble = f"waits for the primary host {host} at {self._where}: {acl}"
 
     async def _serve(self, link: Link) -> None:
