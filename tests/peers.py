@@ -19,6 +19,9 @@ PEERS = Path(__file__).parent / "peers"
 ADMIN_PATHS = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"))
 """Where distributions put daemons that are not on a user's PATH."""
 
+LONGEST_LINE = 2**22
+"""Of what a script prints."""
+
 
 def program(name: str) -> str | None:
     """The path of an installed program."""
@@ -60,6 +63,7 @@ async def start_node(script: str, *arguments: str) -> asyncio.subprocess.Process
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        limit=LONGEST_LINE,
     )
 
 

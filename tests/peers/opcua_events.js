@@ -81,7 +81,7 @@ async function pages(session, request) {
     request.nodesToRead[0].continuationPoint = continuationPoint;
     const response = await session.performMessageTransaction(new opcua.HistoryReadRequest(request));
     const result = response.results[0];
-    if (!result.statusCode.isGood()) return { status: result.statusCode.name, found };
+    if (result.statusCode.value >= 0x40000000) return { status: result.statusCode.name, found };
     found.push(result.historyData ? (result.historyData.events || result.historyData.dataValues || []) : []);
     continuationPoint = result.continuationPoint && result.continuationPoint.length ? result.continuationPoint : null;
   } while (continuationPoint && found.length < 1000);

@@ -29,6 +29,7 @@ from bridge.northbound.opcua.event_feed import EventFeed
 from bridge.northbound.opcua.events import EventTypes
 from bridge.northbound.opcua.handshake import SAME_REQUEST_S
 from bridge.northbound.opcua.handshakes import Handshakes
+from bridge.northbound.opcua.history_read import HistoryReads
 from bridge.northbound.opcua.nodes import Namespaces, Nodes
 from bridge.northbound.opcua.offers import Offers
 from bridge.northbound.opcua.orders import Orders
@@ -132,6 +133,7 @@ class OpcuaServer:
                 events = EventFeed(self.name, view, self._clock, engine.iserver.subscription_service.notify)
                 types = EventTypes(tree, self._application_uri)
                 await events.prepare(types)
+                engine.iserver.history = HistoryReads(view, types, tree.space.compiled)
                 await pump.take(built, values)
                 gc.freeze()  # a collection over these objects would stop the loop for up to a second
             status = self._status(engine)

@@ -87,7 +87,11 @@ def shape(definition: TagDefinition, *, writable: bool, fastest_ms: float) -> Sh
         convert.text(definition.description),
     )
     attributes = sp.variable_attributes(
-        named, convert.data_type_id(definition.data_type), writable=writable, fastest_ms=fastest_ms
+        named,
+        convert.data_type_id(definition.data_type),
+        writable=writable,
+        history=definition.history,
+        fastest_ms=fastest_ms,
     )
     return Shape(attributes, standard(type_name), tuple(properties))
 

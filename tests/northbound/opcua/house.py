@@ -39,7 +39,7 @@ from tests.one_of_everything import filled_table
 APPLICATION = "urn:test:bridge"
 HOSTS = ("localhost", "127.0.0.1")
 PASSWORD = "correct horse"
-BOUNDS = Bounds(10_000_000, timedelta(days=30))
+BOUNDS = Bounds(10_000_000, timedelta(days=36_500))
 
 
 @functools.cache

@@ -123,7 +123,7 @@ async def test_sessions_are_bounded_and_come_back(home: House) -> None:
         ua.DeleteNodesRequest,
         ua.AddReferencesRequest,
         ua.DeleteReferencesRequest,
-        ua.HistoryReadRequest,
+        ua.HistoryUpdateRequest,
     ],
 )
 async def test_services_that_are_not_offered_are_not_there(session: Raw, request_type: type) -> None:

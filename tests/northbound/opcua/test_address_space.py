@@ -55,8 +55,9 @@ async def test_every_tag_has_its_data_type_and_is_writable_where_it_is_a_set_poi
         node = client.get_node(f"ns=2;s={tag.id}")
         assert (await node.read_data_type()).Identifier == ua.VariantType[tag.definition.data_type.value].value
         write = {ua.AccessLevel.CurrentWrite} if tag.definition.writable else set()
-        assert await node.get_access_level() == {ua.AccessLevel.CurrentRead} | write
-        assert await node.get_user_access_level() == {ua.AccessLevel.CurrentRead}
+        read_ = {ua.AccessLevel.CurrentRead} | ({ua.AccessLevel.HistoryRead} if tag.definition.history else set())
+        assert await node.get_access_level() == read_ | write
+        assert await node.get_user_access_level() == read_
         assert (await node.read_display_name()).Text == tag.definition.display_name
         assert (await node.read_browse_name()) == ua.QualifiedName(tag.name.rpartition("/")[2], 3)
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from bridge.northbound.opcua.config import OpcuaConfig
     from bridge.northbound.opcua.stack.access import KnownLogin
+    from bridge.northbound.opcua.stack.history import HistoryRoom
     from bridge.ports import Clock
 
 _log = logging.getLogger(__name__)
@@ -83,6 +84,8 @@ class GuardedInternalServer(InternalServer):
         self.check_certificate = guards.check_certificate
         self.log_in = guards.log_in
         self.writes = guards.writes
+        self.history: HistoryRoom | None = None
+        """Set once the address space is there."""
         self.subscription_service = Subscriptions(
             self.aspace, self, config.limits, clock, float(config.sampling_interval_ms)
         )

@@ -43,10 +43,10 @@ def _requests(*names: str) -> frozenset[int]:
 DISCOVERY = _requests("GetEndpoints", "FindServers", "CloseSecureChannel")
 """What a channel without security may be used for when no unsecured endpoint is configured (Part 4, 5.4)."""
 REFUSED = _requests(
-    "RegisterServer", "RegisterServer2", "AddNodes", "DeleteNodes", "AddReferences", "DeleteReferences", "HistoryRead"
+    "RegisterServer", "RegisterServer2", "AddNodes", "DeleteNodes", "AddReferences", "DeleteReferences", "HistoryUpdate"
 )
 """asyncua takes the first two from anybody and without bound; the others are not offered."""
-DETACHED = _requests("Write", "Call")
+DETACHED = _requests("Write", "Call", "HistoryRead")
 CREATE, ACTIVATE = _requests("CreateSession"), _requests("ActivateSession")
 WITHOUT_SESSION = DISCOVERY | CREATE | ACTIVATE
 

@@ -11,6 +11,7 @@ from asyncua.common.utils import ServiceError
 from asyncua.server.internal_session import InternalSession
 
 from bridge.northbound.opcua.stack.access import CHANNEL, Channel, Visitor
+from bridge.northbound.opcua.stack.history import MAX_NODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -90,6 +91,17 @@ class GuardedSession(InternalSession):
         """As `write`, for methods."""
         self._bound(params)
         return await self.iserver.writes.call(self._visitor(), params)
+
+    async def history_read(self, params: ua.HistoryReadParameters) -> list[ua.HistoryReadResult]:
+        """What was. Raises ServiceError."""
+        self._bound(params.NodesToRead)
+        if len(params.NodesToRead) > MAX_NODES:
+            raise ServiceError(ua.StatusCodes.BadTooManyOperations)
+        if params.TimestampsToReturn == ua.TimestampsToReturn.Neither and not params.ReleaseContinuationPoints:
+            raise ServiceError(ua.StatusCodes.BadTimestampsToReturnInvalid)
+        if self.iserver.history is None:
+            raise ServiceError(ua.StatusCodes.BadServiceUnsupported)
+        return await self.iserver.history.read(params)
 
     async def browse(self, params: ua.BrowseParameters) -> list[ua.BrowseResult]:
         """References of nodes."""

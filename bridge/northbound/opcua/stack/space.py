@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from asyncua import ua
 from asyncua.server.address_space import NodeData
 
-from bridge.northbound.opcua.stack.event_filter import supertypes
+from bridge.northbound.opcua.stack.event_filter import Answer, compile_filter, supertypes
 from bridge.northbound.opcua.stack.standard import LeanValue
 from bridge.northbound.opcua.stack.values import TagValue
 
@@ -46,8 +46,16 @@ def held(value: ua.DataValue) -> LeanValue:
 
 
 _NO_MASK = constant(0, ua.VariantType.UInt32)
-_READ_ONLY = constant(ua.AccessLevel.CurrentRead.mask, ua.VariantType.Byte)
-_WRITABLE = constant(ua.AccessLevel.CurrentRead.mask | ua.AccessLevel.CurrentWrite.mask, ua.VariantType.Byte)
+_LEVELS = {
+    (writable, history): constant(
+        ua.AccessLevel.CurrentRead.mask
+        | (ua.AccessLevel.CurrentWrite.mask if writable else 0)
+        | (ua.AccessLevel.HistoryRead.mask if history else 0),
+        ua.VariantType.Byte,
+    )
+    for writable in (False, True)
+    for history in (False, True)
+}
 _SCALAR = constant(-1, ua.VariantType.Int32)
 _ARRAY = constant(1, ua.VariantType.Int32)
 _FALSE = constant(False, ua.VariantType.Boolean)
@@ -90,10 +98,16 @@ def method_attributes(named: Attributes, *, executable: bool = True) -> Attribut
 
 
 def variable_attributes(
-    named: Attributes, data_type: ua.NodeId, *, is_array: bool = False, writable: bool = False, fastest_ms: float = 0.0
+    named: Attributes,
+    data_type: ua.NodeId,
+    *,
+    is_array: bool = False,
+    writable: bool = False,
+    history: bool = False,
+    fastest_ms: float = 0.0,
 ) -> Attributes:
     """Attributes of a variable or property, all but its value."""
-    level = _WRITABLE if writable else _READ_ONLY
+    level = _LEVELS[writable, history]
     return {
         **named,
         A.NodeClass: _CLASS[ua.NodeClass.Variable],
@@ -102,7 +116,7 @@ def variable_attributes(
         A.AccessLevel: level,
         A.UserAccessLevel: level,
         A.MinimumSamplingInterval: constant(fastest_ms, ua.VariantType.Double) if fastest_ms else _EVERY_CHANGE,
-        A.Historizing: _FALSE,
+        A.Historizing: _TRUE if history else _FALSE,
     }
 
 
@@ -191,6 +205,10 @@ class Space:
     def supertypes(self, type_id: ua.NodeId) -> frozenset[ua.NodeId]:
         """A type and everything above it."""
         return supertypes(self._aspace, type_id)
+
+    def compiled(self, asked: Any) -> Answer:
+        """An event filter, ready for use or refused."""
+        return compile_filter(asked, self._aspace)
 
     def _type_reference(self, type_id: ua.NodeId) -> ua.ReferenceDescription:
         reference = self._type_references.get(type_id)

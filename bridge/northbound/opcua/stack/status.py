@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from asyncua import ua
 
+from bridge.northbound.opcua.stack.history import MAX_NODES, MAX_VALUES
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -15,6 +17,18 @@ if TYPE_CHECKING:
 
 IDS = ua.ObjectIds
 SHUTDOWN_REASON = "The bridge is being stopped"
+
+_CHANGES = ("InsertData", "ReplaceData", "UpdateData", "DeleteRaw", "DeleteAtTime", "InsertAnnotation")
+_EVENT_CHANGES = ("InsertEvent", "ReplaceEvent", "UpdateEvent", "DeleteEvent")
+_HISTORY: dict[str, bool | int] = {
+    "AccessHistoryDataCapability": True,
+    "AccessHistoryEventsCapability": True,
+    "ServerTimestampSupported": True,
+    "MaxReturnDataValues": MAX_VALUES,
+    "MaxReturnEventValues": MAX_VALUES,
+    **{f"{what}Capability": False for what in (*_CHANGES, *_EVENT_CHANGES)},
+}
+"""Part 11, 5.4.2: the past can be read, and not be changed."""
 
 
 class ServerStatus:
@@ -80,12 +94,27 @@ async def advertise(aspace: AddressSpace, limits: OpcuaLimits, fastest_ms: float
         IDS.Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds: limits.operations,
         IDS.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall: limits.operations,
     }
+    history = "OperationLimits_MaxNodesPerHistoryRead"
+    counts |= {getattr(IDS, f"Server_ServerCapabilities_{history}{what}"): MAX_NODES for what in ("Data", "Events")}
     for identifier, count in counts.items():
         await _write(aspace, identifier, ua.Variant(count, ua.VariantType.UInt32), now)
+    for name, value in _HISTORY.items():
+        kind = ua.VariantType.Boolean if isinstance(value, bool) else ua.VariantType.UInt32
+        await _write(aspace, getattr(IDS, f"HistoryServerCapabilities_{name}"), ua.Variant(value, kind), now)
+    notifier = ua.Variant(
+        ua.EventNotifier.SubscribeToEvents.mask | ua.EventNotifier.HistoryRead.mask, ua.VariantType.Byte
+    )
+    await _write(aspace, IDS.Server, notifier, now, ua.AttributeIds.EventNotifier)
     fastest = ua.Variant(fastest_ms, ua.VariantType.Double)
     await _write(aspace, IDS.Server_ServerCapabilities_MinSupportedSampleRate, fastest, now)
 
 
-async def _write(aspace: AddressSpace, identifier: int, value: ua.Variant, now: datetime) -> None:
+async def _write(
+    aspace: AddressSpace,
+    identifier: int,
+    value: ua.Variant,
+    now: datetime,
+    attribute: ua.AttributeIds = ua.AttributeIds.Value,
+) -> None:
     data = ua.DataValue(value, ua.StatusCode(), now, now)
-    await aspace.write_attribute_value(ua.NodeId(identifier), ua.AttributeIds.Value, data)
+    await aspace.write_attribute_value(ua.NodeId(identifier), attribute, data)
