@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from bridge.model.plant import Machine, Plant, PlantChange
     from bridge.model.tag import Tag
     from bridge.northbound.opcua.command_nodes import CommandNodes
+    from bridge.northbound.opcua.model_changes import ModelChanges
     from bridge.northbound.opcua.stack.space import Attributes
     from bridge.northbound.opcua.stack.values import TagValues
     from bridge.northbound.opcua.tree import Tree
@@ -101,6 +102,7 @@ class Nodes:
         values: TagValues,
         commands: CommandNodes,
         namespaces: Namespaces,
+        changes: ModelChanges,
         clock: Clock,
         *,
         retired_limit: int = 20_000,
@@ -110,6 +112,7 @@ class Nodes:
         self._values = values
         self._commands = commands
         self._namespaces = namespaces
+        self._changes = changes
         self._clock = clock
         self._retired_limit = retired_limit
         self._retired: OrderedDict[str, None] = OrderedDict()
@@ -128,10 +131,16 @@ class Nodes:
             self._tree.object(objects, ua.NodeId("Machines", OWN), "Machines", FOLDER, reference=sp.ORGANIZES)
         self._type(types, ua.NodeId("MachineType", TYPES), "BridgeMachineType")
         self._commands.begin()
+        self._changes.give_version(self._machines().nodeid)
 
     async def apply(self, change: PlantChange) -> None:
         """Follow the plant. The loop turns after every CHUNK tags."""
         self._tree.renew()
+        with self._changes.told():
+            await self._follow(change)
+        self._tree.renew()
+
+    async def _follow(self, change: PlantChange) -> None:
         for machine in change.removed:
             self._retire(machine.tags)
             self._retire_commands(machine)
@@ -142,7 +151,6 @@ class Nodes:
         for machine in (*change.added, *(one.after for one in change.changed)):
             await self._welcome(machine)
         self._prune()
-        self._tree.renew()
 
     # --- machines ----------------------------------------------------------------------------------------------------
 
@@ -180,6 +188,7 @@ class Nodes:
         node = self._space.add(parent, identifier, attributes, type_id, reference=sp.ORGANIZES)
         self._place(machine, node, type_id)
         self._space.link(self._tree.standard_node("Server"), node, sp.HAS_NOTIFIER, type_id)
+        self._changes.give_version(identifier)
         return node
 
     def _machines(self) -> NodeData:

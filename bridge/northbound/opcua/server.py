@@ -30,6 +30,7 @@ from bridge.northbound.opcua.events import EventTypes
 from bridge.northbound.opcua.handshake import SAME_REQUEST_S
 from bridge.northbound.opcua.handshakes import Handshakes
 from bridge.northbound.opcua.history_read import HistoryReads
+from bridge.northbound.opcua.model_changes import ModelChanges
 from bridge.northbound.opcua.nodes import Namespaces, Nodes
 from bridge.northbound.opcua.offers import Offers
 from bridge.northbound.opcua.orders import Orders
@@ -215,6 +216,7 @@ class OpcuaServer:
                 lambda target: operations.newest_taken(target, Door.OPCUA_HANDSHAKE, SAME_REQUEST_S),
             ),
             namespaces,
+            ModelChanges(tree, self._clock, engine.iserver.subscription_service.notify),
             self._clock,
             retired_limit=self._config.limits.retired_tags,
         )

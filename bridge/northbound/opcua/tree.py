@@ -185,15 +185,22 @@ class Tree:
             self.space.dress(node, attributes)
 
     def look(
-        self, parent: NodeData, name: str, kind: ua.VariantType, value: TagValue, *, variable: bool = False
+        self,
+        parent: NodeData,
+        name: str,
+        kind: ua.VariantType,
+        value: TagValue,
+        *,
+        variable: bool = False,
+        identifier: ua.NodeId | None = None,
     ) -> NodeData:
-        """A property, or a variable, that shows `value` in its own way."""
+        """A property, or a variable, that shows `value` in its own way; by default its id is "<parent>.<name>"."""
         attributes = sp.variable_attributes(
             sp.names(ua.QualifiedName(name, 0), ua.LocalizedText(name)), ua.NodeId(kind.value)
         )
         return self.space.add(
             parent,
-            ua.NodeId(f"{parent.nodeid.Identifier}.{name}", OWN),
+            identifier or ua.NodeId(f"{parent.nodeid.Identifier}.{name}", OWN),
             attributes,
             standard("FiniteStateVariableType") if variable else PROPERTY,
             reference=sp.HAS_COMPONENT if variable else sp.HAS_PROPERTY,

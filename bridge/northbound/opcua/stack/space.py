@@ -7,7 +7,9 @@ attributes, most of them shared between thousands of nodes, and two references. 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncua import ua
 from asyncua.server.address_space import NodeData
@@ -17,7 +19,7 @@ from bridge.northbound.opcua.stack.standard import LeanValue
 from bridge.northbound.opcua.stack.values import TagValue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from asyncua.server.address_space import AddressSpace
 
@@ -120,6 +122,22 @@ def variable_attributes(
     }
 
 
+class Added(NamedTuple):
+    """A node that was made."""
+
+    parent: ua.NodeId
+    node_id: ua.NodeId
+
+
+@dataclass(slots=True)
+class Record:
+    """What was made and taken out."""
+
+    added: list[Added] = field(default_factory=list)
+    removed: list[tuple[ua.NodeId, ua.NodeId]] = field(default_factory=list)
+    """Parent and node."""
+
+
 class Space:
     """The address space, for writing."""
 
@@ -127,6 +145,16 @@ class Space:
         self._aspace = aspace
         self._type_references: dict[ua.NodeId, ua.ReferenceDescription] = {}
         self._rule = self._to(_HAS_RULE, _OPTIONAL)
+        self._record: Record | None = None
+
+    @contextmanager
+    def recorded(self) -> Iterator[Record]:
+        """Note what is made and taken out meanwhile."""
+        self._record = record = Record()
+        try:
+            yield record
+        finally:
+            self._record = None
 
     def get(self, node_id: ua.NodeId) -> NodeData | None:
         """The node, if it is there."""
@@ -151,6 +179,8 @@ class Space:
         if is_declaration:
             node.references.append(self._rule)
         self._aspace[node_id] = node
+        if self._record is not None:
+            self._record.added.append(Added(parent.nodeid, node_id))
         self.link(parent, node, reference, type_id)
         return node
 
@@ -180,6 +210,9 @@ class Space:
             if node_id in self._aspace:
                 del self._aspace[node_id]
         for node in referrers:
+            if self._record is not None:
+                here = (one.NodeId for one in node.references if one.IsForward and one.NodeId in gone)
+                self._record.removed.extend((node.nodeid, node_id) for node_id in here)
             node.references = [one for one in node.references if one.NodeId not in gone]
 
     def child(self, node_id: ua.NodeId, browse_name: str) -> ua.ReferenceDescription | None:
@@ -205,6 +238,12 @@ class Space:
     def supertypes(self, type_id: ua.NodeId) -> frozenset[ua.NodeId]:
         """A type and everything above it."""
         return supertypes(self._aspace, type_id)
+
+    def type_of(self, node_id: ua.NodeId) -> ua.NodeId:
+        """Its type definition; null where it has none, or is not there."""
+        node = self._aspace.get(node_id)
+        found = (one.NodeId for one in (node.references if node else ()) if one.ReferenceTypeId == _HAS_TYPE)
+        return next(found, ua.NodeId())
 
     def compiled(self, asked: Any) -> Answer:
         """An event filter, ready for use or refused."""

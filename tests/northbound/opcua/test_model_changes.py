@@ -1,0 +1,72 @@
+"""What clients are told when machines come, change and go."""
+
+from pathlib import Path
+
+import pytest
+from asyncua import Client
+
+from bridge.model.tag import TagDefinition
+from bridge.model.value import DataType
+from tests.northbound.opcua.event_peer import SERVER, event_peer
+from tests.northbound.opcua.house import Seen, eventually, house
+from tests.northbound.opcua.test_plant_change import here, show
+from tests.one_of_everything import DEFINITIONS, machine
+
+ADDED, DELETED, REFERENCE_ADDED, REFERENCE_DELETED = 1, 2, 4, 8
+MODEL_CHANGE = {"op": "OfType", "of": [{"node": "ns=0;i=2133"}]}
+
+
+@pytest.mark.peer("node")
+async def test_a_change_of_the_plant_is_one_event_that_names_what_is_topmost(tmp_path: Path) -> None:
+    async with house() as home, event_peer(home, tmp_path) as peer:
+        wish = {"node": SERVER, "fields": ["Changes", "SourceNode"], "where": MODEL_CHANGE}
+        assert (await peer.ask(watch=wish))["status"] == "Good"
+        known = here(home)
+        show(home, *known.values(), machine(home.slots, "laser-3"), machine(home.slots, "laser-4"))
+        [[changes, source]] = await peer.ask(heard=1)
+        assert source == SERVER
+        assert {one["affected"]: one["verb"] for one in changes} == {
+            "ns=2;s=laser-3": ADDED,
+            "ns=2;s=laser-4": ADDED,
+            "ns=5;i=1001": REFERENCE_ADDED,
+        }
+        fresh = TagDefinition("Monitoring/Fresh", DataType.Double)
+        show(home, machine(home.slots, "extruder-1", (*DEFINITIONS, fresh)), known["winder-2"])
+        [[changes, _]] = await peer.ask(heard=1)
+        assert {one["affected"]: one["verb"] for one in changes} == {
+            "ns=2;s=extruder-1.Monitoring.Fresh": ADDED,
+            "ns=2;s=extruder-1.Monitoring": REFERENCE_ADDED,
+        }
+
+
+@pytest.mark.peer("node")
+async def test_nodes_that_are_taken_out_are_told(tmp_path: Path) -> None:
+    async with house(limits={"retired_tags": 0}) as home, event_peer(home, tmp_path) as peer:
+        wish = {"node": SERVER, "fields": ["Changes"], "where": MODEL_CHANGE}
+        assert (await peer.ask(watch=wish))["status"] == "Good"
+        show(home, here(home)["extruder-1"])
+        [[changes]] = await peer.ask(heard=1)
+        verbs = {one["affected"]: one["verb"] for one in changes}
+        assert verbs["ns=2;s=winder-2"] == DELETED
+        assert verbs["ns=5;i=1001"] == REFERENCE_DELETED
+        assert all(verb & (DELETED | REFERENCE_DELETED) for verb in verbs.values())
+
+
+async def test_node_version_changes_with_what_is_below() -> None:
+    async with house(unsecured_read_only=True) as home, Client(home.url) as client:
+        seen = Seen()
+        subscription = await client.create_subscription(50, seen)
+        ids = [f"{name}.NodeVersion" for name in ("extruder-1", "winder-2", "Machines")]
+        await subscription.subscribe_data_change([client.get_node(f"ns=2;s={one}") for one in ids])
+        await eventually(lambda: len(seen.by_node) == 3)
+        known = here(home)
+        fresh = TagDefinition("Monitoring/Fresh", DataType.Double)
+        show(home, machine(home.slots, "extruder-1", (*DEFINITIONS, fresh)), known["winder-2"])
+        await eventually(lambda: len(seen.of(ids[0])) == 2)
+        show(home, *known.values(), machine(home.slots, "laser-3"))
+        await eventually(lambda: len(seen.of(ids[2])) == 2)
+        assert [len(seen.of(one)) for one in ids] == [2, 1, 2]
+        first, second = (int(one.Value.Value) for one in seen.of(ids[0]))
+        assert second > first
+        machines = await client.get_node("ns=2;s=Machines.NodeVersion").get_parent()
+        assert (await machines.read_browse_name()).Name == "Machines"
