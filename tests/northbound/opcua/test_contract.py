@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 from asyncua import Server, ua
 from asyncua.common import connection, utils
+from asyncua.crypto import security_policies
 from asyncua.server import (
     address_space,
     binary_server_asyncio,
@@ -53,6 +54,9 @@ def test_an_untested_minor_is_refused(installed: str) -> None:
         (uaprocessor.UaProcessor, "_process_message", ["self", "typeid", "requesthdr", "seqhdr", "body"]),
         (uaprocessor.UaProcessor, "send_response", ["self", "requesthandle", "seqhdr", "response", "msgtype"]),
         (uaprocessor.UaProcessor, "get_publish_request", ["self", "subscription_id"]),
+        (uaprocessor.UaProcessor, "forward_publish_response", ["self", "result", "requestdata"]),
+        (uaprocessor.UaProcessor, "publish_request_limit", ["self", "subscription_count"]),
+        (uaprocessor.UaProcessor, "_evict_publish_request", ["self"]),
         (uaprocessor.UaProcessor, "_should_close_session_on_transport_loss", ["self"]),
         (uaprocessor.UaProcessor, "close", ["self"]),
         (binary_server_asyncio.OPCUAProtocol, "data_received", ["self", "data"]),
@@ -73,7 +77,10 @@ def test_an_untested_minor_is_refused(installed: str) -> None:
         (internal_session.InternalSession, "close_session", ["self", "delete_subs"]),
         (internal_session.InternalSession, "publish", ["self", "acks"]),
         (internal_session.InternalSession, "transfer_subscriptions", ["self", "params", "callback"]),
-        (internal_subscription.InternalSubscription, "has_published_results", ["self"]),
+        (internal_subscription.InternalSubscription, "publish_results", ["self", "requestdata"]),
+        (internal_subscription.InternalSubscription, "republish", ["self", "nb"]),
+        (internal_subscription.InternalSubscription, "_pop_triggered_events", ["self", "result"]),
+        (internal_subscription.InternalSubscription, "_pop_triggered_statuschanges", ["self", "result"]),
         (subscription_service.SubscriptionService, "create_subscription",
          ["self", "params", "callback", "session_id", "request_callback"]),
         (monitored_item_service.MonitoredItemService, "_create_data_change_monitored_item", ["self", "params"]),
@@ -87,6 +94,10 @@ def test_an_untested_minor_is_refused(installed: str) -> None:
         (Server, "_set_endpoints", ["self", "policy", "mode", "level"]),
         (Server, "_setup_server_nodes", ["self"]),
         (connection.SecureConnection, "is_open", ["self"]),
+        (connection.MessageChunk, "max_body_size", ["crypto", "max_chunk_size"]),
+        (security_policies.Cryptography, "verify", ["self", "data", "sig"]),
+        (security_policies.Cryptography, "padding", ["self", "size"]),
+        (security_policies.Cryptography, "remove_padding", ["self", "data"]),
         (utils.Buffer, "read", ["self", "size"]),
         (utils.Buffer, "skip", ["self", "size"]),
     ],
@@ -100,16 +111,21 @@ def test_method_is_there_with_its_parameters(owner: type, method: str, expected:
     ("owner", "names"),
     [
         (uaprocessor.UaProcessor,
-         ["_connection", "_limits", "_transport", "_publish_requests", "_session_watchdog_task"]),
-        (connection.SecureConnection, ["_incoming_size", "_policies"]),
+         ["_connection", "_limits", "_transport", "_publish_requests", "_publish_results_subs",
+          "_session_watchdog_task", "session_last_activity"]),
+        (connection.SecureConnection,
+         ["_incoming_size", "_incoming_parts", "_policies", "_limits", "_sequence_number", "_peer_sequence_number",
+          "security_token", "security_policy"]),
+        (utils.Buffer, ["_data"]),
         (binary_server_asyncio.OPCUAProtocol,
          ["_buffer", "messages", "clients", "policies", "limits", "_task", "_activation_watchdog_task"]),
         (binary_server_asyncio.BinaryServer, ["_server", "_policies", "clients", "closing_tasks", "cleanup_task"]),
         (internal_server.InternalServer,
          ["_external_sessions", "subscription_service", "isession", "disabled_clock", "aspace", "supported_tokens"]),
         (internal_subscription.InternalSubscription,
-         ["_triggered_datachanges", "_triggered_events", "_publishing_enabled", "monitored_item_srv",
-          "pub_request_callback", "session_id"]),
+         ["_triggered_datachanges", "_triggered_events", "_triggered_statuschanges", "_publishing_enabled", "_startup",
+          "_keep_alive_count", "_publish_cycles_count", "_notification_seq", "_not_acknowledged_results",
+          "_no_acks_limit", "monitored_item_srv", "pub_request_callback", "pub_result_callback", "session_id"]),
         (monitored_item_service.MonitoredItemService,
          ["_monitored_items", "_monitored_events", "_monitored_datachange", "_monitored_item_counter", "isub"]),
         (subscription_service.SubscriptionService, ["subscriptions", "_sub_id_counter"]),
@@ -161,10 +177,20 @@ def test_admin_rights_come_from_the_role_only() -> None:
     assert "not user.role == UserRole.Admin" in source(address_space.NodeManagementService._add_node)
 
 
-def test_publish_response_is_sent_from_the_queue_we_fill() -> None:
-    text = source(internal_subscription.InternalSubscription._pop_triggered_datachanges)
-    assert "self._triggered_datachanges.values()" in text
-    assert "self.has_published_results()" in source(internal_subscription.InternalSubscription.publish_results)
+def test_messages_are_made_in_publish_results_only_which_is_ours() -> None:
+    text = source(internal_subscription.InternalSubscription)
+    loop = source(internal_subscription.InternalSubscription._subscription_loop)
+    assert text.count("self._pop_publish_result()") == 1
+    assert text.count("await self.publish_results()") == loop.count("await self.publish_results()") + 1  # interval of 0
+    assert "sub.publish_results(data)" in source(uaprocessor.UaProcessor._process_message)
+
+
+def test_kept_messages_are_looked_at_by_number_only() -> None:
+    import re
+
+    text = source(internal_subscription) + source(subscription_service)
+    used = set(re.findall(r"_not_acknowledged_results(\.\w+|\[|\))", text))
+    assert used == {".keys", ".pop", "[", ")"}
 
 
 def test_user_manager_needs_get_user_only() -> None:

@@ -1,6 +1,7 @@
 """One connection's requests: which are let through, in what order, and how many at once.
 
 message -> channel open? -> service allowed on this channel? -> token is this connection's? -> asyncua
+Publish -> the same questions, and no object per field (services.py): ten sessions send a hundred a second
 Write, Call -> a task of their own, at most 32, so that Publish and keep-alive go on meanwhile
 ActivateSession -> identity checked in a worker -> asyncua
 """
@@ -10,21 +11,23 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from asyncua import ua
-from asyncua.common.utils import ServiceError
+from asyncua.common.utils import Buffer, ServiceError
 from asyncua.crypto.uacrypto import InvalidSignature
 from asyncua.server.uaprocessor import UaProcessor
-from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
+from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary, struct_to_binary
 
+from bridge.northbound.opcua.stack import chunks, services
 from bridge.northbound.opcua.stack.access import CHANNEL
 
 if TYPE_CHECKING:
     from asyncua.common.connection import TransportLimits
-    from asyncua.common.utils import Buffer
 
     from bridge.northbound.opcua.stack.engine import GuardedInternalServer
+    from bridge.northbound.opcua.stack.services import Asked, Message, Parked
     from bridge.northbound.opcua.stack.session import GuardedSession
 
 _log = logging.getLogger(__name__)
@@ -65,6 +68,7 @@ class GuardedProcessor(UaProcessor):
         self._detached: set[asyncio.Task[None]] = set()
         self._greeted = False
         self.peer = str(self.name[0]) if self.name else ""
+        self._is_local = _is_loopback(self.peer)
 
     @property
     def is_secured(self) -> bool:
@@ -74,7 +78,7 @@ class GuardedProcessor(UaProcessor):
     @property
     def may_be_unsecured(self) -> bool:
         """An unsecured endpoint is configured, and the client is on this machine."""
-        return self.iserver.unsecured_read_only and _is_loopback(self.peer)
+        return self.iserver.unsecured_read_only and self._is_local
 
     @property
     def peer_certificate(self) -> bytes | None:
@@ -88,12 +92,65 @@ class GuardedProcessor(UaProcessor):
         try:
             if not self._is_in_order(header.MessageType) or self._is_too_much(header):
                 return False
-            go_on = bool(await super().process(header, body))
+            go_on = await self._process_one(header, body)
             return go_on and self._limits.max_send_buffer >= MIN_BUFFER
         except Exception as error:
             # Whatever a peer sent to get here, the specification's answer is to close (Part 6, 6.7.6).
             _log.debug("Closing the connection of %s: %r", self.peer, error)
             return False
+
+    async def _process_one(self, header: ua.Header, body: Buffer) -> bool:
+        is_request = header.MessageType == ua.MessageType.SecureMessage
+        opened = chunks.unwrapped(self._connection, body._data) if is_request else None
+        if opened is None:
+            return bool(await super().process(header, body))
+        request_id, data = opened
+        session = self.session
+        if session is not None and (asked := session.reader.publish(data)) is not None:  # noqa: SIM102
+            if await self._publish(session, asked, request_id):
+                return True
+        return await self.process_message(ua.SequenceHeader(RequestId=request_id), Buffer(data))
+
+    async def _publish(self, session: GuardedSession, asked: Asked, request_id: int) -> bool:
+        """A Publish request; False, with nothing done, where asyncua must answer it."""
+        received = services.acknowledgements(asked.parameters)
+        if received is None or not self._may(session, services.PUBLISH):
+            return False
+        try:
+            subscriptions = session.subscription_count()
+        except ServiceError:
+            return False
+        self.session_last_activity = time.monotonic()
+        session.touch()
+        request = services.Parked(asked.handle, asked.timeout, request_id, session.acknowledge(received))
+        while self._publish_results_subs:
+            late = next(iter(self._publish_results_subs))
+            del self._publish_results_subs[late]
+            subscription = self.iserver.subscriptions.get(late)
+            if subscription is not None and await subscription.publish_results(request):
+                return True
+        if len(self._publish_requests) >= self.publish_request_limit(subscriptions):
+            self._evict_publish_request()
+        self._publish_requests.append(request)
+        return True
+
+    def _may(self, session: GuardedSession, kind: ua.NodeId) -> bool:
+        """Whether this session may use the service on this channel, now."""
+        rules = self._connection.security_policy.permissions
+        return (
+            session.is_activated()
+            and (self.is_secured or self.may_be_unsecured)
+            and (rules is None or bool(rules.check_validity(session.user, kind, None)))
+        )
+
+    def give_back(self, request: Parked) -> None:
+        """It was not needed, and is the first again."""
+        self._publish_requests.appendleft(request)
+
+    async def forward_publish_response(self, result: Message, requestdata: Parked) -> None:
+        """Answer a Publish request."""
+        data = result.response(requestdata.requesthdr.RequestHandle, requestdata.results)
+        self._send(data, requestdata.seqhdr.RequestId)
 
     def _is_in_order(self, kind: bytes) -> bool:
         """HEL once and first; MSG and CLO only on an open channel. asyncua takes them in any order."""
@@ -219,10 +276,18 @@ class GuardedProcessor(UaProcessor):
             raise ServiceError(ua.StatusCodes.BadUserAccessDenied)
 
     def send_response(self, requesthandle: int, seqhdr: Any, response: Any, msgtype: Any = None) -> None:
+        """Send a response."""
+        if msgtype is not None and msgtype != ua.MessageType.SecureMessage:
+            super().send_response(requesthandle, seqhdr, response, msgtype)
+            return
+        response.ResponseHeader.RequestHandle = requesthandle
+        self._send(struct_to_binary(response), seqhdr.RequestId)
+
+    def _send(self, data: bytes, request_id: int) -> None:
         """Send, and cut off a client that does not read what it asked for."""
         if self._transport.is_closing():
             return
-        super().send_response(requesthandle, seqhdr, response, msgtype or ua.MessageType.SecureMessage)
+        self._transport.write(chunks.wrapped(self._connection, data, request_id))
         if self._transport.get_write_buffer_size() > self.iserver.limits.send_buffer:
             _log.warning("Cutting off the OPC UA client %s, which does not read", self.peer)
             self._transport.abort()

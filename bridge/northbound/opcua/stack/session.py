@@ -12,6 +12,7 @@ from asyncua.server.internal_session import InternalSession
 
 from bridge.northbound.opcua.stack.access import CHANNEL, Channel, Visitor
 from bridge.northbound.opcua.stack.history import MAX_NODES
+from bridge.northbound.opcua.stack.services import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -39,6 +40,7 @@ class GuardedSession(InternalSession):
         self.iserver.unregister_external_session(self)
         self.auth_token = ua.NodeId(secrets.token_bytes(32), 0, ua.NodeIdType.ByteString)
         self.iserver.register_external_session(self)
+        self.reader = Reader(self.auth_token)
         self.channel: Channel | None = CHANNEL.get()
         self.peer_certificate = self.channel.peer_certificate if self.channel else None
 
@@ -133,6 +135,7 @@ class GuardedSession(InternalSession):
     ) -> list[ua.MonitoredItemCreateResult]:
         """New items in a subscription of this session."""
         self._bound(params.ItemsToCreate)
+        _check(params.TimestampsToReturn)
         self._own(params.SubscriptionId)
         limits, wanted = self.iserver.limits, len(params.ItemsToCreate)
         mine = sum(len(one.monitored_item_srv) for one in self._own_subscriptions())
@@ -148,6 +151,7 @@ class GuardedSession(InternalSession):
     ) -> list[ua.MonitoredItemModifyResult]:
         """Change items of this session."""
         self._bound(params.ItemsToModify)
+        _check(params.TimestampsToReturn)
         self._own(params.SubscriptionId)
         return await super().modify_monitored_items(params)
 
@@ -181,18 +185,28 @@ class GuardedSession(InternalSession):
         unknown = ua.StatusCode(ua.StatusCodes.BadSubscriptionIdInvalid)
         return [results.get(identifier, unknown) for identifier in ids]
 
-    def publish(self, acks: Iterable[ua.SubscriptionAcknowledgement] | None = None) -> tuple[int, list[ua.StatusCode]]:
-        """Take acknowledgements; the number of this session's subscriptions and one result per acknowledgement."""
+    def publish(self, acks: Iterable[ua.SubscriptionAcknowledgement] | None = None) -> tuple[int, list[int]]:
+        """Take acknowledgements; the number of this session's subscriptions and a status code per acknowledgement."""
+        return self.subscription_count(), self.acknowledge(
+            (one.SubscriptionId, one.SequenceNumber) for one in acks or ()
+        )
+
+    def subscription_count(self) -> int:
+        """How many subscriptions it has. Raises ServiceError BadNoSubscription."""
         own = len(self._own_subscriptions())
         if not own:
             raise ServiceError(ua.StatusCodes.BadNoSubscription)
-        return own, [self._acknowledge(one) for one in acks or ()]
+        return own
 
-    def _acknowledge(self, acknowledgement: ua.SubscriptionAcknowledgement) -> ua.StatusCode:
-        if not self._is_own(acknowledgement.SubscriptionId):
-            return ua.StatusCode(ua.StatusCodes.BadSubscriptionIdInvalid)
-        self.iserver.subscriptions[acknowledgement.SubscriptionId].publish([acknowledgement.SequenceNumber])
-        return ua.StatusCode()
+    def acknowledge(self, received: Iterable[tuple[int, int]]) -> list[int]:
+        """Messages need not be kept any longer; a status code for each subscription and sequence number."""
+        return [self._acknowledge(*one) for one in received]
+
+    def _acknowledge(self, subscription: int, sequence: int) -> int:
+        if not self._is_own(subscription):
+            return int(ua.StatusCodes.BadSubscriptionIdInvalid)
+        self.iserver.subscriptions[subscription].publish([sequence])
+        return int(ua.StatusCodes.Good)
 
     def republish(self, params: ua.RepublishParameters) -> ua.NotificationMessage:
         """A message once more. Raises ServiceError BadMessageNotAvailable."""
@@ -242,3 +256,8 @@ class GuardedSession(InternalSession):
     def _own(self, identifier: int) -> None:
         if not self._is_own(identifier):
             raise ServiceError(ua.StatusCodes.BadSubscriptionIdInvalid)
+
+
+def _check(timestamps: ua.TimestampsToReturn) -> None:
+    if timestamps == ua.TimestampsToReturn.Invalid:
+        raise ServiceError(ua.StatusCodes.BadTimestampsToReturnInvalid)

@@ -1,11 +1,11 @@
 """Subscriptions that cost what clients ask for, not what changes.
 
     TagValue.set -> TagItem.changed: one dict entry
-    every publishing interval -> TagItems.collect -> the newest value (queue size 1), or one per sampling interval
+    every publishing interval -> TagItems.take -> bytes of the newest value, or of one per sampling interval (queue)
 
 asyncua evaluates, deep-copies and queues every change for every item. Here a tag's item only notes that it has news,
-and is looked at when its subscription publishes. Items on other attributes and nodes keep asyncua's way, without
-the copy.
+and is looked at when its subscription has a Publish request to answer; the value's bytes are made once for everybody
+(wire.py). Items on other attributes and nodes keep asyncua's way, without the copy.
 Filters: Part 4, 7.22.2; absolute deadband against the value last sent, percent deadband of EURange (Part 8, 6.2).
 """
 
@@ -14,16 +14,20 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncua import ua
 from asyncua.common.utils import ServiceError
 from asyncua.server.internal_subscription import InternalSubscription
 from asyncua.server.monitored_item_service import MonitoredItemData, MonitoredItemService, MonitoredItemValues
 from asyncua.server.subscription_service import SubscriptionService
+from asyncua.ua.ua_binary import extensionobject_to_binary
 from asyncua.ua.uaprotocol_auto import DataChangeFilter  # what is decoded; ua has a subclass of it
 
+from bridge.northbound.opcua.stack import services, wire
 from bridge.northbound.opcua.stack.event_items import EventItems
 from bridge.northbound.opcua.stack.values import TagValue
 
@@ -32,8 +36,10 @@ if TYPE_CHECKING:
 
     from asyncua.server.address_space import AddressSpace
 
+    from bridge.model.value import DataValue
     from bridge.northbound.opcua.config import OpcuaLimits
     from bridge.northbound.opcua.stack.event_filter import Notification
+    from bridge.northbound.opcua.stack.services import Message, Parked
     from bridge.ports import Clock
 
 _log = logging.getLogger(__name__)
@@ -43,8 +49,19 @@ MAX_LIFETIME_MS = 600_000.0
 """A subscription whose client is silent is given up after ten minutes at most."""
 MAX_UNACKNOWLEDGED = 50
 """Messages kept for Republish, per subscription."""
-OVERFLOW = 0x480
-"""StatusCode info bits: InfoType DataValue, Overflow (Part 4, 7.39.1)."""
+MAX_KEPT = 4 * 2**20
+"""Bytes of those, per subscription."""
+MAX_SEQUENCE = 2**32 - 1
+MAX_PER_MESSAGE = 10_000
+"""Notifications in one message, whatever the client allows; the next one follows at once."""
+
+_HANDLE = struct.Struct("<I")
+_ALIKE = {
+    ua.DataChangeTrigger.Status: slice(wire.STATUS, wire.SOURCE),
+    ua.DataChangeTrigger.StatusValue: slice(0, wire.SOURCE),
+    ua.DataChangeTrigger.StatusValueTimestamp: slice(0, wire.SERVER),
+}
+"""Which of a value's bytes must differ for it to be news."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -54,8 +71,20 @@ class Wish:
     client_handle: int
     sampling_ms: float
     queue_size: int
+    discards_oldest: bool
     trigger: ua.DataChangeTrigger
     deadband: float
+    timestamps: ua.TimestampsToReturn
+
+    @property
+    def is_plain(self) -> bool:
+        """Only the newest value, whenever it is another one, with both times: what nearly everybody asks for."""
+        return (
+            self.queue_size == 1
+            and not self.deadband
+            and self.trigger == ua.DataChangeTrigger.StatusValue
+            and self.timestamps == ua.TimestampsToReturn.Both
+        )
 
 
 class TagItem:
@@ -63,15 +92,18 @@ class TagItem:
 
     __slots__ = (
         "_due",
+        "_last",
         "_monotonic",
         "_news",
         "_overflow",
         "_queue",
-        "_sent",
         "_tick",
+        "handle",
         "id",
+        "is_plain",
         "mode",
         "node_id",
+        "sent",
         "tag",
         "wish",
     )
@@ -89,73 +121,109 @@ class TagItem:
         self.id = identifier
         self.node_id = node_id
         self.tag = tag
-        self.wish = wish
         self.mode = mode
+        self.sent: bytes | None = None
+        """Of the value sent last, what makes it another one."""
+        self._last: Any = None
+        """The number sent last, where a deadband counts from it."""
         self._news = news
         self._monotonic = monotonic
-        self._queue: deque[ua.DataValue] = deque()
+        self._queue: deque[DataValue] | None = None
         self._tick = -1
-        self._sent: ua.DataValue | None = None
         self._due = 0.0
         self._overflow = False
+        self.wish = wish
+        self.adopt(wish)
+
+    def adopt(self, wish: Wish) -> None:
+        """What the client wants from now on."""
+        if wish.queue_size > 1:
+            self._queue = deque(self._queue or (), wish.queue_size)
+        else:
+            self._queue = None
+        if self.sent is not None and wish.trigger != self.wish.trigger:
+            self.sent = None
+        self.wish = wish
+        self.is_plain = wish.is_plain
+        self.handle = _HANDLE.pack(wish.client_handle)
 
     def changed(self) -> None:
         """The tag has a new value."""
         self._news[self.id] = self
-        if self.wish.queue_size > 1:
-            self._sample()
+        if self._queue is not None:
+            self._sample(self._queue)
 
-    def _sample(self) -> None:
-        tick = int(self._monotonic() * 1000 / self.wish.sampling_ms)
-        if self._queue and tick == self._tick:
-            self._queue[-1] = self.tag.value
+    def _sample(self, queue: deque[DataValue]) -> None:
+        now, tick = self.tag.now, int(self._monotonic() * 1000 / self.wish.sampling_ms)
+        if queue and tick == self._tick:
+            queue[-1] = now
             return
         self._tick = tick
-        self._queue.append(self.tag.value)
-        if len(self._queue) > self.wish.queue_size:
-            self._queue.popleft()
+        if len(queue) == self.wish.queue_size:
             self._overflow = True
+            if not self.wish.discards_oldest:
+                queue.pop()
+        queue.append(now)
 
-    def take(self, now: float, publishing_ms: float) -> list[ua.MonitoredItemNotification] | None:
-        """What is to be sent now; None when it is not yet time."""
+    def is_due(self, now: float, publishing_ms: float) -> bool:
+        """Whether it is to be looked at in this publishing cycle."""
         if self.mode != ua.MonitoringMode.Reporting or now < self._due:
-            return None
+            return False
         if self.wish.sampling_ms > publishing_ms:  # half a publishing interval of grace: the loop's steps are not exact
             self._due = now + (self.wish.sampling_ms - publishing_ms / 2) / 1000
-        values = list(self._queue) or [self.tag.value]
-        self._queue.clear()
-        if self._overflow:
-            values[0], self._overflow = _with_overflow(values[0]), False
-        return [self._notification(value) for value in values if self._is_news(value)]
+        return True
 
-    def _notification(self, value: ua.DataValue) -> ua.MonitoredItemNotification:
-        self._sent = value
-        return ua.MonitoredItemNotification(ClientHandle=self.wish.client_handle, Value=value)
+    def take(self) -> list[bytes]:
+        """Its notifications."""
+        values = [self.tag.wire_of(one) for one in self._queue] if self._queue else [self.tag.wire]
+        lossy = -1 if not self._overflow else 0 if self.wish.discards_oldest else len(values) - 1
+        fresh = []
+        for index, value in enumerate(values):
+            if not self._is_news(value) and index != lossy:
+                continue
+            shown = wire.overflowed(value) if index == lossy else value
+            fresh.append(self.handle + wire.stamped(shown, self.wish.timestamps))
+        if self._queue:
+            self._queue.clear()
+        self._overflow = False
+        return fresh
 
-    def _is_news(self, value: ua.DataValue) -> bool:
-        sent, wish = self._sent, self.wish
-        if sent is None or sent.StatusCode != value.StatusCode:
-            return True
-        if wish.trigger == ua.DataChangeTrigger.Status:
+    def _is_news(self, value: bytes) -> bool:
+        wish, sent = self.wish, self.sent
+        alike = value[_ALIKE[wish.trigger]]
+        if alike == sent:
             return False
-        if wish.trigger == ua.DataChangeTrigger.StatusValueTimestamp and sent.SourceTimestamp != value.SourceTimestamp:
-            return True
-        before, after = sent.Value.Value, value.Value.Value
-        if before == after:
+        if wish.deadband and sent is not None and not self._is_beyond(value, alike, sent):
             return False
-        return not wish.deadband or before is None or after is None or abs(after - before) > wish.deadband
+        self.sent = alike
+        self._last = wire.number(value) if wish.deadband else None
+        return True
+
+    def _is_beyond(self, value: bytes, alike: bytes, sent: bytes) -> bool:
+        """Whether more differs than a number by less than the deadband."""
+        before, after = self._last, wire.number(value)
+        if before is None or after is None or self.wish.trigger == ua.DataChangeTrigger.Status:
+            return True
+        end = len(value) + wire.STATUS  # of the Variant; numbers of one type have one size
+        return alike[end:] != sent[end:] or abs(after - before) > self.wish.deadband
 
     def forget(self) -> None:
         """Begin anew: the next value is sent, whatever was sent before."""
-        self._sent = None
+        self.sent = None
         self._due = 0.0
-        self._queue.clear()
-        self._news[self.id] = self
+        if self._queue:
+            self._queue.clear()
+        self.changed()
 
 
-def _with_overflow(value: ua.DataValue) -> ua.DataValue:
-    code = value.StatusCode.value if value.StatusCode else 0
-    return dataclasses.replace(value, StatusCode=ua.StatusCode(code | OVERFLOW))
+class PublishChannel(Protocol):
+    """The connection a subscription publishes on."""
+
+    def get_publish_request(self, subscription_id: int) -> Parked | None:
+        """The request that has waited longest; None, and the subscription is told of the next one."""
+
+    def give_back(self, request: Parked) -> None:
+        """It was not needed, and is the first again."""
 
 
 class _SharedValues(MonitoredItemValues):
@@ -186,34 +254,77 @@ class TagItems(MonitoredItemService):
         self._tags: dict[int, TagItem] = {}
         self._news: dict[int, TagItem] = {}
         self.events = EventItems(isub, aspace)
+        self._timestamps = ua.TimestampsToReturn.Both
+        """Of the request being answered."""
+        self._restamped: dict[int, ua.TimestampsToReturn] = {}
+        """Items of asyncua's that are not sent with both times."""
+        self._left: list[bytes] = []
+        """Notifications that had no room in the last message."""
+
+    @property
+    def has_news(self) -> bool:
+        """Something may be there to be sent."""
+        return bool(self._news or self._left)
 
     def __len__(self) -> int:
         return len(self._tags) + len(self._monitored_items) + len(self.events)
 
-    def collect(self, queue: dict[int, list[Any]]) -> None:
-        """Move what is due into the subscription's queue of notifications."""
-        if not self._news:
-            return
+    def take(self, most: int) -> tuple[list[bytes], int]:
+        """Notifications to be sent now, in parts that are to be joined, and how many they are."""
+        parts, count = self._left[:most], len(self._left[:most])
+        self._left = self._left[most:]
         now, publishing_ms = self._clock.monotonic(), self.isub.data.RevisedPublishingInterval
-        for identifier, item in list(self._news.items()):
-            fresh = item.take(now, publishing_ms)
-            if fresh is None:
-                continue
-            del self._news[identifier]
-            if fresh:
-                waiting = queue.get(identifier)
-                queue[identifier] = (waiting + fresh)[-item.wish.queue_size :] if waiting else fresh
+        news, reporting, kept = list(self._news.values()), ua.MonitoringMode.Reporting, []
+        self._news.clear()
+        for index, item in enumerate(news):
+            if count >= most:
+                kept += news[index:]
+                break
+            if item.is_plain and item.mode is reporting and item.wish.sampling_ms <= publishing_ms:
+                data = item.tag.wire
+                alike = data[: wire.SOURCE]
+                if alike != item.sent:
+                    item.sent = alike
+                    parts += (item.handle, data)
+                    count += 1
+            elif not item.is_due(now, publishing_ms):
+                kept.append(item)
+            else:
+                fresh = item.take()
+                self._left = fresh[most - count :]
+                parts += fresh[: most - count]
+                count += len(fresh) - len(self._left)
+        self._news.update((item.id, item) for item in kept)
+        return parts, count
+
+    def encoded(self, queue: dict[int, list[ua.MonitoredItemNotification]], most: int) -> list[bytes]:
+        """Notifications of asyncua's items, taken out of their queue."""
+        taken: list[bytes] = []
+        for identifier in list(queue):
+            if len(taken) >= most:
+                break
+            wanted = self._restamped.get(identifier, ua.TimestampsToReturn.Both)
+            waiting, room = queue.pop(identifier), most - len(taken)
+            if waiting[room:]:
+                queue[identifier] = waiting[room:]
+            taken += (
+                _HANDLE.pack(one.ClientHandle) + wire.encoded(wire.restamped(one.Value, wanted))
+                for one in waiting[:room]
+            )
+        return taken
 
     async def create_monitored_items(
         self, params: ua.CreateMonitoredItemsParameters
     ) -> list[ua.MonitoredItemCreateResult]:
         """New items."""
+        self._timestamps = params.TimestampsToReturn
         for item in params.ItemsToCreate:
             _without_null_filter(item.RequestedParameters)
         return await super().create_monitored_items(params)
 
     def modify_monitored_items(self, params: ua.ModifyMonitoredItemsParameters) -> list[ua.MonitoredItemModifyResult]:
         """Items with other parameters."""
+        self._timestamps = params.TimestampsToReturn
         for item in params.ItemsToModify:
             _without_null_filter(item.RequestedParameters)
         return super().modify_monitored_items(params)
@@ -227,7 +338,16 @@ class TagItems(MonitoredItemService):
         code = _plain_filter_fault(params.RequestedParameters.Filter)
         if code is not None:
             return ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(code))
-        return await super()._create_data_change_monitored_item(params)
+        result = await super()._create_data_change_monitored_item(params)
+        if result.StatusCode.is_good():
+            self._restamp(result.MonitoredItemId)
+        return result
+
+    def _restamp(self, identifier: int) -> None:
+        if self._timestamps == ua.TimestampsToReturn.Both:
+            self._restamped.pop(identifier, None)
+        else:
+            self._restamped[identifier] = self._timestamps
 
     def _create_events_monitored_item(self, params: ua.MonitoredItemCreateRequest) -> ua.MonitoredItemCreateResult:
         self._monitored_item_counter += 1
@@ -277,7 +397,15 @@ class TagItems(MonitoredItemService):
             if found is None:
                 return ua.StatusCodes.BadDeadbandFilterInvalid
             deadband = found
-        return Wish(asked.ClientHandle, self._sampling(asked.SamplingInterval), self._revised(asked), trigger, deadband)
+        return Wish(
+            asked.ClientHandle,
+            self._sampling(asked.SamplingInterval),
+            self._revised(asked),
+            asked.DiscardOldest,
+            trigger,
+            deadband,
+            self._timestamps,
+        )
 
     def _revised(self, asked: ua.MonitoringParameters) -> int:
         return max(1, min(int(asked.QueueSize), self.isub.max_queue_size))
@@ -324,6 +452,7 @@ class TagItems(MonitoredItemService):
         data.client_handle = asked.ClientHandle
         data.queue_size = self._revise_queue_size(asked.QueueSize)
         data.filter = asked.Filter or data.filter
+        self._restamp(params.MonitoredItemId)
         return ua.MonitoredItemModifyResult(
             RevisedSamplingInterval=self.isub.data.RevisedPublishingInterval, RevisedQueueSize=data.queue_size
         )
@@ -332,7 +461,7 @@ class TagItems(MonitoredItemService):
         wish = self._wish(asked, item.node_id)
         if isinstance(wish, int):
             return ua.MonitoredItemModifyResult(StatusCode=ua.StatusCode(wish))
-        item.wish = wish
+        item.adopt(wish)
         return ua.MonitoredItemModifyResult(RevisedSamplingInterval=wish.sampling_ms, RevisedQueueSize=wish.queue_size)
 
     async def _set_monitoring_mode(self, mode: ua.MonitoringMode, mid: int) -> ua.StatusCode:
@@ -357,6 +486,7 @@ class TagItems(MonitoredItemService):
             return ua.StatusCode()
         item = self._tags.pop(mid, None)
         if item is None:
+            self._restamped.pop(mid, None)
             return super()._delete_monitored_items(mid)
         item.tag.unwatch(item)
         self._news.pop(mid, None)
@@ -386,6 +516,7 @@ class Subscription(InternalSubscription):
     """A subscription with `TagItems`, and the user it belongs to."""
 
     monitored_item_srv: TagItems
+    _notification_seq: int
 
     def __init__(self, *arguments: Any, clock: Clock, fastest_ms: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -393,12 +524,105 @@ class Subscription(InternalSubscription):
         logging.Logger.manager.loggerDict.pop(self.monitored_item_srv.logger.name, None)
         self.monitored_item_srv = TagItems(self, self.monitored_item_srv.aspace, clock, fastest_ms)
         self.owner: str | None = None
+        self.max_per_message = MAX_PER_MESSAGE
+        self._kept: dict[int, Message] = self._not_acknowledged_results
 
-    def has_published_results(self) -> bool:
-        """Whether this publishing cycle sends something. Looks at the tags' items first."""
+    async def publish_results(self, requestdata: Parked | None = None) -> bool:
+        """A publishing cycle, or, with `requestdata`, the request this subscription was late for.
+
+        True when the request was answered. What is to be sent is looked at when there is a request for it, so a client
+        that is late gets the newest values and what its queues hold, as if it had asked in time.
+        """
+        if self._publish_cycles_count > self.data.RevisedLifetimeCount:
+            return bool(await super().publish_results(requestdata))
+        if requestdata is None:
+            self._keep_alive_count += 1
+        must = self._startup or self._keep_alive_count >= self.data.RevisedMaxKeepAliveCount
+        if not must and not self._has_news():
+            return False
+        request = requestdata or self._next_request()
+        if request is None:
+            self._publish_cycles_count += 1
+            return False
+        message = self._message(must=must)
+        if message is None:
+            if requestdata is None:
+                self._channel.give_back(request)
+            return False
+        await self._send(message, request)
+        return True
+
+    async def _send(self, message: Message, request: Parked) -> None:
+        await self.pub_result_callback(message, request)
+        following: Message | None = message
+        while following is not None and following.more:
+            next_request = self._next_request()
+            if next_request is None:
+                return  # noted as late: it goes on with the next request
+            following = self._message(must=False)
+            if following is None:
+                self._channel.give_back(next_request)
+            else:
+                await self.pub_result_callback(following, next_request)
+
+    @property
+    def _channel(self) -> PublishChannel:
+        """The connection its messages go to."""
+        channel: PublishChannel = self.pub_request_callback.__self__
+        return channel
+
+    def _next_request(self) -> Parked | None:
+        return self._channel.get_publish_request(self.data.SubscriptionId)
+
+    def _has_news(self) -> bool:
+        if self._triggered_statuschanges:
+            return True
+        queued = self.monitored_item_srv.has_news or self._triggered_datachanges or self._triggered_events
+        return self._publishing_enabled and bool(queued)
+
+    def _message(self, *, must: bool) -> Message | None:
+        """What is to be sent now; a keep-alive, without notifications, only if it `must` be."""
+        notifications, more = self._notifications()
+        if not notifications and not must:
+            return None
+        self._keep_alive_count = self._publish_cycles_count = 0
+        self._startup = False
+        message = services.Message(
+            self.data.SubscriptionId, self._notification_seq, datetime.now(UTC), notifications, more
+        )
+        if notifications:
+            self._notification_seq = self._notification_seq % MAX_SEQUENCE + 1
+            self._keep(message)
+        message.available = tuple(self._kept)
+        return message
+
+    def _notifications(self) -> tuple[list[bytes], bool]:
+        """Encoded, and whether there are more."""
+        result, notifications, more = ua.PublishResult(), [], False
         if self._publishing_enabled:
-            self.monitored_item_srv.collect(self._triggered_datachanges)
-        return super().has_published_results()
+            items, most = self.monitored_item_srv, self.max_per_message
+            parts, count = items.take(most)
+            others = items.encoded(self._triggered_datachanges, most - count) if self._triggered_datachanges else []
+            count += len(others)
+            if count:
+                notifications.append(services.data_changes(parts + others, count))
+            more = count >= most and self._has_news()
+            self._pop_triggered_events(result)
+        self._pop_triggered_statuschanges(result)
+        notifications += (extensionobject_to_binary(one) for one in result.NotificationMessage.NotificationData)
+        return notifications, more
+
+    def _keep(self, message: Message) -> None:
+        """For Republish: as many as we may, and the newest in any case."""
+        self._kept[message.sequence] = message
+        size = sum(one.size for one in self._kept.values())
+        while len(self._kept) > 1 and (len(self._kept) > self._no_acks_limit or size > MAX_KEPT):
+            size -= self._kept.pop(next(iter(self._kept))).size
+
+    def republish(self, nb: int) -> ua.NotificationMessage:
+        """A message once more, as it was; an empty one where it is not kept. asyncua gives it only once."""
+        kept = self._kept.get(nb)
+        return kept.again() if kept else ua.NotificationMessage()
 
 
 class Subscriptions(SubscriptionService):
@@ -449,6 +673,7 @@ class Subscriptions(SubscriptionService):
             clock=self._clock,
             fastest_ms=self._fastest_ms,
         )
+        subscription.max_per_message = min(params.MaxNotificationsPerPublish or MAX_PER_MESSAGE, MAX_PER_MESSAGE)
         self.subscriptions[result.SubscriptionId] = subscription
         await subscription.start()
         return result
