@@ -29,7 +29,10 @@ async def client(home: House) -> AsyncIterator[Client]:
 
 
 async def read(client: Client, identifier: str) -> ua.DataValue:
-    return await client.get_node(f"ns=2;s={identifier}").read_data_value(raise_on_bad_status=False)
+    wanted = ua.ReadValueId(ua.NodeId(identifier, 2), ua.AttributeIds.Value)
+    params = ua.ReadParameters(TimestampsToReturn=ua.TimestampsToReturn.Both, NodesToRead=[wanted])
+    (value,) = await client.uaclient.read(params)
+    return value
 
 
 async def test_every_tag_has_the_value_status_and_time_of_the_table(home: House, client: Client) -> None:

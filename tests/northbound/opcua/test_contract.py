@@ -79,6 +79,9 @@ def test_an_untested_minor_is_refused(installed: str) -> None:
         (internal_session.InternalSession, "transfer_subscriptions", ["self", "params", "callback"]),
         (internal_subscription.InternalSubscription, "publish_results", ["self", "requestdata"]),
         (internal_subscription.InternalSubscription, "republish", ["self", "nb"]),
+        (internal_subscription.InternalSubscription, "_subscription_loop", ["self"]),
+        (internal_subscription.InternalSubscription, "enqueue_datachange_event",
+         ["self", "mid", "eventdata", "maxsize"]),
         (internal_subscription.InternalSubscription, "_pop_triggered_events", ["self", "result"]),
         (internal_subscription.InternalSubscription, "_pop_triggered_statuschanges", ["self", "result"]),
         (subscription_service.SubscriptionService, "create_subscription",
@@ -125,7 +128,7 @@ def test_method_is_there_with_its_parameters(owner: type, method: str, expected:
         (internal_subscription.InternalSubscription,
          ["_triggered_datachanges", "_triggered_events", "_triggered_statuschanges", "_publishing_enabled", "_startup",
           "_keep_alive_count", "_publish_cycles_count", "_notification_seq", "_not_acknowledged_results",
-          "_no_acks_limit", "monitored_item_srv", "pub_request_callback", "pub_result_callback", "session_id"]),
+          "_no_acks_limit", "_task", "monitored_item_srv", "pub_request_callback", "pub_result_callback", "session_id"]),
         (monitored_item_service.MonitoredItemService,
          ["_monitored_items", "_monitored_events", "_monitored_datachange", "_monitored_item_counter", "isub"]),
         (subscription_service.SubscriptionService, ["subscriptions", "_sub_id_counter"]),
@@ -160,11 +163,30 @@ def test_readers_of_an_attribute_use_only_what_tag_value_has() -> None:
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(ua_binary, "unpack_uatype_array"), (ua_binary, "MAX_RESHAPE_ELEMENTS")],
+    [
+        (ua_binary, "unpack_uatype_array"),
+        (ua_binary, "MAX_RESHAPE_ELEMENTS"),
+        (ua_binary, "_create_list_deserializer"),
+        (ua_binary, "_create_uatype_array_deserializer"),
+    ],
 )
 def test_patched_name_is_looked_up_when_used(module: ModuleType, name: str) -> None:
     assert hasattr(module, name)
-    assert name in source(ua_binary.variant_from_binary) + source(ua_binary._reshape)
+    users = (ua_binary.variant_from_binary, ua_binary._reshape, ua_binary._create_type_deserializer)
+    assert name in "".join(source(one) for one in users)
+
+
+@pytest.mark.parametrize(
+    "name", ["_create_type_deserializer", "_create_dataclass_deserializer", "_create_uatype_deserializer"]
+)
+def test_deserializers_that_hold_those_of_lists_can_be_forgotten(name: str) -> None:
+    assert callable(getattr(ua_binary, name).cache_clear)
+
+
+def test_parameters_of_requests_are_decoded_by_the_name_we_replace() -> None:
+    text = source(uaprocessor.UaProcessor)
+    assert text.count("struct_from_binary(ua.") > 25
+    assert "ua_binary.struct_from_binary" not in text
 
 
 def test_processor_sends_every_answer_through_send_response() -> None:

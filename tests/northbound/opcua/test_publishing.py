@@ -179,7 +179,11 @@ async def test_acknowledgements_are_answered_in_order(home: House, client: Raw) 
     await client.send(client.request(publish((identifier + 1000, 1), (identifier, sequence), (identifier, sequence))))
     put(home, datetime.now(UTC).timestamp())
     response = (await client.receive()).response
-    assert [one.name for one in response.Parameters.Results] == ["BadSubscriptionIdInvalid", "Good", "Good"]
+    assert [one.name for one in response.Parameters.Results] == [
+        "BadSubscriptionIdInvalid",
+        "Good",
+        "BadSequenceNumberUnknown",
+    ]
     assert sequence not in response.Parameters.AvailableSequenceNumbers
 
 

@@ -18,10 +18,11 @@ from asyncua import ua
 from asyncua.common.utils import Buffer, ServiceError
 from asyncua.crypto.uacrypto import InvalidSignature
 from asyncua.server.uaprocessor import UaProcessor
-from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary, struct_to_binary
+from asyncua.ua.ua_binary import nodeid_from_binary, struct_to_binary
 
 from bridge.northbound.opcua.stack import chunks, services
 from bridge.northbound.opcua.stack.access import CHANNEL
+from bridge.northbound.opcua.stack.decoding import BUDGET, Budget, decode
 
 if TYPE_CHECKING:
     from asyncua.common.connection import TransportLimits
@@ -35,6 +36,8 @@ _log = logging.getLogger(__name__)
 MAX_DETACHED = 32
 MAX_UNKNOWN = 65_535
 """Bytes of one request before the login; a CreateSession with a chain of certificates takes 10 kB."""
+ELEMENTS_PER_OPERATION = 6
+"""Elements of all lists of a request, per operation that is allowed: a call has a few arguments."""
 MIN_BUFFER = 8192
 """Part 6, 7.1.2.3: the smallest buffer a peer may announce."""
 
@@ -46,12 +49,25 @@ def _requests(*names: str) -> frozenset[int]:
 DISCOVERY = _requests("GetEndpoints", "FindServers", "CloseSecureChannel")
 """What a channel without security may be used for when no unsecured endpoint is configured (Part 4, 5.4)."""
 REFUSED = _requests(
-    "RegisterServer", "RegisterServer2", "AddNodes", "DeleteNodes", "AddReferences", "DeleteReferences", "HistoryUpdate"
+    "RegisterServer",
+    "RegisterServer2",
+    "AddNodes",
+    "DeleteNodes",
+    "AddReferences",
+    "DeleteReferences",
+    "HistoryUpdate",
+    "QueryFirst",
+    "QueryNext",
+    "SetTriggering",
+    "Cancel",
 )
 """asyncua takes the first two from anybody and without bound; the others are not offered."""
 DETACHED = _requests("Write", "Call", "HistoryRead")
 CREATE, ACTIVATE = _requests("CreateSession"), _requests("ActivateSession")
 WITHOUT_SESSION = DISCOVERY | CREATE | ACTIVATE
+BROWSE_NEXT, REGISTER, UNREGISTER = (_requests(one) for one in ("BrowseNext", "RegisterNodes", "UnregisterNodes"))
+OURS = BROWSE_NEXT | REGISTER | UNREGISTER
+"""What asyncua does not answer, or answers without a bound."""
 
 
 class GuardedProcessor(UaProcessor):
@@ -168,6 +184,7 @@ class GuardedProcessor(UaProcessor):
 
     async def process_message(self, seqhdr: ua.SequenceHeader, body: Buffer) -> bool:
         """One request; Write and Call do not keep the others waiting."""
+        BUDGET.set(Budget(ELEMENTS_PER_OPERATION * self.iserver.limits.operations))
         kind = _service(nodeid_from_binary(body.copy()))
         if kind in DETACHED and len(self._detached) < MAX_DETACHED:
             task = asyncio.create_task(self._process_detached(seqhdr, body), name=f"opcua request of {self.peer}")
@@ -199,7 +216,25 @@ class GuardedProcessor(UaProcessor):
             return await self._activate(typeid, requesthdr, seqhdr, body)
         if kind not in WITHOUT_SESSION:
             self._check_token(requesthdr)
+        if kind in OURS:
+            self.send_response(requesthdr.RequestHandle, seqhdr, await self._answer(kind, body))
+            return True
         return bool(await super()._process_message(typeid, requesthdr, seqhdr, body))
+
+    async def _answer(self, kind: int | None, body: Buffer) -> Any:
+        """The response to one of OURS. Raises ServiceError."""
+        session = self.session
+        if session is None or not session.is_activated():
+            raise ServiceError(ua.StatusCodes.BadSessionNotActivated)
+        session.touch()
+        if kind in BROWSE_NEXT:
+            asked = decode(ua.BrowseNextParameters, body)
+            return ua.BrowseNextResponse(Parameters=ua.BrowseNextResult(await session.browse_next(asked)))
+        nodes = decode(ua.RegisterNodesParameters, body).NodesToRegister
+        if kind in UNREGISTER:
+            await session.unregister_nodes(nodes)
+            return ua.UnregisterNodesResponse()
+        return ua.RegisterNodesResponse(Parameters=ua.RegisterNodesResult(await session.register_nodes(nodes)))
 
     def _check_token(self, requesthdr: ua.RequestHeader) -> None:
         if self.session is None or requesthdr.AuthenticationToken != self.session.auth_token:
@@ -228,7 +263,7 @@ class GuardedProcessor(UaProcessor):
         self, typeid: ua.NodeId, requesthdr: ua.RequestHeader, seqhdr: ua.SequenceHeader, body: Buffer
     ) -> bool:
         held = self.session
-        session = await self._admit(requesthdr, struct_from_binary(ua.ActivateSessionParameters, body.copy()))
+        session = await self._admit(requesthdr, decode(ua.ActivateSessionParameters, body.copy()))
         try:
             go_on = bool(await super()._process_message(typeid, requesthdr, seqhdr, body))
         except InvalidSignature as error:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from asyncua import ua
 from asyncua.common.utils import ServiceError
-from asyncua.server.internal_session import InternalSession
+from asyncua.server.internal_session import InternalSession, SessionState
 
+from bridge.northbound.opcua.stack import ranges, wire
 from bridge.northbound.opcua.stack.access import CHANNEL, Channel, Visitor
+from bridge.northbound.opcua.stack.browsing import Browser
 from bridge.northbound.opcua.stack.history import MAX_NODES
 from bridge.northbound.opcua.stack.services import Reader
 
@@ -43,6 +45,7 @@ class GuardedSession(InternalSession):
         self.reader = Reader(self.auth_token)
         self.channel: Channel | None = CHANNEL.get()
         self.peer_certificate = self.channel.peer_certificate if self.channel else None
+        self._browser = Browser(self.aspace, self.iserver.limits)
 
     async def create_session(
         self, params: ua.CreateSessionParameters, sockname: tuple[str, int] | None = None
@@ -64,13 +67,18 @@ class GuardedSession(InternalSession):
     async def read(self, params: ua.ReadParameters) -> list[ua.DataValue]:
         """Values of attributes."""
         self._bound(params.NodesToRead)
+        if not params.MaxAge >= 0:  # NaN is not either
+            raise ServiceError(ua.StatusCodes.BadMaxAgeInvalid)
+        if params.TimestampsToReturn == ua.TimestampsToReturn.Invalid:
+            raise ServiceError(ua.StatusCodes.BadTimestampsToReturnInvalid)
         results = self.iserver.attribute_service.read(params)
         if any(one.AttributeId in _FOR_THE_USER for one in params.NodesToRead):
             results = [self._as_seen(*pair) for pair in zip(params.NodesToRead, results, strict=True)]
         if any(one.IndexRange for one in params.NodesToRead):  # asyncua would return the whole array
-            no_range = ua.DataValue(StatusCode=ua.StatusCode(ua.StatusCodes.BadIndexRangeNoData))
-            pairs = zip(params.NodesToRead, results, strict=True)
-            return [no_range if asked.IndexRange else result for asked, result in pairs]
+            wanted = (one.IndexRange for one in params.NodesToRead)
+            results = [ranges.part(*pair) for pair in zip(results, wanted, strict=True)]
+        if params.TimestampsToReturn != ua.TimestampsToReturn.Both:
+            results = [wire.restamped(one, params.TimestampsToReturn) for one in results]
         return results
 
     def _as_seen(self, asked: ua.ReadValueId, result: ua.DataValue) -> ua.DataValue:
@@ -106,9 +114,23 @@ class GuardedSession(InternalSession):
         return await self.iserver.history.read(params)
 
     async def browse(self, params: ua.BrowseParameters) -> list[ua.BrowseResult]:
-        """References of nodes."""
+        """References of nodes, in portions."""
         self._bound(params.NodesToBrowse)
-        return await super().browse(params)
+        return await self._browser.browse(params)
+
+    async def browse_next(self, parameters: ua.BrowseNextParameters) -> list[ua.BrowseResult]:
+        """The next portions."""
+        self._bound(parameters.ContinuationPoints)
+        return self._browser.browse_next(parameters)
+
+    async def register_nodes(self, nodes: list[ua.NodeId]) -> list[ua.NodeId]:
+        """The same ids: they are as fast as any handle."""
+        self._bound(nodes)
+        return nodes
+
+    async def unregister_nodes(self, nodes: list[ua.NodeId]) -> None:
+        """Nothing was kept."""
+        self._bound(nodes)
 
     async def translate_browsepaths_to_nodeids(self, params: list[ua.BrowsePath]) -> list[ua.BrowsePathResult]:
         """Nodes at the ends of browse paths."""
@@ -157,6 +179,7 @@ class GuardedSession(InternalSession):
 
     async def delete_monitored_items(self, params: ua.DeleteMonitoredItemsParameters) -> list[ua.StatusCode]:
         """End items of this session."""
+        self._bound(params.MonitoredItemIds)
         self._own(params.SubscriptionId)
         return await super().delete_monitored_items(params)
 
@@ -167,19 +190,23 @@ class GuardedSession(InternalSession):
         return await super().set_monitoring_mode(params)
 
     async def set_publishing_mode(self, params: ua.SetPublishingModeParameters) -> list[ua.StatusCode]:
-        """Switch subscriptions of this session."""
+        """Switch subscriptions of this session; those of others do not exist for it."""
         self._bound(params.SubscriptionIds)
-        for identifier in params.SubscriptionIds:
-            self._own(identifier)
-        return await super().set_publishing_mode(params)
+        mine = [identifier for identifier in params.SubscriptionIds if self._is_own(identifier)]
+        for identifier in mine:
+            await self.iserver.subscriptions[identifier].set_publishing_mode(params.PublishingEnabled)
+        unknown = ua.StatusCode(ua.StatusCodes.BadSubscriptionIdInvalid)
+        return [ua.StatusCode() if identifier in mine else unknown for identifier in params.SubscriptionIds]
 
     def modify_subscription(self, params: ua.ModifySubscriptionParameters) -> ua.ModifySubscriptionResult:
-        """Tell the client what its subscription has; asyncua keeps what it was created with."""
+        """Another interval, lifetime or number of keep-alives."""
         self._own(params.SubscriptionId)
         return super().modify_subscription(params)
 
     async def delete_subscriptions(self, ids: list[int]) -> list[ua.StatusCode]:
         """End subscriptions of this session; those of others do not exist for it."""
+        if self.state is not SessionState.Closed:  # closing ends what there is, if any
+            self._bound(ids)
         mine = [identifier for identifier in ids if self._is_own(identifier)]
         results = dict(zip(mine, await super().delete_subscriptions(mine), strict=True))
         unknown = ua.StatusCode(ua.StatusCodes.BadSubscriptionIdInvalid)
@@ -205,8 +232,8 @@ class GuardedSession(InternalSession):
     def _acknowledge(self, subscription: int, sequence: int) -> int:
         if not self._is_own(subscription):
             return int(ua.StatusCodes.BadSubscriptionIdInvalid)
-        self.iserver.subscriptions[subscription].publish([sequence])
-        return int(ua.StatusCodes.Good)
+        known = self.iserver.subscriptions[subscription].acknowledge(sequence)
+        return int(ua.StatusCodes.Good if known else ua.StatusCodes.BadSequenceNumberUnknown)
 
     def republish(self, params: ua.RepublishParameters) -> ua.NotificationMessage:
         """A message once more. Raises ServiceError BadMessageNotAvailable."""

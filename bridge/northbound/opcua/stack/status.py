@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncua import ua
 
+from bridge.northbound.opcua.stack.decoding import MAX_ELEMENTS
 from bridge.northbound.opcua.stack.history import MAX_NODES, MAX_VALUES
 
 if TYPE_CHECKING:
@@ -78,26 +79,44 @@ class ServerStatus:
         await self._aspace.write_attribute_value(ua.NodeId(identifier), ua.AttributeIds.Value, data)
 
 
+_CAPABILITIES = "Server_ServerCapabilities_"
+_PER_CALL = ("Read", "Write", "MethodCall", "Browse", "RegisterNodes", "TranslateBrowsePathsToNodeIds")
+ADVERTISED: dict[str, tuple[str, ...]] = {
+    "sessions": ("MaxSessions",),
+    "subscriptions": ("MaxSubscriptions",),
+    "subscriptions_per_session": ("MaxSubscriptionsPerSession",),
+    "monitored_items": ("MaxMonitoredItems",),
+    "monitored_items_per_session": ("MaxMonitoredItemsPerSubscription",),
+    "queue_size": ("MaxMonitoredItemsQueueSize",),
+    "continuation_points": ("MaxBrowseContinuationPoints",),
+    "operations": (
+        *(f"OperationLimits_MaxNodesPer{one}" for one in _PER_CALL),
+        "OperationLimits_MaxMonitoredItemsPerCall",
+    ),
+}
+"""Limits of the configuration that OPC UA has nodes for (Part 5, 6.3.2 and 6.3.11), below ServerCapabilities.
+
+Of the others there is none: `connections`, `references_per_node`, `message_size` (told in CreateSession) and so on.
+"""
+NOT_OFFERED = ("HistoryUpdateData", "HistoryUpdateEvents", "NodeManagement")
+"""asyncua says 10 000 for these; nothing is said of what is not there."""
+
+
 async def advertise(aspace: AddressSpace, limits: OpcuaLimits, fastest_ms: float, now: datetime) -> None:
-    """Write the limits we enforce where clients look for them (Part 5, 6.3.2 and 6.3.11)."""
-    counts = {
-        IDS.Server_ServerCapabilities_MaxSessions: limits.sessions,
-        IDS.Server_ServerCapabilities_MaxSubscriptions: limits.subscriptions,
-        IDS.Server_ServerCapabilities_MaxMonitoredItems: limits.monitored_items,
-        IDS.Server_ServerCapabilities_MaxSubscriptionsPerSession: limits.subscriptions_per_session,
-        IDS.Server_ServerCapabilities_MaxMonitoredItemsPerSubscription: limits.monitored_items_per_session,
-        IDS.Server_ServerCapabilities_MaxMonitoredItemsQueueSize: limits.queue_size,
-        IDS.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead: limits.operations,
-        IDS.Server_ServerCapabilities_OperationLimits_MaxNodesPerWrite: limits.operations,
-        IDS.Server_ServerCapabilities_OperationLimits_MaxNodesPerMethodCall: limits.operations,
-        IDS.Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse: limits.operations,
-        IDS.Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds: limits.operations,
-        IDS.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall: limits.operations,
-    }
-    history = "OperationLimits_MaxNodesPerHistoryRead"
-    counts |= {getattr(IDS, f"Server_ServerCapabilities_{history}{what}"): MAX_NODES for what in ("Data", "Events")}
-    for identifier, count in counts.items():
-        await _write(aspace, identifier, ua.Variant(count, ua.VariantType.UInt32), now)
+    """Write the limits we enforce where clients look for them."""
+    for field, names in ADVERTISED.items():
+        for name in names:
+            kind = ua.VariantType.UInt16 if name == "MaxBrowseContinuationPoints" else ua.VariantType.UInt32
+            count = ua.Variant(getattr(limits, field), kind)
+            await _write(aspace, getattr(IDS, _CAPABILITIES + name), count, now)
+    for name in NOT_OFFERED:
+        nothing = ua.Variant(0, ua.VariantType.UInt32)
+        await _write(aspace, getattr(IDS, f"{_CAPABILITIES}OperationLimits_MaxNodesPer{name}"), nothing, now)
+    for what in ("Data", "Events"):
+        nodes = ua.Variant(MAX_NODES, ua.VariantType.UInt32)
+        await _write(aspace, getattr(IDS, f"{_CAPABILITIES}OperationLimits_MaxNodesPerHistoryRead{what}"), nodes, now)
+    longest = ua.Variant(MAX_ELEMENTS, ua.VariantType.UInt32)
+    await _write(aspace, IDS.Server_ServerCapabilities_MaxArrayLength, longest, now)
     for name, value in _HISTORY.items():
         kind = ua.VariantType.Boolean if isinstance(value, bool) else ua.VariantType.UInt32
         await _write(aspace, getattr(IDS, f"HistoryServerCapabilities_{name}"), ua.Variant(value, kind), now)

@@ -11,6 +11,7 @@ Filters: Part 4, 7.22.2; absolute deadband against the value last sent, percent 
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 import math
@@ -258,6 +259,8 @@ class TagItems(MonitoredItemService):
         """Of the request being answered."""
         self._restamped: dict[int, ua.TimestampsToReturn] = {}
         """Items of asyncua's that are not sent with both times."""
+        self.keeping_oldest: set[int] = set()
+        """Items of asyncua's whose newest values give way."""
         self._left: list[bytes] = []
         """Notifications that had no room in the last message."""
 
@@ -317,14 +320,14 @@ class TagItems(MonitoredItemService):
         self, params: ua.CreateMonitoredItemsParameters
     ) -> list[ua.MonitoredItemCreateResult]:
         """New items."""
-        self._timestamps = params.TimestampsToReturn
+        self._timestamps = _valid(params.TimestampsToReturn)
         for item in params.ItemsToCreate:
             _without_null_filter(item.RequestedParameters)
         return await super().create_monitored_items(params)
 
     def modify_monitored_items(self, params: ua.ModifyMonitoredItemsParameters) -> list[ua.MonitoredItemModifyResult]:
         """Items with other parameters."""
-        self._timestamps = params.TimestampsToReturn
+        self._timestamps = _valid(params.TimestampsToReturn)
         for item in params.ItemsToModify:
             _without_null_filter(item.RequestedParameters)
         return super().modify_monitored_items(params)
@@ -340,10 +343,15 @@ class TagItems(MonitoredItemService):
             return ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(code))
         result = await super()._create_data_change_monitored_item(params)
         if result.StatusCode.is_good():
-            self._restamp(result.MonitoredItemId)
+            self._note(result.MonitoredItemId, params.RequestedParameters)
         return result
 
-    def _restamp(self, identifier: int) -> None:
+    def _note(self, identifier: int, asked: ua.MonitoringParameters) -> None:
+        """What asyncua does not look at."""
+        if asked.DiscardOldest:
+            self.keeping_oldest.discard(identifier)
+        else:
+            self.keeping_oldest.add(identifier)
         if self._timestamps == ua.TimestampsToReturn.Both:
             self._restamped.pop(identifier, None)
         else:
@@ -452,7 +460,7 @@ class TagItems(MonitoredItemService):
         data.client_handle = asked.ClientHandle
         data.queue_size = self._revise_queue_size(asked.QueueSize)
         data.filter = asked.Filter or data.filter
-        self._restamp(params.MonitoredItemId)
+        self._note(params.MonitoredItemId, asked)
         return ua.MonitoredItemModifyResult(
             RevisedSamplingInterval=self.isub.data.RevisedPublishingInterval, RevisedQueueSize=data.queue_size
         )
@@ -487,6 +495,7 @@ class TagItems(MonitoredItemService):
         item = self._tags.pop(mid, None)
         if item is None:
             self._restamped.pop(mid, None)
+            self.keeping_oldest.discard(mid)
             return super()._delete_monitored_items(mid)
         item.tag.unwatch(item)
         self._news.pop(mid, None)
@@ -495,6 +504,12 @@ class TagItems(MonitoredItemService):
     def delete_all_monitored_items(self) -> None:
         """The subscription ends."""
         self.delete_monitored_items([*self._tags, *self._monitored_items, *self.events.ids])
+
+
+def _valid(timestamps: ua.TimestampsToReturn) -> ua.TimestampsToReturn:
+    if timestamps == ua.TimestampsToReturn.Invalid:
+        raise ServiceError(ua.StatusCodes.BadTimestampsToReturnInvalid)
+    return timestamps
 
 
 def _without_null_filter(asked: ua.MonitoringParameters) -> None:
@@ -516,7 +531,9 @@ class Subscription(InternalSubscription):
     """A subscription with `TagItems`, and the user it belongs to."""
 
     monitored_item_srv: TagItems
+    data: ua.CreateSubscriptionResult
     _notification_seq: int
+    _task: asyncio.Task[None] | None
 
     def __init__(self, *arguments: Any, clock: Clock, fastest_ms: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -619,6 +636,33 @@ class Subscription(InternalSubscription):
         while len(self._kept) > 1 and (len(self._kept) > self._no_acks_limit or size > MAX_KEPT):
             size -= self._kept.pop(next(iter(self._kept))).size
 
+    def acknowledge(self, sequence: int) -> bool:
+        """This message need not be kept; False where it was not."""
+        return self._kept.pop(sequence, None) is not None
+
+    async def enqueue_datachange_event(self, mid: int, eventdata: ua.MonitoredItemNotification, maxsize: int) -> None:
+        """A change of one of asyncua's own items, which drops the oldest without a word."""
+        waiting = self._triggered_datachanges.setdefault(mid, [])
+        waiting.append(eventdata)
+        if len(waiting) <= max(1, maxsize):
+            return
+        keeps_oldest = mid in self.monitored_item_srv.keeping_oldest
+        del waiting[-2 if keeps_oldest else 0]
+        if maxsize > 1:
+            beside = waiting[-1 if keeps_oldest else 0]
+            code = beside.Value.StatusCode.value if beside.Value.StatusCode else 0
+            beside.Value = dataclasses.replace(beside.Value, StatusCode=ua.StatusCode(code | wire.OVERFLOW))
+
+    def change(self, data: ua.CreateSubscriptionResult, max_per_message: int) -> None:
+        """Go on with other parameters."""
+        is_other = data.RevisedPublishingInterval != self.data.RevisedPublishingInterval
+        self.data, self.max_per_message = data, max_per_message
+        self._keep_alive_count = self._publish_cycles_count = 0
+        if is_other and self._task is not None:
+            self._task.cancel()
+            name = f"opcua subscription {data.SubscriptionId}"
+            self._task = asyncio.create_task(self._subscription_loop(), name=name)
+
     def republish(self, nb: int) -> ua.NotificationMessage:
         """A message once more, as it was; an empty one where it is not kept. asyncua gives it only once."""
         kept = self._kept.get(nb)
@@ -673,13 +717,27 @@ class Subscriptions(SubscriptionService):
             clock=self._clock,
             fastest_ms=self._fastest_ms,
         )
-        subscription.max_per_message = min(params.MaxNotificationsPerPublish or MAX_PER_MESSAGE, MAX_PER_MESSAGE)
+        subscription.max_per_message = _max_per_message(params)
         self.subscriptions[result.SubscriptionId] = subscription
         await subscription.start()
         return result
 
+    def modify_subscription(self, params: ua.ModifySubscriptionParameters) -> ua.ModifySubscriptionResult:
+        """Other parameters, brought within the same bounds."""
+        data = revised(params, params.SubscriptionId)
+        self.subscriptions[params.SubscriptionId].change(data, _max_per_message(params))
+        return ua.ModifySubscriptionResult(
+            data.RevisedPublishingInterval, data.RevisedLifetimeCount, data.RevisedMaxKeepAliveCount
+        )
 
-def revised(params: ua.CreateSubscriptionParameters, identifier: int) -> ua.CreateSubscriptionResult:
+
+def _max_per_message(asked: ua.CreateSubscriptionParameters | ua.ModifySubscriptionParameters) -> int:
+    return min(asked.MaxNotificationsPerPublish or MAX_PER_MESSAGE, MAX_PER_MESSAGE)
+
+
+def revised(
+    params: ua.CreateSubscriptionParameters | ua.ModifySubscriptionParameters, identifier: int
+) -> ua.CreateSubscriptionResult:
     """What a client gets for what it asked (Part 4, 5.13.2): a lifetime of three keep-alives to ten minutes."""
     asked = params.RequestedPublishingInterval
     interval = min(max(asked, MIN_PUBLISHING_MS), MAX_PUBLISHING_MS) if asked == asked else MIN_PUBLISHING_MS

@@ -32,6 +32,7 @@ class GuardedProtocol(OPCUAProtocol):
     """One socket."""
 
     iserver: GuardedInternalServer
+    processor: GuardedProcessor
     _buffer: bytes
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -70,6 +71,16 @@ class GuardedProtocol(OPCUAProtocol):
         of_one = sum(1 for client in self.clients if client.peer_name and client.peer_name[0] == address)
         limits = self.iserver.limits
         return len(self.clients) < limits.connections and of_one < limits.connections_per_address
+
+    async def _activation_watchdog(self) -> None:
+        """Close a connection that has no session for long: before the login, and after it."""
+        half, looks = self.iserver.limits.login_within / 2, 0
+        while looks < 2:
+            await asyncio.sleep(half)
+            session = self.processor.session
+            looks = 0 if session is not None and session.is_activated() else looks + 1
+        _log.info("Closing the OPC UA connection of %s, which has no session", self.processor.peer)
+        self._refuse()
 
     def data_received(self, data: bytes) -> None:
         """Cut the stream into messages. The declared size is looked at before anything is kept."""
