@@ -96,7 +96,7 @@ async def test_dense_enumeration_has_enum_strings_in_order(client: Client) -> No
 
 async def test_machine_is_found_by_machinery_and_by_area(client: Client) -> None:
     machinery = await client.get_namespace_index("http://opcfoundation.org/UA/Machinery/")
-    machines = await client.get_node(ua.NodeId(1001, machinery)).get_children()
+    machines = await client.get_node(ua.NodeId(1001, machinery)).get_children(nodeclassmask=ua.NodeClass.Object)
     assert {node.nodeid.Identifier for node in machines} == {"extruder-1", "winder-2"}
     line = client.get_node("ns=2;s=Areas:acme:essen:extrusion:line-1")
     assert [node.nodeid.Identifier for node in await line.get_children()] == ["extruder-1"]
@@ -177,7 +177,7 @@ async def test_enumeration_with_gaps_has_enum_values_and_its_text(home: House, c
 
 async def test_without_machinery_machines_are_in_a_folder_of_ours() -> None:
     async with house(unsecured_read_only=True, machinery=False) as plain, Client(plain.url) as client:
-        children = await client.get_node("ns=2;s=Machines").get_children()
+        children = await client.get_node("ns=2;s=Machines").get_children(nodeclassmask=ua.NodeClass.Object)
         assert {node.nodeid.Identifier for node in children} == {"extruder-1", "winder-2"}
         assert (await read(client, "extruder-1.Identification.Manufacturer")).Value.Value == "QiTech"
         assert len(await client.get_namespace_array()) == 4
