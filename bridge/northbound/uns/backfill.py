@@ -2,6 +2,7 @@
 
     feed -> values -> said -> (arrived at the broker) -> acknowledged
     history -> read -> one message a machine -> (arrived) -> acknowledged
+                            '-> refused by the broker (MQTT 5): kept, and said again later
 
 Beside live values and slower than they may be: they are published first, and wait for nothing here.
 """
@@ -17,7 +18,7 @@ from bridge.northbound.uns.payload import JSON
 from bridge.transport.mqtt import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from bridge.model.history import HistoricValue
     from bridge.model.plant import Machine, Plant
@@ -27,9 +28,17 @@ if TYPE_CHECKING:
     from bridge.ports import Clock, HistoryReader, TagView
     from bridge.transport.mqtt import Link
 
+    Item = HistoricValue | Gap
+    Items = Sequence[Item]
+    Entry = tuple[bytes, Item]
+
 MAX_BYTES = 60_000
 """Of one message, but for a single value that is longer: brokers in the cloud take 128 KiB."""
+AROUND = 1_000
+"""Bytes of a packet beside its values, at most: topic, properties, brackets."""
 MAX_READ = 5_000
+RETRY_S = 30.0
+"""What the broker refused is said again after this time."""
 CONFIRM_S = 0.2
 """Live values are acknowledged together, once in this time at most."""
 
@@ -47,6 +56,8 @@ class Backfill:
         self._properties = properties
         self._said: list[int] = []
         self._wake = asyncio.Event()
+        self._refused: set[str] = set()
+        self._retry_at = 0.0
         self.values_total = 0
         self.gaps_total = 0
         self.skipped_total = 0
@@ -56,6 +67,7 @@ class Backfill:
         """What was said in the last one, and not acknowledged, is owed."""
         self._said.clear()
         self._wake.clear()
+        self._refused.clear()
         self._reader.abandon()
 
     def note_said(self) -> None:
@@ -80,45 +92,90 @@ class Backfill:
         rate, interval = self._config.backfill_rate, max(self._config.publish_interval, CONFIRM_S)
         limit = max(1, min(int(rate * interval), MAX_READ))
         while True:
-            items = await self._reader.read(limit)
-            for message in self._messages(view.plant, items):
-                link.publish(message)
-                await link.drain()
-            await link.arrived()
-            self._reader.acknowledge_read(items)
+            items = await self._read(limit, view.plant)
+            self._reader.acknowledge_read(await self._say(link, view.plant, items))
             await self._clock.sleep(max(len(items) / rate, interval if len(items) < limit else 0))
 
-    def _messages(self, plant: Plant, items: Iterable[HistoricValue | Gap]) -> Iterator[Message]:
-        by_machine: dict[str, tuple[Machine, list[tuple[bytes, bool]]]] = {}
+    async def _read(self, limit: int, plant: Plant) -> Items:
+        """What is owed; to a topic that the broker refuses, again once in RETRY_S."""
+        if not self._refused:
+            return await self._reader.read(limit)
+        reading = asyncio.ensure_future(self._reader.read(limit, plant.machines.keys() - self._refused))
+        retry = asyncio.ensure_future(self._clock.sleep(self._retry_at - self._clock.monotonic()))
+        try:
+            await asyncio.wait({reading, retry}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in (reading, retry):
+                waiting.cancel()
+            await asyncio.wait({reading, retry})
+        if not retry.cancelled():
+            self._refused.clear()
+        return () if reading.cancelled() else reading.result()
+
+    async def _say(self, link: Link, plant: Plant, items: Items) -> Items:
+        """Publish these. Those that arrived, or never can: their tag is gone, or they are larger than a packet."""
+        by_machine, done = self._sorted(plant, items)
+        before = link.refusals.total
+        room = min(MAX_BYTES, link.maximum_packet_size - AROUND)
+        for machine, entries in by_machine:
+            topic = self._namespace.backfill(machine)
+            for portion in _portions(entries, room):
+                link.publish(self._message(topic, portion))
+                await link.drain()
+        await link.arrived()
+        refused = link.refusals.since(before)
+        for machine, entries in by_machine:
+            if self._namespace.backfill(machine) in refused:
+                self._refuse(machine.id)
+            else:
+                done += self._count(entries)
+        return done
+
+    def _sorted(self, plant: Plant, items: Items) -> tuple[list[tuple[Machine, list[Entry]]], list[Item]]:
+        """By machine; and those whose tag the plant does not have any more."""
+        by_machine: dict[str, tuple[Machine, list[Entry]]] = {}
+        gone: list[Item] = []
         for item in items:
             tag = plant.find(item.tag)
             machine = None if tag is None else plant.machines.get(tag.machine)
             if tag is None or machine is None:
-                self.skipped_total += 1
+                gone.append(item)
                 continue
-            _, entries = by_machine.setdefault(machine.id, (machine, []))
-            if isinstance(item, Gap):
-                self.gaps_total += 1
-                entries.append((payload.gap(tag.name, item), True))
-            else:
-                self.values_total += 1
-                unit = tag.definition.unit
-                entries.append((payload.past(tag.name, item.value, unit.symbol if unit else ""), False))
-        for machine, entries in by_machine.values():
-            topic = self._namespace.backfill(machine)
-            for portion in _portions(entries):
-                values = [entry for entry, is_gap in portion if not is_gap]
-                gaps = [entry for entry, is_gap in portion if is_gap]
-                content = payload.backfill(values, gaps)
-                yield Message(topic, content, self._config.qos, content_type=JSON, user_properties=self._properties)
+            unit = tag.definition.unit
+            content = (
+                payload.gap(tag.name, item)
+                if isinstance(item, Gap)
+                else payload.past(tag.name, item.value, unit.symbol if unit else "")
+            )
+            by_machine.setdefault(machine.id, (machine, []))[1].append((content, item))
+        self.skipped_total += len(gone)
+        return [*by_machine.values()], gone
+
+    def _message(self, topic: str, portion: Sequence[Entry]) -> Message:
+        values = [content for content, item in portion if not isinstance(item, Gap)]
+        gaps = [content for content, item in portion if isinstance(item, Gap)]
+        content = payload.backfill(values, gaps)
+        return Message(topic, content, self._config.qos, content_type=JSON, user_properties=self._properties)
+
+    def _refuse(self, machine_id: str) -> None:
+        """What is owed there is kept, and in nobody's way."""
+        if not self._refused:
+            self._retry_at = self._clock.monotonic() + RETRY_S
+        self._refused.add(machine_id)
+
+    def _count(self, entries: Sequence[Entry]) -> list[Item]:
+        gaps = sum(isinstance(item, Gap) for _, item in entries)
+        self.gaps_total += gaps
+        self.values_total += len(entries) - gaps
+        return [item for _, item in entries]
 
 
-def _portions(entries: Sequence[tuple[bytes, bool]]) -> Iterator[list[tuple[bytes, bool]]]:
-    portion: list[tuple[bytes, bool]] = []
+def _portions(entries: Sequence[Entry], room: int) -> Iterator[list[Entry]]:
+    portion: list[Entry] = []
     size = 0
     for entry in entries:
         size += len(entry[0]) + 1
-        if size > MAX_BYTES and portion:
+        if size > room and portion:
             yield portion
             portion, size = [], len(entry[0])
         portion.append(entry)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -26,7 +28,9 @@ from bridge.northbound.uns.config import UnsConfig
 from bridge.northbound.uns.topic import DEFAULT_TEMPLATE, Namespace
 from bridge.transport.clock import SystemClock, VirtualClock
 from bridge.transport.mqtt import Link, Message
-from tests.broker import Broker, broker
+from bridge.transport.mqtt_packet import LARGEST_PACKET
+from bridge.transport.mqtt_refusals import Refusals
+from tests.broker import Broker, Mosquitto, broker
 from tests.northbound.uns.test_publisher import (
     BRIDGE,
     LINE,
@@ -193,6 +197,48 @@ async def test_what_did_not_fit_is_a_gap(server: Broker, tmp_path: Path) -> None
             assert first["gaps"]  # it comes before what follows it
 
 
+@pytest.mark.peer("mosquitto")
+async def test_what_the_broker_refuses_is_kept_and_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_S", 0.2)
+    rights = tmp_path / "acl"
+    rest = "topic readwrite #\n"
+    rights.write_text(rest + "topic deny acme/essen/+/+/+/backfill\n")
+    rights.chmod(0o600)
+    async with (
+        a_table(tmp_path) as (table, store),
+        Mosquitto(("allow_anonymous true", f"acl_file {rights}")) as server,
+    ):
+        face = publisher(server.config.model_copy(update={"protocol": "5"}), meta=False, snapshots=False)
+        async with watching(server.config) as watcher, running(face, table):
+            await watcher.sees(f"{BRIDGE}/online", online=True)
+            await until(lambda: not store.metrics()["history_owed_uns"])
+            store.record_late(tag_of(table, TAG), good(1.0))
+            await until(lambda: "/backfill" in face.trouble)
+            assert store.metrics()["history_owed_uns"] == 1
+            assert face.metrics()["uns_backfill_values_total"] == 0
+            rights.write_text(rest)
+            os.kill(server.pid, signal.SIGHUP)
+            await until(lambda: not store.metrics()["history_owed_uns"])
+            await until(lambda: numbers(watcher) == [1.0])
+
+
+@pytest.mark.peer("mosquitto")
+async def test_no_message_is_larger_than_the_broker_takes(tmp_path: Path) -> None:
+    async with (
+        a_table(tmp_path) as (table, store),
+        Mosquitto(("allow_anonymous true", "max_packet_size 5000")) as server,
+    ):
+        store.reader("uns")
+        put(table, *range(200))
+        await store.flush()
+        face = publisher(server.config.model_copy(update={"protocol": "5"}), meta=False)
+        async with watching(server.config) as watcher, running(face, table):
+            await until(lambda: not store.metrics()["history_owed_uns"])
+            await until(lambda: numbers(watcher) == [float(number) for number in range(199)])
+
+
 # -- the messages, without a broker -----------------------------------------------------------------------------------
 
 
@@ -215,8 +261,11 @@ class Reader:
 class Out:
     """A link on which everything arrives."""
 
+    maximum_packet_size = LARGEST_PACKET
+
     def __init__(self) -> None:
         self.messages: list[Message] = []
+        self.refusals = Refusals()
 
     def publish(self, message: Message) -> bool:
         self.messages.append(message)
@@ -297,4 +346,4 @@ async def test_meta_says_which_tags_have_a_history(server: Broker) -> None:
 
 
 def test_link_is_as_the_backfill_uses_it() -> None:
-    assert all(hasattr(Link, name) for name in ("publish", "drain", "arrived"))
+    assert all(hasattr(Link, name) for name in ("publish", "drain", "arrived", "maximum_packet_size"))
