@@ -14,6 +14,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--seed", type=int, help="Seed of what is random in soak tests; a random one where it is not given"
     )
+    parser.addoption("--broker-faults", type=int, default=60, help="Faults of an MQTT broker in its soak test")
     parser.addoption("--schedules", type=int, default=1000, help="Crashes of a bridge in its soak test")
 
 
@@ -28,6 +29,12 @@ def seed(request: pytest.FixtureRequest) -> int:
 def schedules(request: pytest.FixtureRequest) -> int:
     """How many schedules a soak runs."""
     return int(request.config.getoption("--schedules"))
+
+
+@pytest.fixture
+def broker_faults(request: pytest.FixtureRequest) -> int:
+    """How often a broker fails in a soak."""
+    return int(request.config.getoption("--broker-faults"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -58,7 +58,7 @@ from bridge.transport.mqtt_version import UNSUPPORTED, Protocol, in_turn
 from bridge.transport.mqtt_window import FIRST_ID, IN_FLIGHT, Window
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.properties import Properties
@@ -262,15 +262,16 @@ class Link:
             await self._next_progress()
         self._check()
 
-    async def flush(self, timeout_s: float) -> bool:
+    async def flush(self, timeout_s: float, *, patient: bool = False) -> bool:
         """Wait until what was published before is written and acknowledged; False if that took too long.
 
         What is published meanwhile is not waited for: where every change is told, something is always on its way.
+        `patient`: nothing moved for so long, as slow as the rest may be.
         """
         self._check()
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._settled()
+            async with asyncio.timeout(timeout_s) as limit:
+                await self._settled(lambda: limit.reschedule(self._loop.time() + timeout_s) if patient else None)
         except TimeoutError:
             return False
         return True
@@ -285,11 +286,12 @@ class Link:
         self._check()
         identifier = self._required(*self._paho.unsubscribe(NOTHING))
         answer = self._unsubscribing[identifier] = self._loop.create_future()
+        limit_s = max(ANSWER_TIMEOUT_S, 2.0 * self._broker.keep_alive)  # on a slow way much else goes before it
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            async with asyncio.timeout(limit_s):
                 await answer
         except TimeoutError:
-            raise LinkLost(f"no answer to UNSUBSCRIBE within {ANSWER_TIMEOUT_S:.0f} s") from None
+            raise LinkLost(f"no answer to UNSUBSCRIBE within {limit_s:.0f} s") from None
         finally:
             del self._unsubscribing[identifier]
 
@@ -439,14 +441,19 @@ class Link:
         if self._end.done():
             raise LinkLost(self._end.result())
 
-    async def _settled(self) -> None:
-        """What was published before is written, and acknowledged where it has QoS 1. Raises LinkLost."""
+    async def _settled(self, moved: Callable[[], None] = lambda: None) -> None:
+        """What was published before is written, and acknowledged where it has QoS 1. Raises LinkLost.
+
+        `moved` is called whenever some of it was.
+        """
         last = self._let_go + len(self._held)
         while self._let_go < last:
             await self._next_progress()
+            moved()
         end, waiting = self._wire.written + self._wire.queued, list(self._window)
         while (waiting := self._window.remaining(waiting)) or self._wire.written < end:
             await self._next_progress()
+            moved()
 
     async def _next_progress(self) -> None:
         """Wait until something was written or acknowledged. Raises LinkLost."""

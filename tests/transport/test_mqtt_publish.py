@@ -463,3 +463,19 @@ async def test_connect_that_is_cancelled_at_any_moment_leaves_no_error(moment: f
                 pass
     gc.collect()
     assert said == []
+
+
+async def test_patient_flush_takes_as_long_as_something_moves() -> None:
+    async with PlayedBroker(CONNACK_5, "5") as broker, Link.connect(broker.config, "one") as link:
+        for topic in ("a", "b", "c"):
+            link.publish(Message(topic, b"", 1))
+        await until(lambda: len(broker.published) == 3)
+        flushing = asyncio.create_task(link.flush(0.3, patient=True))
+        for packet in broker.published:
+            await asyncio.sleep(0.2)
+            assert not flushing.done()
+            broker.acknowledge([packet.identifier])
+        assert await flushing
+        link.publish(Message("d", b"", 1))
+        assert not await link.flush(0.05, patient=True)
+        broker.acknowledge([broker.published[-1].identifier])

@@ -111,6 +111,7 @@ class SparkplugNode:
         self._door: CommandDoor
         self._publisher: Publisher
         self._backfill: Backfill | None = None
+        self._births_out = asyncio.Event()
         self._trouble = "is connecting"
         self._is_told = False
         self._warned: set[str] = set()
@@ -154,7 +155,7 @@ class SparkplugNode:
         try:
             with view.subscribe(self.name) as feed:
                 self._publisher = Publisher(
-                    self.session, self._plan, self._clock, interval_s, view, feed, self._note_online, self._backfill
+                    self.session, self._plan, self._clock, interval_s, view, feed, self._births_out.set, self._backfill
                 )
                 await self._serve_ever()
         finally:
@@ -241,9 +242,11 @@ class SparkplugNode:
 
         No TaskGroup: Python 3.11's counts a child's failure as a cancellation of its parent, and forgets a real one.
         """
+        self._births_out.clear()
         tasks = [
             asyncio.create_task(self._listen(link), name="sparkplug listen"),
             asyncio.create_task(self._publisher.run(link), name="sparkplug publish"),
+            asyncio.create_task(self._tell_online(link), name="sparkplug online"),
         ]
         if (past := self._backfill) is not None:
             past.begin_session()
@@ -265,6 +268,14 @@ class SparkplugNode:
         if self.session.state is State.WAIT_HOST and not self._is_told:
             self._is_told = True
             logger.warning("Sparkplug node %s %s", self.node, self._trouble)
+
+    async def _tell_online(self, link: Link) -> None:
+        """Births are written at once also where the way is too slow for them: only what arrived counts."""
+        while True:
+            await self._births_out.wait()
+            self._births_out.clear()
+            await link.arrived()
+            self._note_online()
 
     def _note_online(self) -> None:
         self._trouble = ""

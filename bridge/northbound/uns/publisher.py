@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 FLUSH_TIMEOUT_S = 10.0
-"""How long a broker may take to acknowledge what must be certain."""
+"""How long a broker may acknowledge nothing of what must be certain."""
 GOODBYE_TIMEOUT_S = 5.0
 BACK_OFF_S = (1.0, 30.0)
 INFO_TICK_S = 1.0
@@ -394,7 +394,7 @@ class UnsPublisher:
 
     @staticmethod
     async def _flush(link: Link) -> None:
-        if not await link.flush(FLUSH_TIMEOUT_S):
+        if not await link.flush(FLUSH_TIMEOUT_S, patient=True):
             raise LinkLost(f"no acknowledgement within {FLUSH_TIMEOUT_S:.0f} s")
 
     def _retained(self, topic: str, content: bytes, schema: str, expiry_s: int | None = None) -> Message:

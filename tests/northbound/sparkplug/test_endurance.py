@@ -26,6 +26,7 @@ from tests.northbound.sparkplug.host import Host
 from tests.northbound.sparkplug.tap import PUBLISH, SUBSCRIBE, Packet, Session, Tap
 from tests.northbound.sparkplug.test_node import CLOCK, NCMD, Watcher, rebirth_request, running, say, until, watching
 from tests.one_of_everything import DEFINITIONS, VALUES, fill, filled_table, machine
+from tests.road import Road
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -432,3 +433,34 @@ async def expect(table: Table, host: Watcher, plant: Plant, said: list[str]) -> 
     say(table, "Monitoring/Pressure", marker)
     await until(lambda: host.tags["extruder-1"]["Monitoring/Pressure"].value == marker)
     assert [kind for kind in host.said[before:] if kind != "DDATA extruder-1"] == said
+
+
+async def test_births_count_when_they_have_arrived_however_slow_the_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Births that are written are not yet heard: up is said once, when hosts have them."""
+    caplog.set_level("INFO")
+    table, slots = filled_table()
+    many(table, slots, 60)
+    async with Mosquitto() as server, Road(server.port) as road, watching(server) as host:
+        node = SparkplugNode(
+            SparkplugConfig(broker=server.config.model_copy(update={"port": road.port}), publish_interval=0.02),
+            CLOCK,
+            tmp_path,
+            "acme",
+            "essen",
+            "bridge-1",
+        )
+        async with running(node, table):
+            await until(lambda: not node.trouble)
+            road.rate = 20_000
+            await road.cut()
+            await until(lambda: node.reconnects == 1)
+            await until(lambda: node.is_online)
+            assert node.trouble
+            assert host.said.count("NBIRTH") == 1
+            await until(lambda: not node.trouble)
+            assert len(host.tags) == 61
+            road.rate = None
+    told = [record.levelname for record in caplog.records if record.name.startswith("bridge.northbound")]
+    assert told == ["WARNING", "INFO"]

@@ -399,6 +399,7 @@ async def test_broker_killed_and_restarted(tmp_path: Path, caplog: pytest.LogCap
             await until(lambda: "DBIRTH extruder-1" in host.said)
             assert host.bd_seq == 1, "connections that were not made use up no bdSeq"
             assert agrees(host, table, "extruder-1")
+            await until(lambda: not node.trouble)
     told = [(record.levelname, record.name) for record in caplog.records if record.name.startswith("bridge")]
     assert told == [("WARNING", node_module.__name__), ("INFO", node_module.__name__)]
 
