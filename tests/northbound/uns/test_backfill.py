@@ -228,7 +228,7 @@ async def test_what_the_broker_refuses_is_kept_and_in_nobodys_way(
 async def test_no_message_is_larger_than_the_broker_takes(tmp_path: Path) -> None:
     async with (
         a_table(tmp_path) as (table, store),
-        Mosquitto(("allow_anonymous true", "max_packet_size 5000")) as server,
+        Mosquitto(("allow_anonymous true", "max_packet_size 2000")) as server,
     ):
         store.reader("uns")
         put(table, *range(200))
