@@ -18,6 +18,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import random
 from typing import TYPE_CHECKING
@@ -57,6 +58,10 @@ FLUSH_TIMEOUT_S = 10.0
 """How long a broker may acknowledge nothing of what must be certain."""
 GOODBYE_TIMEOUT_S = 5.0
 BACK_OFF_S = (1.0, 30.0)
+STEADY_S = 10.0
+"""A session that lasted so long forgives what failed before it; two bridges of one name end each other's sooner."""
+OFTEN = 2
+"""So many sessions that did not last, and this one, are no accident."""
 INFO_TICK_S = 1.0
 """How often it is looked whether there is something new to say about the bridge."""
 EVENT_EXPIRY_S = 7 * 86_400
@@ -74,7 +79,7 @@ class UnsPublisher:
         clock: time.
         enterprise: where the bridge itself is; "" for none.
         site: likewise.
-        bridge_name: names the bridge's own branch and the MQTT client id.
+        bridge_name: names the bridge's own branch. The MQTT client id is made of that, so that only a twin ends us.
     """
 
     name = "uns"
@@ -82,9 +87,9 @@ class UnsPublisher:
     def __init__(self, config: UnsConfig, clock: Clock, enterprise: str, site: str, bridge_name: str) -> None:
         self._config = config
         self._clock = clock
-        self._client_id = f"{bridge_name}-uns"
         self._home = Place(enterprise, site)
         self._namespace = Namespace(config.topic, enterprise, site, bridge_name)
+        self._client_id = f"uns-{hashlib.sha256(self._namespace.bridge.encode()).hexdigest()[:12]}"
         self._branches = Branches(self._namespace)
         self._commands: Commands | None = None
         self._backfill: Backfill | None = None
@@ -100,6 +105,7 @@ class UnsPublisher:
         self._is_reported_down = False
         self._reason_down = ""
         self._attempts = 0
+        self._up_since: float | None = None
         self.events_total = 0
         self.reconnects_total = 0
 
@@ -175,9 +181,17 @@ class UnsPublisher:
             # A TaskGroup forgets that it was cancelled when one of its tasks failed as well (Python before 3.13).
             if (task := asyncio.current_task()) and task.cancelling():
                 raise asyncio.CancelledError
+            if self._up_since is not None and not self._is_cut_short:
+                self._attempts = 0
+            self._up_since = None
             self._attempts = min(self._attempts + 1, 10)
             low, high = BACK_OFF_S
             await self._clock.sleep(random.uniform(low, min(high, low * 2**self._attempts)))
+
+    @property
+    def _is_cut_short(self) -> bool:
+        """A session that was up ended soon."""
+        return self._up_since is not None and self._clock.monotonic() - self._up_since < STEADY_S
 
     async def _session(self, view: TagView, operations: Operations) -> None:
         if not self._is_swept:
@@ -358,7 +372,7 @@ class UnsPublisher:
         link.publish(self._retained(self._namespace.online, payload.online(True, self._clock.now()), "online"))
         await self._flush(link)
         self._is_up = True
-        self._attempts = 0
+        self._up_since = self._clock.monotonic()
         self._reason_down = ""
         if self._is_reported_down:
             self._is_reported_down = False
@@ -366,10 +380,12 @@ class UnsPublisher:
             _log.info("The UNS broker %s is there again", self._where)
 
     def _went_down(self, error: LinkError) -> None:
-        self._reason_down = f"The broker {self._where} cannot be used: {error}"
+        is_twin = "taken over" in str(error) or (self._is_cut_short and self._attempts >= OFTEN)
+        twin = "; is there a second bridge of this name?" if is_twin else ""
+        self._reason_down = f"The broker {self._where} cannot be used: {error}{twin}"
         if not self._is_reported_down:
             self._is_reported_down = True
-            _log.warning("The UNS broker %s cannot be used: %s", self._where, error)
+            _log.warning("The UNS broker %s cannot be used: %s%s", self._where, error, twin)
 
     @property
     def _where(self) -> str:

@@ -22,6 +22,7 @@ from bridge.model.plant import Machine, Plant
 from bridge.model.status import StatusCode
 from bridge.model.tag import Tag, TagDefinition
 from bridge.model.value import DataType, DataValue
+from bridge.northbound.uns import publisher as publisher_module
 from bridge.northbound.uns import values
 from bridge.northbound.uns.config import UnsConfig
 from bridge.northbound.uns.payload import rfc3339
@@ -388,6 +389,43 @@ async def test_broker_that_is_not_there_is_waited_for_quietly(caplog: pytest.Log
             await asyncio.sleep(0.005)
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         assert str(absent.port) in caplog.text
+
+
+@pytest.mark.peer("mosquitto")
+async def test_two_bridges_of_one_name_slow_down_and_say_so(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ceilings: list[float] = []
+
+    def no_wait(low: float, high: float) -> float:
+        ceilings.append(high)
+        return 0.4
+
+    monkeypatch.setattr(publisher_module.random, "uniform", no_wait)
+    (table, _), (other, _) = filled_table(), filled_table()
+    async with Mosquitto() as server:
+        config = server.config.model_copy(update={"protocol": "3.1.1"})  # which does not say who ended it
+        async with watching(config) as watcher, running(publisher(config), table):
+            await watcher.sees(f"{BRIDGE}/online", online=True)
+            twin = start(publisher(config), other)
+            await until(lambda: "is there a second bridge of this name?" in caplog.text)
+            await stop(twin)
+    assert max(ceilings) >= 8
+
+
+@pytest.mark.peer("mosquitto")
+async def test_bridges_of_one_name_at_two_sites_live_in_peace() -> None:
+    (table, _), (other, _) = filled_table(), filled_table()
+    async with Mosquitto() as server, watching(server.config) as watcher:
+        config = UnsConfig.model_validate({"broker": server.config})
+        bonn = UnsPublisher(config, SystemClock(), "acme", "bonn", "edge-1")
+        async with running(bonn, other):
+            await watcher.sees("acme/bonn/_bridge/edge-1/online", online=True)
+            async with running(publisher(server.config), table):
+                await watcher.sees(f"{BRIDGE}/online", online=True)
+                assert [json.loads(one.payload)["online"] for one in watcher.of("acme/bonn/_bridge/edge-1/online")] == [
+                    True
+                ]
 
 
 async def test_run_may_be_called_again(server: Broker) -> None:
