@@ -397,6 +397,12 @@ class Operations(Protocol):
     def plc_source(self, machine: str, dialect: str, commands: Sequence[str]) -> str:
         """What a PLC's programmer declares for a machine, for these commands or all. Raises NotDeclared."""
 
+    async def document(self, kind: str, connection: str) -> str:
+        """A page of the plant as it is: "nodeset", "tags" or "ignition". Raises NotDeclared.
+
+        `connection` is what Ignition calls its connection to this server; "" for the usual name.
+        """
+
     def record(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
         """A header, then what sources publish, redacted, as lines of JSON, in portions; until it is closed.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import click
@@ -14,11 +15,21 @@ from bridge.cli.check import plant_faults
 from bridge.cli.examples import examples
 from bridge.errors import ConfigError
 
+if TYPE_CHECKING:
+    from bridge.runtime.offline import OfflinePlant
+
 _EXAMPLES = examples(
     "plantbridge docs plc extruder-1 --dialect scl --state-dir state > extruder-1.scl",
     "plantbridge docs plc extruder-1 --dialect st --command Standby --state-dir state",
     "plantbridge docs plc extruder-1 --dialect st bridge.yaml --output extruder-1.st",
+    "plantbridge docs nodeset --state-dir state --output plant.xml",
+    "plantbridge docs tags bridge.yaml > tags.csv",
+    "plantbridge docs ignition bridge.yaml --connection Line1 --output tags.json",
 )
+_OUTPUT = click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write there, not to standard output."
+)
+_PATHS = click.argument("paths", metavar="[CONFIG]…", nargs=-1, type=click.Path(path_type=Path))
 
 
 @click.group("docs", epilog=_EXAMPLES)
@@ -35,9 +46,9 @@ def command() -> None:
     help="scl: Siemens S7-1500; st: TwinCAT 3, CODESYS (IEC 61131-3).",
 )
 @click.option("--command", "commands", multiple=True, metavar="NAME", help="Only this command; repeat for more.")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write there, not to standard output.")
+@_OUTPUT
 @click.argument("machine")
-@click.argument("paths", metavar="[CONFIG]…", nargs=-1, type=click.Path(path_type=Path))
+@_PATHS
 def plc(
     state_dir: Path | None,
     url: str | None,
@@ -54,29 +65,105 @@ def plc(
     bridge; with CONFIG files it makes them from those, and from what was found in earlier runs, without a network.
     """
     if paths:
-        text = _offline(paths, machine, dialect, commands)
+        from bridge.runtime.declarations import plc_source
+
+        offline = _offline(paths)
+        text = plc_source(offline.plant, offline.faces, machine, dialect, commands)
     else:
-        if state_dir is None and token is None:
-            raise click.UsageError("say which: --state-dir DIR of a running bridge, or CONFIG, the files of a site")
-        client = AdminClient(Access.found(url, token, state_dir))
         query = {"dialect": dialect, "command": list(commands)}
-        text = asyncio.run(client.text(f"/api/v1/machines/{quote(machine, safe='')}/plc", query))
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        _write(output, text)
+        text = _running(f"/api/v1/machines/{quote(machine, safe='')}/plc", query, state_dir, url, token)
+    _tell(text, output)
 
 
-def _offline(paths: Sequence[Path], machine: str, dialect: str, commands: Sequence[str]) -> str:
+@command.command("nodeset", epilog=_EXAMPLES)
+@access_options
+@_OUTPUT
+@_PATHS
+def nodeset(
+    state_dir: Path | None, url: str | None, token: str | None, output: Path | None, paths: tuple[Path, ...]
+) -> None:
+    """Print the OPC UA address space as NodeSet2 XML, for engineering tools.
+
+    Machines, tags with units and ranges, commands, types of machines and of the bridge's own events; no values that
+    change. It needs the DI and Machinery nodesets of the OPC Foundation. Asks the running bridge, or reads CONFIG.
+    """
+    _tell(_document("nodeset", {}, paths, state_dir, url, token), output)
+
+
+@command.command("tags", epilog=_EXAMPLES)
+@access_options
+@_OUTPUT
+@_PATHS
+def tags(
+    state_dir: Path | None, url: str | None, token: str | None, output: Path | None, paths: tuple[Path, ...]
+) -> None:
+    """Print every tag as CSV, with its type, unit, range, and where each face has it.
+
+    Asks the running bridge, or reads CONFIG and what was found in earlier runs.
+    """
+    _tell(_document("tags", {}, paths, state_dir, url, token), output)
+
+
+@command.command("ignition", epilog=_EXAMPLES)
+@access_options
+@click.option("--connection", default="plantbridge", show_default=True, help="The connection's name in Ignition.")
+@_OUTPUT
+@_PATHS
+def ignition(
+    state_dir: Path | None,
+    url: str | None,
+    token: str | None,
+    connection: str,
+    output: Path | None,
+    paths: tuple[Path, ...],
+) -> None:
+    """Print every tag as JSON that Ignition imports (Designer, Tag Browser, Import Tags).
+
+    Asks the running bridge, or reads CONFIG and what was found in earlier runs.
+    """
+    _tell(_document("ignition", {"connection": connection}, paths, state_dir, url, token), output)
+
+
+def _document(
+    kind: str,
+    query: Mapping[str, str],
+    paths: Sequence[Path],
+    state_dir: Path | None,
+    url: str | None,
+    token: str | None,
+) -> str:
+    if not paths:
+        return _running(f"/api/v1/docs/{kind}", query, state_dir, url, token)
+    from bridge.runtime.documents import document
+
+    offline = _offline(paths)
+    return asyncio.run(document(kind, offline.plant, offline.faces, query.get("connection", "")))
+
+
+def _running(
+    path: str, query: Mapping[str, str | Sequence[str]], state_dir: Path | None, url: str | None, token: str | None
+) -> str:
+    if state_dir is None and token is None:
+        raise click.UsageError("say which: --state-dir DIR of a running bridge, or CONFIG, the files of a site")
+    return asyncio.run(AdminClient(Access.found(url, token, state_dir)).text(path, query))
+
+
+def _offline(paths: Sequence[Path]) -> OfflinePlant:
     from bridge.config.site import load_site
-    from bridge.runtime.declarations import plc_source
     from bridge.runtime.offline import OfflinePlant
 
     site = load_site(paths)
     offline = OfflinePlant(site, with_inventory=True)
     if faults := plant_faults(site, offline):
         raise ConfigError(faults)
-    return plc_source(offline.plant, offline.faces, machine, dialect, commands)
+    return offline
+
+
+def _tell(text: str, output: Path | None) -> None:
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        _write(output, text)
 
 
 def _write(path: Path, text: str) -> None:

@@ -143,6 +143,10 @@ class CrippledBridge:
         """There is nothing to declare."""
         raise NotDeclared(f"there is no {machine} while the configuration has faults")
 
+    async def document(self, kind: str, connection: str) -> str:
+        """There is nothing to describe."""
+        raise NotDeclared("there is no plant while the configuration has faults")
+
     def record(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
         """No source speaks."""
         raise NotRecordable("there is nothing to record while the configuration has faults")

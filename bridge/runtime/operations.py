@@ -14,6 +14,7 @@ from bridge.model.connection import ConnectionState
 from bridge.model.status import StatusCode
 from bridge.ports import FaceHealth, Health, SourceHealth, Troubled
 from bridge.runtime.declarations import plc_source
+from bridge.runtime.documents import document
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -146,6 +147,10 @@ class BridgeOperations:
     def plc_source(self, machine: str, dialect: str, commands: Sequence[str]) -> str:
         """What a PLC's programmer declares for a machine of the plant as it is now."""
         return plc_source(self._bridge.table.plant, self._bridge.faces, machine, dialect, commands)
+
+    async def document(self, kind: str, connection: str) -> str:
+        """A page made from the plant as it is now."""
+        return await document(kind, self._bridge.table.plant, self._bridge.faces, connection)
 
     def record(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
         """What sources publish, redacted, as lines of JSON."""

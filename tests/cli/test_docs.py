@@ -1,10 +1,14 @@
 """`plantbridge docs plc` from files: what it prints, and what it says when it cannot."""
 
+import csv
+import io
+import json
 from pathlib import Path
 
 import pytest
 
 from bridge.cli.main import main
+from bridge.runtime.documents import _safe
 
 SITE = """\
 version: 1
@@ -30,7 +34,8 @@ class Told:
 
     def __call__(self, *arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as caught:
-            main(["docs", "plc", *map(str, arguments)])
+            first = () if arguments[0] in ("nodeset", "tags", "ignition") else ("plc",)
+            main(["docs", *first, *map(str, arguments)])
         return (int(caught.value.code or 0), *self._capsys.readouterr())
 
 
@@ -96,3 +101,49 @@ def test_a_site_without_an_opcua_server_has_nothing_to_declare(site: Path, told:
     site.write_text(SITE.replace("opcua: {", "opcua: {enabled: false, "))
     code, _, err = told("extruder-1", "--dialect", "st", site)
     assert (code, "no OPC UA server" in err) == (1, True)
+
+
+def test_tags_are_rows_with_every_address(site: Path, told: Told) -> None:
+    code, out, err = told("tags", site)
+    assert (code, err) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    [pressure] = [row for row in rows if row["Tag"] == "extruder-1.Monitoring.Pressure"]
+    assert (pressure["Type"], pressure["Unit"], pressure["UNECE"], pressure["Access"]) == (
+        "Double",
+        "bar",
+        "BAR",
+        "read",
+    )
+    assert pressure["opcua"] == "ns=2;s=extruder-1.Monitoring.Pressure"
+    [mode] = [row for row in rows if row["Tag"] == "extruder-1.Setpoints.Mode"]
+    assert (mode["Enumeration"], mode["Access"]) == ("0 Standby, 1 Heat, 2 Extrude", "write")
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@a", "\tx"])
+def test_a_cell_is_never_a_formula(cell: str) -> None:
+    assert _safe(cell) == f"'{cell}"
+
+
+def test_ignition_gets_folders_and_item_paths(site: Path, told: Told) -> None:
+    code, out, err = told("ignition", site, "--connection", "Line1")
+    assert (code, err) == (0, "")
+    root = json.loads(out)
+    assert (root["name"], root["tagType"]) == ("press-shop", "Folder")
+    here = root
+    for level in ("extruder-1", "Monitoring", "Pressure"):
+        [here] = [one for one in here["tags"] if one["name"] == level]
+    assert here["opcItemPath"] == "ns=2;s=extruder-1.Monitoring.Pressure"
+    assert (here["opcServer"], here["dataType"], here["readOnly"]) == ("Line1", "Float8", True)
+    assert (here["engUnit"], here["engLow"], here["engHigh"]) == ("bar", 0.0, 350.0)
+
+
+def test_nodeset_of_files_needs_no_network(site: Path, told: Told) -> None:
+    code, out, err = told("nodeset", site)
+    assert (code, err) == (0, "")
+    assert '<UAVariable NodeId="ns=1;s=extruder-1.Monitoring.Pressure"' in out
+
+
+def test_without_a_bridge_or_files_it_asks_which(told: Told) -> None:
+    code, _, err = told("tags")
+    assert code == 2
+    assert "--state-dir" in err

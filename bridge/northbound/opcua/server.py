@@ -39,6 +39,7 @@ from bridge.northbound.opcua.plc.sheet import Server
 from bridge.northbound.opcua.pump import Pump
 from bridge.northbound.opcua.service_level import service_level
 from bridge.northbound.opcua.stack.engine import Engine, Guards, ServiceError
+from bridge.northbound.opcua.stack.nodeset import BASE, model_of, nodeset
 from bridge.northbound.opcua.stack.quiet import few_words
 from bridge.northbound.opcua.stack.space import Space
 from bridge.northbound.opcua.stack.status import ServerStatus, advertise
@@ -47,13 +48,14 @@ from bridge.northbound.opcua.tree import Tree
 from bridge.northbound.opcua.writes import Writes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Executor
 
+    from bridge.model.command import Command
     from bridge.model.plant import Plant
     from bridge.model.tag import Tag
     from bridge.northbound.opcua.certificates import TrustStore
-    from bridge.ports import Clock, Operations, Submit, TagView
+    from bridge.ports import Clock, Operations, Submit, TagView, Taken, Ticket
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +108,33 @@ class OpcuaServer:
     def _instances_uri(self) -> str:
         return f"{self._application_uri}:instances"
 
+    async def nodeset(self, plant: Plant) -> str:
+        """The address space of this plant as NodeSet2 XML: made for it, without a socket, a key or a value."""
+        workers = ThreadPoolExecutor(1, thread_name_prefix="opcua-nodeset")
+        try:
+            return await self._described(plant, workers)
+        finally:
+            workers.shutdown(wait=False, cancel_futures=True)
+
+    async def _described(self, plant: Plant, workers: Executor) -> str:
+        with few_words(self._clock):
+            offers = Offers()
+            orders = Orders(_refuse, self._clock, asyncio.get_running_loop().create_future)
+            handshakes = Handshakes(orders, self._config.handshake_timeout)
+            engine = self._engine(lambda: plant, workers, offers, orders, handshakes)
+            await engine.init()
+            tree = await self._tree(engine)
+            built = await self._nodes(engine, tree, TagValues(), offers, lambda target: None)
+            EventTypes(tree, self._application_uri).begin()
+            change = plant.changes_since(None)
+            if change is not None:
+                await built.apply(change)
+            uris = await engine.get_namespace_array()
+            others = [model_of(_nodeset(file)) for _, file in NODESETS] if self._config.machinery else []
+            ours = (nodes.OWN, nodes.TYPES)
+            space, now = engine.iserver.aspace, self._clock.now()
+            return await nodeset(space, uris, ours, [BASE, *others], bridge.__version__, now)
+
     def faults(self, plant: Plant) -> Sequence[str]:
         """What of this plant cannot be shown."""
         return nodes.faults(plant)
@@ -128,9 +157,17 @@ class OpcuaServer:
             orders = Orders(submit, self._clock, pump.caught_up)
             handshakes = Handshakes(orders, self._config.handshake_timeout)
             with _collector_off():
-                engine = await self._engine(view, workers, offers, orders, handshakes)
+                engine = self._engine(lambda: view.plant, workers, offers, orders, handshakes)
+                own, _ = await asyncio.gather(self._certificate(workers), engine.init())
+                engine.use(own.certificate, own.key)
                 tree = await self._tree(engine)
-                built = await self._nodes(engine, tree, values, offers, operations)
+                built = await self._nodes(
+                    engine,
+                    tree,
+                    values,
+                    offers,
+                    lambda target: operations.newest_taken(target, Door.OPCUA_HANDSHAKE, SAME_REQUEST_S),
+                )
                 events = EventFeed(self.name, view, self._clock, engine.iserver.subscription_service.notify)
                 types = EventTypes(tree, self._application_uri)
                 await events.prepare(types)
@@ -149,16 +186,24 @@ class OpcuaServer:
                 await self._stop(engine, status)
                 gc.unfreeze()
 
-    async def _engine(
-        self, view: TagView, workers: Executor, offers: Offers, orders: Orders, handshakes: Handshakes
+    def _certificate(self, workers: Executor) -> asyncio.Future[certificates.OwnCertificate]:
+        """Ours; making a key takes up to a second, without the GIL."""
+        return asyncio.get_running_loop().run_in_executor(
+            workers, certificates.load_or_make, self._pki, self._application_uri, self._config.names, self._clock.now()
+        )
+
+    def _engine(
+        self,
+        plant: Callable[[], Plant],
+        workers: Executor,
+        offers: Offers,
+        orders: Orders,
+        handshakes: Handshakes,
     ) -> Engine:
         """The server as it is before it knows any machine."""
         config, trust = self._config, self._trust_store()
-        making = asyncio.get_running_loop().run_in_executor(  # making a key takes up to a second, without the GIL
-            workers, certificates.load_or_make, self._pki, self._application_uri, config.names, self._clock.now()
-        )
         writes = Writes(
-            lambda: view.plant,
+            plant,
             lambda node_id: engine.iserver.aspace.get(node_id) is not None,
             offers,
             orders,
@@ -174,8 +219,6 @@ class OpcuaServer:
         )
         engine = Engine(config, guards, self._clock)
         engine.show(self._application_uri, f"plantbridge {self._bridge_name}")
-        own, _ = await asyncio.gather(making, engine.init())
-        engine.use(own.certificate, own.key)
         return engine
 
     def _trust_store(self) -> TrustStore:
@@ -195,7 +238,12 @@ class OpcuaServer:
         return Tree(Space(engine.iserver.aspace), self._clock, float(self._config.sampling_interval_ms))
 
     async def _nodes(
-        self, engine: Engine, tree: Tree, values: TagValues, offers: Offers, operations: Operations
+        self,
+        engine: Engine,
+        tree: Tree,
+        values: TagValues,
+        offers: Offers,
+        recall: Callable[[str], Taken | None],
     ) -> Nodes:
         """The companion specifications, and our folders."""
         namespaces = Namespaces()
@@ -209,12 +257,7 @@ class OpcuaServer:
         built = Nodes(
             tree,
             values,
-            CommandNodes(
-                tree,
-                offers,
-                self._clock,
-                lambda target: operations.newest_taken(target, Door.OPCUA_HANDSHAKE, SAME_REQUEST_S),
-            ),
+            CommandNodes(tree, offers, self._clock, recall),
             namespaces,
             ModelChanges(tree, self._clock, engine.iserver.subscription_service.notify),
             self._clock,
@@ -296,6 +339,10 @@ def bind(host: str, port: int) -> socket.socket:
         sock.close()
         raise AddressTaken("OPC UA", shown, error.strerror or str(error)) from error
     return sock
+
+
+def _refuse(command: Command) -> Ticket:
+    raise RuntimeError("An address space that is only described takes no commands")
 
 
 def _shown(config: OpcuaConfig) -> str:

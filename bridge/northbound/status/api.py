@@ -7,6 +7,7 @@ GET  /api/v1/health         token       health, sources, faces, refused configur
 GET  /api/v1/tags?q=GLOB…   token       tags with value, status, age, addresses
 GET  /api/v1/tags/{id}      token       one tag, and where its value comes from
 GET  /api/v1/machines/{id}/plc?dialect=scl|st&command=NAME…   token       declarations for a PLC, as text
+GET  /api/v1/docs/{nodeset|tags|ignition}?connection=NAME     token       the plant for engineering tools, as text
 GET  /api/v1/stream?q=GLOB… token       server-sent events (see stream.py)
 GET  /api/v1/record?source=NAME…&machine=ID…&keep_hosts=true&anonymous=true   token   what sources publish, as lines
 GET  /api/v1/events?limit=N token       the newest events first
@@ -96,6 +97,7 @@ class AdminApi:
                 Route("/api/v1/tags", self._for_admins(self._tags)),
                 Route("/api/v1/tags/{id}", self._for_admins(self._tag)),
                 Route("/api/v1/machines/{id}/plc", self._for_admins(self._plc)),
+                Route("/api/v1/docs/{kind}", self._for_admins(self._document)),
                 Route("/api/v1/stream", self._for_admins(self._stream)),
                 Route("/api/v1/record", self._for_admins(self._record)),
                 Route("/api/v1/events", self._for_admins(self._events)),
@@ -171,6 +173,14 @@ class AdminApi:
         machine, dialect, commands = request.path_params["id"], asked.get("dialect", ""), asked.getlist("command")
         try:
             text = self._operations.plc_source(machine, dialect, commands)
+        except NotDeclared as error:
+            raise HTTPException(404, str(error)) from None
+        return Response(text, media_type="text/plain", headers=_HEADERS)
+
+    async def _document(self, request: Request) -> Response:
+        asked = request.query_params
+        try:
+            text = await self._operations.document(request.path_params["kind"], asked.get("connection", ""))
         except NotDeclared as error:
             raise HTTPException(404, str(error)) from None
         return Response(text, media_type="text/plain", headers=_HEADERS)

@@ -71,6 +71,11 @@ class FakeOperations:
             raise NotDeclared(f'there is no machine "{machine}"')
         return f"// {machine} {dialect} {', '.join(commands)}"
 
+    async def document(self, kind: str, connection: str) -> str:
+        if kind != "ignition":
+            raise NotDeclared(f'there is no document "{kind}"')
+        return f"{kind} of {connection}"
+
     def record(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
         if "none" in wish.sources:
             raise NotRecordable("there is no source 'none'")
@@ -246,6 +251,13 @@ async def test_declarations_for_a_plc_are_text(ask: Asker) -> None:
     answer = await ask("/api/v1/machines/extruder-1/plc?dialect=st&command=Standby&command=SetPid/Front")
     assert (answer.status_code, answer.text) == (200, "// extruder-1 st Standby, SetPid/Front")
     assert answer.headers["Content-Type"].startswith("text/plain")
+
+
+async def test_documents_of_the_plant_are_text(ask: Asker) -> None:
+    answer = await ask("/api/v1/docs/ignition?connection=Line1")
+    assert (answer.status_code, answer.text) == (200, "ignition of Line1")
+    answer = await ask("/api/v1/docs/novel")
+    assert (answer.status_code, answer.json()["detail"]) == (404, 'there is no document "novel"')
 
 
 async def test_declarations_of_what_is_not_there_are_refused_with_words(ask: Asker) -> None:

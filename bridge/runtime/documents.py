@@ -1,0 +1,80 @@
+"""Pages made from the plant as it is: its address space, its tags, and its tags as Ignition imports them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from bridge.errors import NotDeclared
+from bridge.northbound.opcua.ignition import ignition_tags
+from bridge.northbound.opcua.server import OpcuaServer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bridge.model.plant import Plant
+    from bridge.model.tag import Tag
+    from bridge.ports import Northbound
+
+IGNITION_CONNECTION = "plantbridge"
+"""The name an OPC UA connection has in Ignition, where nobody says another."""
+
+
+class Document(StrEnum):
+    """What can be made."""
+
+    NODESET = "nodeset"
+    TAGS = "tags"
+    IGNITION = "ignition"
+
+
+async def document(kind: str, plant: Plant, faces: Mapping[str, Northbound], connection: str = "") -> str:
+    """The page, as text. Raises NotDeclared, which says what there is."""
+    if kind not in set(Document):
+        raise NotDeclared(f'there is no document "{kind}"; expected {", ".join(Document)}')
+    if kind == Document.TAGS:
+        return tag_sheet(plant, faces)
+    face = faces.get("opcua")
+    if not isinstance(face, OpcuaServer):
+        raise NotDeclared("this bridge has no OPC UA server; northbound: opcua: enabled: true gives it one")
+    if kind == Document.NODESET:
+        return await face.nodeset(plant)
+    return ignition_tags(plant, face.server(), connection or IGNITION_CONNECTION)
+
+
+def tag_sheet(plant: Plant, faces: Mapping[str, Northbound]) -> str:
+    """Every tag as a row of CSV (RFC 4180), for a spreadsheet."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\r\n")
+    columns = ("Tag", "Machine", "Type", "Access", "Unit", "UNECE", "Low", "High", "Enumeration", "History")
+    rows.writerow((*columns, "Description", *faces))
+    for machine in plant.everything():
+        for tag in machine.tags:
+            rows.writerow([_safe(cell) for cell in (*_row(tag), *(face.address(tag) for face in faces.values()))])
+    return text.getvalue()
+
+
+def _row(tag: Tag) -> tuple[object, ...]:
+    definition = tag.definition
+    low, high = definition.eu_range or ("", "")
+    numbers = sorted((definition.enumeration or {}).items(), key=lambda item: item[1])
+    return (
+        tag.id,
+        tag.machine,
+        definition.data_type.value,
+        "write" if definition.writable else "read",
+        definition.unit.symbol if definition.unit else "",
+        definition.unit.unece if definition.unit else "",
+        low,
+        high,
+        ", ".join(f"{number} {name}" for name, number in numbers),
+        "yes" if definition.history else "",
+        ": ".join(word for word in (definition.display_name, definition.description) if word),
+    )
+
+
+def _safe(cell: object) -> object:
+    """A text that begins like a formula would be run by a spreadsheet."""
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
