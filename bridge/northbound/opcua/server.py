@@ -235,7 +235,11 @@ class OpcuaServer:
         types = await engine.register_namespace(TYPES_URI)
         if (own, types) != (nodes.OWN, nodes.TYPES):
             raise RuntimeError(f"The namespaces of instances and types came out as {own} and {types}")
-        return Tree(Space(engine.iserver.aspace), self._clock, float(self._config.sampling_interval_ms))
+        return Tree(
+            Space(engine.iserver.aspace, engine.iserver.plans.forget),
+            self._clock,
+            float(self._config.sampling_interval_ms),
+        )
 
     async def _nodes(
         self,

@@ -19,6 +19,7 @@ from asyncua.server.internal_session import InternalSession
 
 from bridge.northbound.opcua.stack import decoding, standard, version
 from bridge.northbound.opcua.stack.access import Admission, Ruleset, Visitor
+from bridge.northbound.opcua.stack.reads import Plans
 from bridge.northbound.opcua.stack.session import GuardedSession
 from bridge.northbound.opcua.stack.subscription import Subscription, Subscriptions
 from bridge.northbound.opcua.stack.transport import Listener
@@ -80,6 +81,7 @@ class GuardedInternalServer(InternalServer):
     def __init__(self, config: OpcuaConfig, guards: Guards, clock: Clock) -> None:
         super().__init__(user_manager=Admission(guards.known_login))
         self.limits = config.limits
+        self.plans = Plans(self.aspace, config.limits.operations)
         self.unsecured_read_only = config.unsecured_read_only
         self.check_certificate = guards.check_certificate
         self.log_in = guards.log_in

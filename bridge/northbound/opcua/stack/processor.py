@@ -1,7 +1,7 @@
 """One connection's requests: which are let through, in what order, and how many at once.
 
 message -> channel open? -> service allowed on this channel? -> token is this connection's? -> asyncua
-Publish -> the same questions, and no object per field (services.py): ten sessions send a hundred a second
+Publish, Read -> the same questions, and no object per field (services.py): ten sessions send a hundred a second
 Write, Call -> a task of their own, at most 32, so that Publish and keep-alive go on meanwhile
 ActivateSession -> identity checked in a worker -> asyncua
 """
@@ -63,6 +63,7 @@ REFUSED = _requests(
 )
 """asyncua takes the first two from anybody and without bound; the others are not offered."""
 DETACHED = _requests("Write", "Call", "HistoryRead")
+READ = _requests("Read")
 CREATE, ACTIVATE = _requests("CreateSession"), _requests("ActivateSession")
 WITHOUT_SESSION = DISCOVERY | CREATE | ACTIVATE
 BROWSE_NEXT, REGISTER, UNREGISTER = (_requests(one) for one in ("BrowseNext", "RegisterNodes", "UnregisterNodes"))
@@ -121,11 +122,34 @@ class GuardedProcessor(UaProcessor):
         if opened is None:
             return bool(await super().process(header, body))
         request_id, data = opened
-        session = self.session
-        if session is not None and (asked := session.reader.publish(data)) is not None:  # noqa: SIM102
-            if await self._publish(session, asked, request_id):
-                return True
+        if await self._is_everyday(request_id, data):
+            return True
         return await self.process_message(ua.SequenceHeader(RequestId=request_id), Buffer(data))
+
+    async def _is_everyday(self, request_id: int, data: bytes) -> bool:
+        """Whether it was a Publish or a Read as clients send it for ever, and is done."""
+        session = self.session
+        if session is None:
+            return False
+        if (asked := session.reader.publish(data)) is not None:
+            return await self._publish(session, asked, request_id)
+        if (asked := session.reader.read(data)) is not None:
+            return await self._read(session, asked, request_id)
+        return False
+
+    async def _read(self, session: GuardedSession, asked: Asked, request_id: int) -> bool:
+        """A Read request; False, with nothing done, where asyncua must answer it."""
+        plan = self.iserver.plans.plan(asked.parameters) if self._may(session, services.READ) else None
+        if plan is None:
+            return False
+        try:
+            results = await plan.results(session)
+        except ServiceError:
+            return False
+        self.session_last_activity = time.monotonic()
+        session.touch()
+        self._send(services.read_response(asked.handle, results), request_id)
+        return True
 
     async def _publish(self, session: GuardedSession, asked: Asked, request_id: int) -> bool:
         """A Publish request; False, with nothing done, where asyncua must answer it."""
@@ -186,6 +210,8 @@ class GuardedProcessor(UaProcessor):
         """One request; Write and Call do not keep the others waiting."""
         BUDGET.set(Budget(ELEMENTS_PER_OPERATION * self.iserver.limits.operations))
         kind = _service(nodeid_from_binary(body.copy()))
+        if kind in READ and await self._is_everyday(seqhdr.RequestId, bytes(body)):  # it came in several chunks
+            return True
         if kind in DETACHED and len(self._detached) < MAX_DETACHED:
             task = asyncio.create_task(self._process_detached(seqhdr, body), name=f"opcua request of {self.peer}")
             self._detached.add(task)

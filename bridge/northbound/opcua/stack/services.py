@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from asyncua import ua
 from asyncua.common.utils import Buffer
@@ -36,7 +36,7 @@ _AFTER_AUDIT = struct.Struct("<I3s")
 _COUNT = struct.Struct("<i")
 _ACKNOWLEDGEMENT = struct.Struct("<II")
 _RESPONSE = struct.Struct("<qIIBi3s")
-_READ_HEAD = struct.Struct("<di")
+_READ_HEAD = struct.Struct("<dii")
 _MESSAGE = struct.Struct("<?IqI")
 NOTHING = b"\x00\x00\x00"
 """An ExtensionObject of no type."""
@@ -113,9 +113,17 @@ def acknowledgements(parameters: bytes) -> list[tuple[int, int]] | None:
     return list(_ACKNOWLEDGEMENT.iter_unpack(parameters[_COUNT.size :]))
 
 
-def read_head(parameters: bytes) -> tuple[float, int] | None:
-    """MaxAge and TimestampsToReturn of a Read."""
-    return _READ_HEAD.unpack_from(parameters) if len(parameters) >= _READ_HEAD.size else None
+class ReadHead(NamedTuple):
+    """How the parameters of a Read begin."""
+
+    max_age: float
+    timestamps: int
+    nodes: int
+
+
+def read_head(parameters: bytes) -> ReadHead | None:
+    """The beginning, if there is one."""
+    return ReadHead._make(_READ_HEAD.unpack_from(parameters)) if len(parameters) >= _READ_HEAD.size else None
 
 
 def _header(type_id: bytes, handle: int, now: datetime) -> bytes:

@@ -19,7 +19,7 @@ from bridge.northbound.opcua.stack.standard import LeanValue
 from bridge.northbound.opcua.stack.values import TagValue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from asyncua.server.address_space import AddressSpace
 
@@ -141,8 +141,10 @@ class Record:
 class Space:
     """The address space, for writing."""
 
-    def __init__(self, aspace: AddressSpace) -> None:
+    def __init__(self, aspace: AddressSpace, forget: Callable[[], None]) -> None:
+        """`forget` is called when what is known of nodes that were there is no longer true."""
         self._aspace = aspace
+        self._forget = forget
         self._type_references: dict[ua.NodeId, ua.ReferenceDescription] = {}
         self._rule = self._to(_HAS_RULE, _OPTIONAL)
         self._record: Record | None = None
@@ -206,6 +208,7 @@ class Space:
     def remove(self, node_ids: Iterable[ua.NodeId], referrers: Iterable[NodeData]) -> None:
         """Take nodes out, and every reference to them that `referrers` have."""
         gone = set(node_ids)
+        self._forget()
         for node_id in gone:
             if node_id in self._aspace:
                 del self._aspace[node_id]
