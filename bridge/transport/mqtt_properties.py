@@ -88,13 +88,6 @@ def of_will(message: Message) -> Properties | None:
     return properties
 
 
-def of_session(expiry_s: int) -> Properties:
-    """CONNECT properties of a session that the broker keeps for a while."""
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.SessionExpiryInterval = expiry_s
-    return properties
-
-
 def live(qos: int) -> SubscribeOptions:
     """Subscription options: only what others publish from now on, with their retain flag (MQTT 5, 3.8.3.1)."""
     return SubscribeOptions(

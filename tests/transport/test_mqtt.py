@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from bridge.errors import LinkLost, LinkRefused, SubscribeRefused
-from bridge.transport import mqtt
+from bridge.transport import mqtt_connection, mqtt_inbox
 from bridge.transport.mqtt import BrokerConfig, Link, Message
 from bridge.transport.mqtt_version import Spoken
 from bridge.transport.mqtt_window import FIRST_ID, IN_FLIGHT
@@ -344,7 +344,7 @@ async def test_auto_takes_a_refusal_in_mqtt_5_for_an_answer(answer: bytes, error
 
 
 async def test_auto_does_not_take_silence_for_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "ANSWER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(mqtt_connection, "ANSWER_TIMEOUT_S", 0.05)
     silent = OldBroker(lambda _: None)
     async with played_broker(silent) as reached:
         connecting = Link.connect(reached.model_copy(update={"protocol": "auto"}), "one")
@@ -413,7 +413,7 @@ async def test_broker_that_hangs_up_before_connack_is_lost_at_once() -> None:
 
 
 async def test_broker_that_never_answers_connect_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "ANSWER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(mqtt_connection, "ANSWER_TIMEOUT_S", 0.05)
     closed = asyncio.Event()
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -586,27 +586,35 @@ async def test_leaving_by_an_exception_lets_the_will_speak() -> None:
 
 @mosquitto
 @BOTH
-async def test_session_that_is_not_clean_keeps_its_messages(protocol: str) -> None:
+async def test_nothing_waits_in_the_broker_for_a_client_that_is_away(protocol: str) -> None:
+    """A command never comes from the past."""
     async with Mosquitto() as server:
         config = using(server, protocol)
-        async with Link.connect(config, "keeper", clean=False) as link:
+        async with Link.connect(config, "keeper") as link:
             await link.subscribe("cmd")
         async with Link.connect(config, "sender") as sender:
             sender.publish(Message("cmd", b"1", qos=1))
             assert await sender.flush(5)
-        async with Link.connect(config, "keeper", clean=False) as link:
-            assert (await take(link, 1))[0].payload == b"1"
-        async with Link.connect(config, "keeper", clean=True) as link:
-            link.publish(Message("cmd", b"2"))
-            await link.flush(5)
-            assert not link._inbox, "a clean start forgets the subscription"
+        async with Link.connect(config, "keeper") as link:
+            await link.arrived()
+            assert not link._inbox
+
+
+async def test_large_messages_nobody_takes_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt_inbox, "INBOX_BYTES", 1000)
+    async with broker() as server, Link.connect(server.config, "one") as link:
+        await link.subscribe("n")
+        for number in range(5):
+            link.publish(Message("n", bytes((number,)) * 400))
+        await until(lambda: link.dropped == 3)
+        assert [message.payload[0] for message in await take(link, 2)] == [3, 4]
 
 
 async def test_slow_reader_loses_the_oldest_and_it_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     async with broker() as server, Link.connect(server.config, "one") as link:
         await link.subscribe("plant/n", 0)
         extra = 5
-        for number in range(mqtt.INBOX_LIMIT + extra):
+        for number in range(mqtt_inbox.INBOX_LIMIT + extra):
             link.publish(Message("plant/n", str(number).encode()))
             if number % 100 == 0:
                 await link.drain()
@@ -615,7 +623,7 @@ async def test_slow_reader_loses_the_oldest_and_it_is_counted(monkeypatch: pytes
 
 
 async def test_oversized_payload_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "PAYLOAD_LIMIT", 10)
+    monkeypatch.setattr(mqtt_inbox, "PAYLOAD_LIMIT", 10)
     async with broker() as server, Link.connect(server.config, "one") as link:
         await link.subscribe("plant/n")
         link.publish(Message("plant/n", b"12345678901"))
@@ -637,7 +645,7 @@ async def test_refused_publish_is_counted_on_mqtt_5(tmp_path: Path) -> None:
 
 
 async def test_silent_broker_is_noticed_by_keep_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "MISC_INTERVAL_S", 0.01)
+    monkeypatch.setattr(mqtt_connection, "MISC_INTERVAL_S", 0.01)
 
     async def accept_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(2)
@@ -645,7 +653,7 @@ async def test_silent_broker_is_noticed_by_keep_alive(monkeypatch: pytest.Monkey
         await reader.read()
 
     async with played_broker(accept_only) as config, Link.connect(config, "one") as link:
-        link._paho._keepalive = 0.05  # type: ignore[assignment]
+        link._connection._paho._keepalive = 0.05  # type: ignore[assignment]
         with pytest.raises(LinkLost, match="Keep alive"):
             await asyncio.wait_for(anext(link.messages()), 5)  # type: ignore[arg-type]
 
@@ -656,7 +664,7 @@ async def test_password_is_never_in_the_representation() -> None:
 
 
 async def test_aiomqtt_still_has_the_one_private_name_we_use() -> None:
-    """`Link` takes paho's client from aiomqtt, and aiomqtt's CONNACK callback from paho's client."""
+    """`Connection` takes paho's client from aiomqtt, and aiomqtt's CONNACK callback from paho's client."""
     client = aiomqtt.Client("127.0.0.1", free_port(), identifier="contract")
     assert isinstance(client._client, paho.Client)
     assert client._client.on_connect == client._on_connect
@@ -672,13 +680,13 @@ async def test_aiomqtt_still_has_the_one_private_name_we_use() -> None:
 async def test_paho_still_lets_a_tls_context_replace_its_socket() -> None:
     """Its socket is our Wire then, with TLS or without."""
     async with broker() as server, Link.connect(server.config, "one") as link:
-        assert link._paho.socket() is link._wire  # type: ignore[comparison-overlap]
+        assert link._connection._paho.socket() is link._wire  # type: ignore[comparison-overlap]
 
 
 async def test_pahos_identifiers_begin_anew_before_they_come_to_ours() -> None:
     async with broker() as server, Link.connect(server.config, "one") as link:
-        assert link._paho._last_mid == 0  # type: ignore[attr-defined]
-        link._paho._last_mid = FIRST_ID - 3  # type: ignore[attr-defined]
+        assert link._connection._paho._last_mid == 0  # type: ignore[attr-defined]
+        link._connection._paho._last_mid = FIRST_ID - 3  # type: ignore[attr-defined]
         for last in (FIRST_ID - 2, 0, 1):
             await link.subscribe("plant/#")
-            assert link._paho._last_mid == last  # type: ignore[attr-defined]
+            assert link._connection._paho._last_mid == last  # type: ignore[attr-defined]

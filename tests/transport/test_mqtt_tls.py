@@ -155,7 +155,7 @@ async def test_broker_without_tls_is_named() -> None:
 
 
 async def test_broker_that_never_answers_the_handshake_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.transport.mqtt.ANSWER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("bridge.transport.mqtt_connection.ANSWER_TIMEOUT_S", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         config = BrokerConfig(port=silent.getsockname()[1], tls=True, protocol="5")
         with pytest.raises(LinkLost, match="no answer"):

@@ -1,0 +1,74 @@
+"""What was received and nobody has taken yet. Bounded: the oldest goes first, and is counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from bridge.transport import mqtt_properties
+from bridge.transport.mqtt_message import Message
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import MQTTMessage
+
+INBOX_LIMIT = 1000
+"""Messages."""
+INBOX_BYTES = 1 << 24
+"""Bytes of them."""
+PAYLOAD_LIMIT = 1 << 20
+"""Bytes of a payload; larger ones are dropped: nothing we subscribe to is that long. Not said to the
+broker in CONNECT: those of MQTT 3.1.1 stumble over properties instead of refusing the version (amqtt 0.12)."""
+
+
+class Inbox:
+    """For one reader."""
+
+    def __init__(self) -> None:
+        self._messages: deque[Message] = deque()
+        self._bytes = 0
+        self._came = asyncio.Event()
+        self.dropped = 0
+        """Messages that were dropped: nobody took them in time, or they were too large."""
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def put(self, received: MQTTMessage) -> None:
+        """As paho gives it."""
+        try:
+            topic = received.topic
+        except UnicodeDecodeError:
+            self.dropped += 1
+            return
+        if len(received.payload) > PAYLOAD_LIMIT:
+            self.dropped += 1
+            return
+        properties = mqtt_properties.incoming(received.properties)
+        message = Message(topic, bytes(received.payload), received.qos, received.retain, **properties)
+        self._messages.append(message)
+        self._bytes += _size(message)
+        while len(self._messages) > INBOX_LIMIT or self._bytes > INBOX_BYTES:
+            self.take()
+            self.dropped += 1
+        self._came.set()
+
+    def take(self) -> Message:
+        """The oldest one, if there is one."""
+        message = self._messages.popleft()
+        self._bytes -= _size(message)
+        return message
+
+    def wake(self) -> None:
+        """Whoever waits is to look at something else."""
+        self._came.set()
+
+    async def came(self) -> None:
+        """Wait for the next message, or to be woken up."""
+        self._came.clear()
+        await self._came.wait()
+
+
+def _size(message: Message) -> int:
+    words = sum(len(name) + len(content) for name, content in message.user_properties)
+    return len(message.topic) + len(message.payload) + len(message.correlation_data or b"") + words
