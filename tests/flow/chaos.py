@@ -289,13 +289,13 @@ class Chaos:
     async def port_closed(self, seconds: float) -> None:
         await self.road.close()
         await asyncio.sleep(seconds)
-        await self.road.open()
+        await self.road.open(self.name.address or "")
 
     async def no_name(self, seconds: float) -> None:
-        self.name.address = None
+        address, self.name.address = self.name.address, None
         await self.road.cut()
         await asyncio.sleep(seconds)
-        self.name.address = "127.0.0.1"
+        self.name.address = address
 
     async def move(self, seconds: float) -> None:
         """To another address, and what it held stays behind."""
@@ -322,7 +322,7 @@ class Chaos:
         await asyncio.sleep(seconds)
         await self.broker.start()
         await until(lambda: self.observer.connections > before)
-        await self.road.open(self.name.address or "127.0.0.1")
+        await self.road.open(self.name.address or "")
 
     # -- what goes on meanwhile ---------------------------------------------------------------------------------------
 
