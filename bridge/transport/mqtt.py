@@ -11,7 +11,8 @@ What is published:
 2. QoS 1 is never dropped silently. `flush` is True when all of it was acknowledged. At a loss, what was published since
    the last such flush may or may not have arrived: the next session's owner says it again, as the faces do with current
    values at every session and with events by the log's cursor; `unacknowledged` names the topics. What the broker
-   refuses (MQTT 5) is in `refusals`, what is too large for it in `oversized`, both with one log line a session.
+   refuses (MQTT 5) is in `refusals`, what is too large for it in `oversized`, both
+   with one log line while it is the same.
 3. Memory is bounded by the owner, who asks `is_congested` or waits in `drain` before it takes the next values, so that
    they are the newest then; and by BACKLOG_LIMIT, at which the session ends, should it not.
 
@@ -88,8 +89,9 @@ class Link:
     broker publishes the will. What is queued and not flushed may be lost either way.
     """
 
-    def __init__(self, broker: BrokerConfig, client_id: str, will: Message | None) -> None:
+    def __init__(self, broker: BrokerConfig, client_id: str, will: Message | None, spoken: Spoken | None) -> None:
         self._broker = broker
+        self._spoken = spoken
         self._connection = Connection(broker, client_id, will, self)
         self._wire: Wire
         self._limits = Limits()
@@ -121,10 +123,11 @@ class Link:
     ) -> Connecting:
         """To be entered with `async with`, which gives the link; entering raises LinkLost or LinkRefused.
 
-        Where `protocol` is "auto", `spoken` says which version it was, once for all connections that share it.
+        `spoken` says once for all connections that share it what there is to say of the broker: which version it was
+        where `protocol` is "auto", what it refuses.
         """
         links = [
-            cls(broker.model_copy(update={"protocol": version}), client_id, will)
+            cls(broker.model_copy(update={"protocol": version}), client_id, will, spoken)
             for version in in_turn(broker.protocol)
         ]
         return Connecting(links, broker.where, spoken)
@@ -362,7 +365,7 @@ class Link:
 
     def _leave_out(self, topic: str, size: int) -> None:
         self.oversized += 1
-        if self.oversized == 1:
+        if self.oversized == 1 and self._is_news("too large", topic):
             _log.warning(
                 "A message of %d bytes for %s is not sent: the broker %s takes packets of %d. Raise its maximum packet "
                 "size. More are only counted",
@@ -371,6 +374,9 @@ class Link:
                 self._broker.where,
                 self._limits.packet,
             )
+
+    def _is_news(self, what: str, *about: object) -> bool:
+        return self._spoken is None or self._spoken.is_news(what, *about)
 
     def _write(self, first: int, size: int, name: bytes, properties: bytes, payload: bytes, topic: str) -> None:
         if first & QOS_1:
@@ -400,7 +406,7 @@ class Link:
         if topic is None:
             return
         self.refusals.note(topic, _reason(code))
-        if self.refusals.total == 1:
+        if self.refusals.total == 1 and self._is_news("refused", topic, code):
             _log.warning(
                 "The broker %s refuses a message for %s: %s. More are only counted",
                 self._broker.where,

@@ -28,6 +28,7 @@ class Spoken:
         self._who = who
         self._version: Protocol | None = None
         self._lacks: Sequence[str] = ()
+        self._told: dict[str, tuple[object, ...]] = {}
 
     def now(self, where: str, version: Protocol) -> None:
         """A connection was made in this version."""
@@ -42,3 +43,9 @@ class Spoken:
             self._lacks = lacks
             if lacks:
                 _log.warning("%s does without what the broker %s cannot: %s", self._who, where, "; ".join(lacks))
+
+    def is_news(self, what: str, *about: object) -> bool:
+        """This fault was not the last of its kind: sessions that end by it, one after another, say it once."""
+        is_news = self._told.get(what) != about
+        self._told[what] = about
+        return is_news

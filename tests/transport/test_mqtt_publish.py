@@ -97,6 +97,20 @@ async def test_refused_messages_are_counted_and_the_first_reason_is_said(caplog:
     assert "forbidden: Not authorized" in said[0]
 
 
+async def test_what_is_refused_in_session_after_session_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    spoken = Spoken("UNS")
+    async with PlayedBroker(connack_5(b"\x27\x00\x00\x01\x00"), "5") as broker:
+        for session in range(1, 4):
+            async with Link.connect(broker.config, "one", spoken=spoken) as link:
+                link.publish(Message("large", bytes(300)))
+                link.publish(Message("forbidden", b"", 1))
+                await until(lambda: len(broker.published) == session)  # noqa: B023
+                broker.say(b"\x40\x03" + broker.published[-1].identifier.to_bytes(2, "big") + b"\x87")
+                assert await link.flush(5)
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("bridge.")]
+    assert len(said) == 2
+
+
 @pytest.mark.parametrize("qos", [0, 1])
 async def test_flush_does_not_wait_for_what_is_published_after_it(qos: int) -> None:
     """As where every change is published: something is always on its way."""

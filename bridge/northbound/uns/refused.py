@@ -27,6 +27,7 @@ class Refused:
         self._clock = clock
         self._lasts_s = lasts_s
         self._refusals = Refusals()
+        self._link: Link | None = None
         self._marks = (0, 0)
         self._marked = clock.monotonic()
 
@@ -37,7 +38,8 @@ class Refused:
 
     def begin_session(self, link: Link) -> None:
         """What was refused in an earlier one may be allowed now."""
-        self._refusals, self._marks, self._marked = link.refusals, (0, 0), self._clock.monotonic()
+        self._link, self._refusals = link, link.refusals
+        self._marks, self._marked = (0, 0), self._clock.monotonic()
 
     def look(self) -> None:
         """To be called every second or so: forgets what was refused two such times ago, and not since."""
@@ -47,6 +49,19 @@ class Refused:
 
     @property
     def trouble(self) -> str:
+        """What is refused, and what is too large; "" where nothing is."""
+        return ". ".join(filter(None, (self._refused, self._too_large)))
+
+    @property
+    def _too_large(self) -> str:
+        if self._link is None or not self._link.oversized:
+            return ""
+        count, room = self._link.oversized, self._link.maximum_packet_size
+        said = f"{count} messages since it was connected were larger than the {room} bytes that the broker"
+        return f"{said} {self._broker.where} takes, and are not published: raise its maximum packet size"
+
+    @property
+    def _refused(self) -> str:
         """One sentence with the lines that are missing from the broker's ACL; "" where nothing is refused."""
         topics = self._refusals.since(self._marks[0])
         if not topics:

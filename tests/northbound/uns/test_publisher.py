@@ -560,6 +560,18 @@ async def test_messages_the_broker_refuses_are_a_visible_fault(tmp_path: Path) -
 
 
 @pytest.mark.peer("mosquitto")
+async def test_what_is_too_large_for_the_broker_is_a_visible_fault() -> None:
+    table, _ = filled_table()
+    async with Mosquitto(("allow_anonymous true", "max_packet_size 2000")) as server:
+        five = server.config.model_copy(update={"protocol": "5"})
+        face = publisher(five)
+        async with watching(five) as watcher, running(face, table):
+            await watcher.sees(f"{BRIDGE}/online", online=True)
+            assert "larger than the 2000 bytes" in face.trouble
+            assert f"{LINE}/extruder-1/_meta" not in watcher.now
+
+
+@pytest.mark.peer("mosquitto")
 @pytest.mark.parametrize("preset", ["umh", "raw"])
 async def test_mqtt_5_says_the_unit_where_the_payload_has_no_place(preset: str) -> None:
     table, _ = filled_table()
