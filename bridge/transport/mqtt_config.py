@@ -41,6 +41,14 @@ class BrokerConfig(BaseModel):
         description="Name in the broker's certificate where that is not host, as for brokers reached by an address.",
     )
 
+    @field_validator("host")
+    @classmethod
+    def _is_no_url(cls, host: str) -> str:
+        """A URL would be shown wherever the broker is named, with the password in it."""
+        if not host or any(one in host for one in "/@ ") or (host.count(":") == 1):
+            raise ValueError("not a name or an address: port, tls, username and password are written beside it")
+        return host
+
     @field_validator("protocol", mode="before")
     @classmethod
     def _may_be_a_number(cls, protocol: object) -> object:

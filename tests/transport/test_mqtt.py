@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import aiomqtt
 import paho.mqtt.client as paho
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from bridge.errors import LinkLost, LinkRefused, SubscribeRefused
 from bridge.transport import mqtt_connection, mqtt_inbox
@@ -656,6 +656,18 @@ async def test_silent_broker_is_noticed_by_keep_alive(monkeypatch: pytest.Monkey
         link._connection._paho._keepalive = 0.05  # type: ignore[assignment]
         with pytest.raises(LinkLost, match="Keep alive"):
             await asyncio.wait_for(anext(link.messages()), 5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("host", ["mqtt://u:s3cret@broker", "u:s3cret@broker", "broker/mqtt", "broker:1883", "a b", ""])
+def test_url_as_host_is_refused_and_not_shown(host: str) -> None:
+    with pytest.raises(ValidationError, match="not a name or an address") as told:
+        BrokerConfig.model_validate({"host": host})
+    assert "s3cret" not in told.value.errors()[0]["msg"]
+
+
+@pytest.mark.parametrize("host", ["broker", "mqtt.plant.example", "192.168.0.1", "::1", "fe80::1%eth0"])
+def test_names_and_addresses_are_hosts(host: str) -> None:
+    assert BrokerConfig.model_validate({"host": host}).host == host
 
 
 async def test_password_is_never_in_the_representation() -> None:
