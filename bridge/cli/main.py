@@ -30,6 +30,7 @@ VERBS = {
     "docs": "Print what the programmer of a PLC declares for a machine.",
     "simulate": "Run a vendor's simulator alone, with faults to switch on.",
     "users": "Logins for the OPC UA server: list, add, change a password.",
+    "certs": "Certificates of the OPC UA server: list, trust, reject, accept, new, csr, install.",
     "schema": "Print the JSON Schema of the files, for editors.",
 }
 """Verb to what it does, in the order of first use; `bridge.cli.<verb>` holds a click command named `command`."""

@@ -86,6 +86,7 @@ def list_(configs: Configs, as_json: bool) -> None:
     epilog=examples(
         "plantbridge users add anna bridge.yaml --role Operator --email anna@acme.example",
         "plantbridge users add scada bridge.yaml --password-stdin < scada.password",
+        "plantbridge users add scada bridge.yaml --role Operator --certificate scada.der",
         "plantbridge users add anna --role Engineer",
     ),
 )
@@ -99,8 +100,21 @@ def list_(configs: Configs, as_json: bool) -> None:
     help="What the user may do.",
 )
 @click.option("--email", help="What a vendor that books by e-mail address is told; nobody else sees it.")
+@click.option(
+    "--certificate",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File of the certificate the user logs in with, instead of a password.",
+)
 @password_options
-def add(name: str, configs: Configs, role: str, email: str | None, password: str | None, from_stdin: bool) -> int:
+def add(
+    name: str,
+    configs: Configs,
+    role: str,
+    email: str | None,
+    certificate: Path | None,
+    password: str | None,
+    from_stdin: bool,
+) -> int:
     """Let NAME in.
 
     With CONFIG (a site's file or folder) the user is written into the file, which keeps its comments and every other
@@ -117,7 +131,10 @@ def add(name: str, configs: Configs, role: str, email: str | None, password: str
     if there is not None:
         raise click.UsageError(f"{name} is there already, {_where(there)}; plantbridge users passwd changes a password")
     fields = {"name": name, "role": role, **({"email": email} if email else {})}
-    fields[HASH] = _hash(name, password, from_stdin)
+    if certificate is not None:
+        fields["certificate"] = _thumbprint(certificate)
+    else:
+        fields[HASH] = _hash(name, password, from_stdin)
     if not configs:
         _lines(fields)
         return 0
@@ -165,6 +182,15 @@ def passwd(name: str, configs: Configs, password: str | None, from_stdin: bool) 
     return 0
 
 
+def _thumbprint(file: Path) -> str:
+    from bridge.northbound.opcua.certificates import parse, thumbprint
+
+    try:
+        return thumbprint(parse(file.read_bytes()))
+    except ValueError as error:
+        raise click.UsageError(f"{file} is not a certificate") from error
+
+
 def _hash(name: str, password: str | None, from_stdin: bool) -> str:
     from bridge.northbound.opcua.passwords import hash_password, password_fault
 
@@ -205,6 +231,8 @@ def _weakness(user: WrittenUser) -> str:
 
     if user.kept_in and not user.password_hash:
         return f"it is in {user.kept_in}, which cannot be read here"
+    if user.certificate and not user.password_hash:
+        return ""
     return weakness(user.password_hash)
 
 
@@ -216,6 +244,7 @@ def _payload(user: WrittenUser) -> dict[str, object]:
         "file": str(user.file),
         "line": user.line,
         "hash_in": user.kept_in,
+        "certificate": user.certificate,
         "weakness": _weakness(user),
     }
 
@@ -223,5 +252,6 @@ def _payload(user: WrittenUser) -> dict[str, object]:
 def _line(user: WrittenUser) -> str:
     weakness = _weakness(user)
     told = f"  its password hash: {weakness}" if weakness else ""
+    told += f"  certificate {user.certificate}" if user.certificate else ""
     email = f" <{user.email}>" if user.email else ""
     return f"{user.name + email:<32} {user.role:<9} {_where(user)}{told}"

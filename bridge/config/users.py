@@ -38,6 +38,8 @@ class WrittenUser:
     """What the hash is taken from, where the file only refers to it: "the variable X", "the file x"."""
     password_hash: str = field(repr=False)
     """"" where what it is kept in cannot be read here."""
+    certificate: str = ""
+    """Thumbprint of the certificate it logs in with."""
 
 
 def name_fault(name: str) -> str:
@@ -104,6 +106,7 @@ def _users(document: Document, environment: Mapping[str, str]) -> Iterator[Writt
                 path,
                 _kept_in(written),
                 said.get(HASH, ""),
+                said.get("certificate", ""),
             )
 
 

@@ -15,7 +15,9 @@ import pytest
 from bridge.cli.main import main
 from bridge.config.documents import parse_document
 from bridge.config.site import load_site
+from bridge.northbound.opcua.certificates import thumbprint
 from bridge.northbound.opcua.passwords import hash_password, matches
+from tests.northbound.opcua.house import identity
 from tests.sites import BASE
 
 PASSWORD, OTHER = "correct horse battery", "another horse entirely"
@@ -382,3 +384,17 @@ def test_on_a_terminal_the_password_is_asked_for_twice(
         main(["users", "add", "anna"])
     assert (ended.value.code, list(typed)) == (0, [])
     assert "do not match" in capsys.readouterr().err
+
+
+def test_user_with_a_certificate_needs_no_password(run: Run, tmp_path: Path) -> None:
+    file, badge = site(tmp_path, BLOCK.replace("HASH", HASH)), identity("badge")
+    mark = thumbprint(badge.certificate)
+    code, _, _ = run("add", "scada", file, "--role", "Operator", "--certificate", badge.certificate_file)
+    assert code == 0
+    (user,) = (one for one in load_site([file]).file.northbound.opcua.users if one.name == "scada")
+    assert (user.certificate, user.password_hash) == (mark, None)
+    _, out, _ = run("list", file)
+    (line,) = (one for one in out.splitlines() if one.startswith("scada"))
+    assert mark in line
+    assert "hash" not in line
+    assert run("add", "other", file, "--certificate", __file__)[0] == 2

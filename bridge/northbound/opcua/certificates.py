@@ -1,30 +1,27 @@
-"""The server's own certificate, and which client certificates are trusted.
+"""The server's own certificate, and what is written and read of certificates.
 
     pki/own/{certificate.der, key.pem}   made once, never remade silently
     pki/trusted   clients (or authorities) a person has let in; read anew at every connect, so no restart is needed
-    pki/rejected  the last certificates that were refused, to be moved to trusted
+    pki/rejected  the last certificates that were refused
     pki/issuers   authorities that only complete a chain
     pki/crl       revocation lists
 
-Source: OPC UA Part 4, 6.1.3 (steps of determining trust); Part 6, 6.2.2 (what an application certificate holds);
-Part 12, F.1 (store layout). Everything here does file I/O and RSA: call it in a worker thread.
+Source: OPC UA Part 6, 6.2.2 (what an application certificate holds); Part 12, F.1 (store layout). Everything here does
+file I/O and RSA: call it in a worker thread.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import itertools
 import logging
 import os
 import re
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -32,27 +29,18 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bridge.ports import Clock
-
 _log = logging.getLogger(__name__)
 
 FOLDERS = ("own", "trusted", "rejected", "issuers", "crl")
 SUFFIXES = {".der", ".cer", ".crt", ".pem"}
-CRL_SUFFIXES = SUFFIXES | {".crl"}
 KEY_BITS, YEARS = 3072, 10
-MIN_KEY_BITS, MAX_KEY_BITS = 2048, 4096
-"""OPC UA Part 7, Basic256Sha256: 2048 to 4096."""
 MAX_FILES = 1000
-MAX_REJECTED = 100
-MAX_CHAIN = 5
+SOON_DAYS = 90
+"""Days before its end from which a certificate is spoken of."""
 
 
-class Refused(Exception):
-    """A client certificate is not let in. `status` is the name of the OPC UA status code."""
-
-    def __init__(self, status: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
+class NotInstalled(Exception):
+    """A certificate cannot become the server's own; says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,27 +72,79 @@ def load_or_make(pki: Path, application_uri: str, names: tuple[str, ...], now: d
     Every client trusts it by its bytes, so a changed name or a passed date is only logged, with what to do.
     """
     prepare(pki)
-    certificate_path, key_path = pki / "own" / "certificate.der", pki / "own" / "key.pem"
-    if not (certificate_path.exists() and key_path.exists()):
-        _make(certificate_path, key_path, application_uri, names, now)
-    certificate = x509.load_der_x509_certificate(certificate_path.read_bytes())
+    if not all(path.exists() for path in _own_paths(pki)):
+        make(pki, application_uri, names, now)
+    own = load(pki)
+    _compare(own.certificate, pki, application_uri, names, now)
+    return own
+
+
+def load(pki: Path) -> OwnCertificate:
+    """Our certificate as it is. Raises OSError, ValueError or TypeError."""
+    certificate_path, key_path = _own_paths(pki)
+    certificate = parse(certificate_path.read_bytes())
     key = serialization.load_pem_private_key(key_path.read_bytes(), None)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise TypeError(f"{key_path}: this is not an RSA key")
-    _compare(certificate, certificate_path, application_uri, names, now)
+    if key.public_key() != certificate.public_key():
+        raise ValueError(f"{key_path} is not the key of {certificate_path}")
     return OwnCertificate(certificate, key, certificate_path)
 
 
-def _make(certificate_path: Path, key_path: Path, uri: str, names: tuple[str, ...], now: datetime) -> None:
+def _own_paths(pki: Path) -> tuple[Path, Path]:
+    return pki / "own" / "certificate.der", pki / "own" / "key.pem"
+
+
+def make(pki: Path, uri: str, names: tuple[str, ...], now: datetime) -> None:
+    """A new key and certificate. What was there is kept beside them."""
+    certificate_path, key_path = _own_paths(pki)
+    _set_aside(certificate_path, key_path)
     key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
     certificate = _self_signed(key, uri, names, now)
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    _write_once(key_path, pem, 0o600)
-    _write_once(certificate_path, certificate.public_bytes(serialization.Encoding.DER), 0o644)
+    write(key_path, pem, 0o600)
+    write(certificate_path, certificate.public_bytes(serialization.Encoding.DER))
     _log.info("Made the OPC UA certificate %s, thumbprint %s", certificate_path, thumbprint(certificate))
 
 
-def _write_once(path: Path, data: bytes, mode: int) -> None:
+def _set_aside(*paths: Path) -> None:
+    for path in paths:
+        if path.exists():
+            path.replace(path.with_name(f"{path.name}.before"))
+
+
+def request(pki: Path, uri: str, names: tuple[str, ...]) -> bytes:
+    """A signing request for the key we have, PEM: what an authority turns into a certificate for `install`."""
+    own = load(pki)
+    builder = x509.CertificateSigningRequestBuilder().subject_name(_subject(uri))
+    for extension, critical in _extensions(uri, names):
+        builder = builder.add_extension(extension, critical=critical)
+    return builder.sign(own.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def install(pki: Path, data: bytes, now: datetime) -> x509.Certificate:
+    """Show this certificate (DER or PEM) from now on. Raises NotInstalled; then nothing has changed."""
+    own = load(pki)
+    try:
+        certificate = parse(data)
+    except ValueError as error:
+        raise NotInstalled("this is not a certificate") from error
+    if certificate.public_key() != own.key.public_key():
+        raise NotInstalled("it was made for another key; make the request with: plantbridge certs csr")
+    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+        raise NotInstalled(f"it is valid from {certificate.not_valid_before_utc} to {certificate.not_valid_after_utc}")
+    missing = set(application_uris(own.certificate)) - set(application_uris(certificate))
+    if missing:
+        raise NotInstalled(f"it does not name the ApplicationUri {', '.join(sorted(missing))}")
+    path, _ = _own_paths(pki)
+    before = path.read_bytes()
+    write(path.with_name(f"{path.name}.before"), before)
+    write(path, certificate.public_bytes(serialization.Encoding.DER))
+    return certificate
+
+
+def write(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Replace a file as a whole, durably."""
     fresh = path.with_suffix(path.suffix + ".new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as file:
@@ -115,12 +155,32 @@ def _write_once(path: Path, data: bytes, mode: int) -> None:
 
 
 def _self_signed(key: rsa.RSAPrivateKey, uri: str, names: tuple[str, ...], now: datetime) -> x509.Certificate:
-    subject = x509.Name(
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(_subject(uri))
+        .issuer_name(_subject(uri))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))  # a client's clock may be behind ours
+        .not_valid_after(now + timedelta(days=365 * YEARS))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    for extension, critical in _extensions(uri, names):
+        builder = builder.add_extension(extension, critical=critical)
+    return builder.sign(key, hashes.SHA256())
+
+
+def _subject(uri: str) -> x509.Name:
+    return x509.Name(
         [
             x509.NameAttribute(NameOID.COMMON_NAME, uri.rpartition(":")[2][:64] or "plantbridge"),
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "plantbridge"),
         ]
     )
+
+
+def _extensions(uri: str, names: tuple[str, ...]) -> list[tuple[x509.ExtensionType, bool]]:
+    """What the certificate of an application holds, and whether each is critical."""
     usage = x509.KeyUsage(
         digital_signature=True,
         content_commitment=True,
@@ -132,23 +192,12 @@ def _self_signed(key: rsa.RSAPrivateKey, uri: str, names: tuple[str, ...], now: 
         encipher_only=False,
         decipher_only=False,
     )
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))  # a client's clock may be behind ours
-        .not_valid_after(now + timedelta(days=365 * YEARS))
-        .add_extension(x509.SubjectAlternativeName(_alternative_names(uri, names)), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
-        )
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
+    return [
+        (x509.SubjectAlternativeName(_alternative_names(uri, names)), False),
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (usage, True),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), False),
+    ]
 
 
 def _alternative_names(uri: str, names: Iterable[str]) -> list[x509.GeneralName]:
@@ -162,170 +211,74 @@ def _alternative_names(uri: str, names: Iterable[str]) -> list[x509.GeneralName]
 
 
 def _compare(
-    certificate: x509.Certificate, path: Path, application_uri: str, names: tuple[str, ...], now: datetime
+    certificate: x509.Certificate, pki: Path, application_uri: str, names: tuple[str, ...], now: datetime
 ) -> None:
+    """Say what is wrong with it, and the command that makes another: that is never done unasked."""
     wanted = {str(name.value) for name in _alternative_names(application_uri, names)}
-    missing = sorted(wanted - {str(name.value) for name in _names_of(certificate)})
-    remedy = "Move the folder's two files away to have a new one made; every client must then trust that one anew"
+    missing = sorted(wanted - set(names_of(certificate)))
+    hosts = " ".join(f"--host {name}" for name in names)
+    remedy = f"plantbridge certs new --pki {pki} --uri {application_uri} {hosts}"
     if missing:
         _log.warning(
-            "The certificate %s does not name %s; some clients will refuse. %s", path, ", ".join(missing), remedy
+            "The OPC UA certificate does not name %s; some clients will refuse it. To make another, which every "
+            "client must trust anew: %s",
+            ", ".join(missing),
+            remedy,
         )
-    if certificate.not_valid_after_utc < now + timedelta(days=90):
-        _log.warning("The certificate %s ends on %s. %s", path, certificate.not_valid_after_utc.date(), remedy)
-
-
-def _names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
-    try:
-        return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
-    except (x509.ExtensionNotFound, ValueError):
-        return []
-
-
-# --- theirs ----------------------------------------------------------------------------------------------------------
-
-
-class TrustStore:
-    """Decides about client certificates by the files in pki, as they are at that moment."""
-
-    def __init__(self, pki: Path, clock: Clock, *, trust_required: bool) -> None:
-        self._pki = pki
-        self._clock = clock
-        self._trust_required = trust_required
-        self._told: OrderedDict[str, float] = OrderedDict()
-
-    def check(self, der: bytes, application_uri: str | None) -> None:
-        """Let a client certificate in, or raise Refused and keep it in pki/rejected."""
-        try:
-            certificate = x509.load_der_x509_certificate(der)
-            uris = [str(name.value) for name in _names_of(certificate) if _is_uri(name)]
-            key = certificate.public_key()
-        except Exception as error:  # the parser raises many kinds for hostile bytes
-            raise Refused("BadCertificateInvalid", "This is not a certificate") from error
-        self._check_form(certificate, key, uris, application_uri)
-        if self._trust_required:
-            self._check_trust(certificate)
-
-    def _check_form(
-        self, certificate: x509.Certificate, key: object, uris: list[str], application_uri: str | None
-    ) -> None:
-        now = self._clock.now()
-        if not isinstance(key, rsa.RSAPublicKey) or not MIN_KEY_BITS <= key.key_size <= MAX_KEY_BITS:
-            raise Refused("BadCertificatePolicyCheckFailed", "The key must be RSA with 2048 to 4096 bits")
-        if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
-            raise Refused("BadCertificateTimeInvalid", "The certificate is not valid at this time")
-        if application_uri not in uris:
-            raise Refused("BadCertificateUriInvalid", "The certificate names another ApplicationUri than the client")
-
-    def _check_trust(self, certificate: x509.Certificate) -> None:
-        trusted = self._certificates("trusted")
-        chain = _chain(certificate, [*trusted.values(), *self._certificates("issuers").values()])
-        for child, issuer in itertools.pairwise(chain):
-            if self._is_revoked(child, issuer):
-                raise Refused("BadCertificateRevoked", f"{thumbprint(child)} has been revoked by its issuer")
-        if not any(thumbprint(one) in trusted for one in chain):
-            raise Refused("BadCertificateUntrusted", self._keep(certificate))
-
-    def _certificates(self, folder: str) -> dict[str, x509.Certificate]:
-        found = {}
-        for path in _files(self._pki / folder, SUFFIXES):
-            try:
-                certificate = _parse(path.read_bytes())
-                found[thumbprint(certificate)] = certificate
-            except (OSError, ValueError) as error:
-                self._tell_once(str(path), "Passing over %s, which is not a certificate: %s", path, error)
-        return found
-
-    def _is_revoked(self, certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-        for path in _files(self._pki / "crl", CRL_SUFFIXES):
-            try:
-                data = path.read_bytes()
-                crl = x509.load_pem_x509_crl(data) if data.startswith(b"-----") else x509.load_der_x509_crl(data)
-                revoked = crl.get_revoked_certificate_by_serial_number(certificate.serial_number)
-                if crl.issuer == issuer.subject and revoked and _signed(crl, issuer):
-                    return True
-            except (OSError, ValueError) as error:
-                self._tell_once(str(path), "Passing over %s, which is not a revocation list: %s", path, error)
-        return False
-
-    def _keep(self, certificate: x509.Certificate) -> str:
-        mark = thumbprint(certificate)
-        path = self._pki / "rejected" / f"{_common_name(certificate)}-{mark}.der"
-        try:
-            if not path.exists():
-                path.write_bytes(certificate.public_bytes(serialization.Encoding.DER))
-            self._forget_oldest()
-        except OSError as error:
-            return f"The certificate {mark} is not trusted, and could not be kept in {path}: {error}"
-        sentence = f"The certificate {mark} is not trusted"
-        self._tell_once(
-            mark,
-            "Refused an OPC UA client: %s. If it is yours, move %s to %s and let it connect again",
-            sentence,
-            path,
-            self._pki / "trusted",
+    if certificate.not_valid_after_utc < now + timedelta(days=SOON_DAYS):
+        _log.warning(
+            "The OPC UA certificate %s on %s. To make another, which every client must trust anew: %s",
+            "has ended" if certificate.not_valid_after_utc < now else "ends",
+            certificate.not_valid_after_utc.date(),
+            remedy,
         )
-        return sentence
-
-    def _forget_oldest(self) -> None:
-        kept = sorted((self._pki / "rejected").glob("*.der"), key=lambda path: path.stat().st_mtime)
-        for path in kept[:-MAX_REJECTED]:
-            path.unlink(missing_ok=True)
-
-    def _tell_once(self, key: str, message: str, *arguments: object) -> None:
-        """One line per thing and ten minutes: whoever knocks again does not fill the log."""
-        now = self._clock.monotonic()
-        if now - self._told.get(key, -1e9) < 600:
-            return
-        self._told[key] = now
-        self._told.move_to_end(key)
-        if len(self._told) > MAX_FILES:
-            self._told.popitem(last=False)
-        _log.warning(message, *arguments)
 
 
-def _files(folder: Path, suffixes: set[str]) -> list[Path]:
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def parse(data: bytes) -> x509.Certificate:
+    """A certificate in DER or PEM; of several the first. Raises ValueError."""
+    return x509.load_pem_x509_certificate(data) if b"-----BEGIN" in data else x509.load_der_x509_certificate(data)
+
+
+def files_of(folder: Path, suffixes: set[str]) -> list[Path]:
+    """The files of a folder with these suffixes, at most MAX_FILES."""
     try:
         return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)[:MAX_FILES]
     except FileNotFoundError:
         return []
 
 
-def _parse(data: bytes) -> x509.Certificate:
-    return x509.load_pem_x509_certificate(data) if data.startswith(b"-----") else x509.load_der_x509_certificate(data)
+def names_of(certificate: x509.Certificate) -> list[str]:
+    """ApplicationUri, host names and addresses it is for."""
+    return [str(name.value) for name in _general_names(certificate)]
 
 
-def _is_uri(name: x509.GeneralName) -> bool:
-    return isinstance(name, x509.UniformResourceIdentifier)
+def application_uris(certificate: x509.Certificate) -> list[str]:
+    """The ApplicationUri; there should be one."""
+    return [str(name.value) for name in _general_names(certificate) if isinstance(name, x509.UniformResourceIdentifier)]
 
 
-def _chain(leaf: x509.Certificate, authorities: list[x509.Certificate]) -> list[x509.Certificate]:
-    """`leaf` and whoever signed it, as far as known, at most MAX_CHAIN."""
-    chain = [leaf]
-    while len(chain) < MAX_CHAIN:
-        issuer = next((one for one in authorities if one not in chain and _issued(chain[-1], one)), None)
-        if issuer is None:
-            break
-        chain.append(issuer)
-    return chain
+def host_names(certificate: x509.Certificate) -> list[str]:
+    """Host names and addresses it is for."""
+    return [str(name.value) for name in _general_names(certificate) if isinstance(name, x509.DNSName | x509.IPAddress)]
 
 
-def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+def _general_names(certificate: x509.Certificate) -> list[x509.GeneralName]:
     try:
-        if not issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
-            return False
-        certificate.verify_directly_issued_by(issuer)
-    except (x509.ExtensionNotFound, ValueError, TypeError, InvalidSignature):
-        return False
-    return True
+        return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except (x509.ExtensionNotFound, ValueError):
+        return []
 
 
-def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    key = issuer.public_key()
-    return isinstance(key, rsa.RSAPublicKey) and crl.is_signature_valid(key)
-
-
-def _common_name(certificate: x509.Certificate) -> str:
+def common_name(certificate: x509.Certificate) -> str:
+    """Its CommonName as it can be part of a file's name."""
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     text = str(names[0].value) if names else "client"
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:40].strip("-") or "client"
+
+
+def days_left(certificate: x509.Certificate, now: datetime) -> float:
+    """Until it ends; below 0 afterwards."""
+    return (certificate.not_valid_after_utc - now).total_seconds() / 86_400

@@ -27,8 +27,14 @@ class OpcuaUser(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     name: str = Field(min_length=1, max_length=64, description="User name.")
-    password_hash: SecretStr = Field(
-        description='Salted hash of the password, "scrypt$…"; `plantbridge users add NAME` and `passwd` make one.'
+    password_hash: SecretStr | None = Field(
+        None,
+        description='Salted hash of the password, "scrypt$…"; `plantbridge users add NAME` and `passwd` make one.',
+    )
+    certificate: str | None = Field(
+        None,
+        pattern=r"^[0-9A-Fa-f]{40}([0-9A-Fa-f]{24})?$",
+        description="Thumbprint (SHA-1 or SHA-256) of the certificate this user logs in with, instead of a password.",
     )
     role: Role = Field(Role.OBSERVER, description="Observer (reads), Operator (also writes and calls) or Engineer.")
     email: str | None = Field(
@@ -37,10 +43,16 @@ class OpcuaUser(BaseModel):
 
     @field_validator("password_hash")
     @classmethod
-    def _must_be_a_hash(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith("scrypt$"):
+    def _must_be_a_hash(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith("scrypt$"):
             raise ValueError("this is not a salted hash; it must begin with scrypt$")
         return value
+
+    @model_validator(mode="after")
+    def _can_log_in(self) -> OpcuaUser:
+        if self.password_hash is None and self.certificate is None:
+            raise ValueError("a user needs a password_hash or a certificate to log in with")
+        return self
 
     @field_validator("email")
     @classmethod
@@ -131,6 +143,9 @@ class OpcuaConfig(BaseModel):
     def _names_are_unique(cls, users: tuple[OpcuaUser, ...]) -> tuple[OpcuaUser, ...]:
         if len({user.name for user in users}) != len(users):
             raise ValueError("two users have the same name")
+        shown = [user.certificate.lower() for user in users if user.certificate]
+        if len(set(shown)) != len(shown):
+            raise ValueError("two users have the same certificate")
         return users
 
     @model_validator(mode="after")

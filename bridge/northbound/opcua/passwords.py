@@ -150,6 +150,10 @@ class Passwords:
         """The user of this name."""
         return self._users.get(name)
 
+    def of_certificate(self, *thumbprints: str) -> OpcuaUser | None:
+        """The user who logs in with the certificate of one of these thumbprints, in lower case."""
+        return next((one for one in self._users.values() if (one.certificate or "").lower() in thumbprints), None)
+
     def is_known(self, name: str, password: str) -> bool:
         """This password was verified before in this process. Fast."""
         digest = self._known.get(name)
@@ -174,13 +178,14 @@ class Passwords:
     async def _matches(self, user: OpcuaUser | None, password: str, workers: Executor) -> bool:
         if not self._users or len(password) > 1024:
             return False
-        password_hash = user.password_hash.get_secret_value() if user else self._nobody
+        written = user.password_hash if user else None
+        password_hash = written.get_secret_value() if written else self._nobody
         self._waiting += 1
         try:
             good = await asyncio.get_running_loop().run_in_executor(workers, matches, password, password_hash)
         finally:
             self._waiting -= 1
-        return good and user is not None
+        return good and written is not None
 
     def _digest(self, name: str, password: str) -> bytes:
         text = f"{len(name)}:{name}{password}".encode("utf-8", "surrogatepass")

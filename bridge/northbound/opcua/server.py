@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asyncua import ua
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 import bridge
 from bridge.errors import AddressTaken
@@ -34,10 +36,12 @@ from bridge.northbound.opcua.model_changes import ModelChanges
 from bridge.northbound.opcua.nodes import Namespaces, Nodes
 from bridge.northbound.opcua.offers import Offers
 from bridge.northbound.opcua.orders import Orders
+from bridge.northbound.opcua.own import Own
 from bridge.northbound.opcua.passwords import Passwords
 from bridge.northbound.opcua.plc.sheet import Server
 from bridge.northbound.opcua.pump import Pump
 from bridge.northbound.opcua.service_level import service_level
+from bridge.northbound.opcua.stack.access import Account
 from bridge.northbound.opcua.stack.engine import Engine, Guards, ServiceError
 from bridge.northbound.opcua.stack.nodeset import BASE, model_of, nodeset
 from bridge.northbound.opcua.stack.quiet import few_words
@@ -45,6 +49,7 @@ from bridge.northbound.opcua.stack.space import Space
 from bridge.northbound.opcua.stack.status import ServerStatus, advertise
 from bridge.northbound.opcua.stack.values import TagValues
 from bridge.northbound.opcua.tree import Tree
+from bridge.northbound.opcua.trust import Refused, TrustStore
 from bridge.northbound.opcua.writes import Writes
 
 if TYPE_CHECKING:
@@ -54,7 +59,6 @@ if TYPE_CHECKING:
     from bridge.model.command import Command
     from bridge.model.plant import Plant
     from bridge.model.tag import Tag
-    from bridge.northbound.opcua.certificates import TrustStore
     from bridge.ports import Clock, Operations, Submit, TagView, Taken, Ticket
 
 _log = logging.getLogger(__name__)
@@ -82,6 +86,7 @@ class OpcuaServer:
         self._application_uri = config.application_uri or f"urn:plantbridge:{bridge_name}"
         self._bridge_name = bridge_name
         self._passwords = Passwords(config.users, clock)
+        self._own = Own(self._pki)
         self.listening = asyncio.Event()
         self.endpoint: str | None = None
 
@@ -160,6 +165,7 @@ class OpcuaServer:
                 engine = self._engine(lambda: view.plant, workers, offers, orders, handshakes)
                 own, _ = await asyncio.gather(self._certificate(workers), engine.init())
                 engine.use(own.certificate, own.key)
+                self._own.show(own)
                 tree = await self._tree(engine)
                 built = await self._nodes(
                     engine,
@@ -179,6 +185,7 @@ class OpcuaServer:
                 await self._listen(view, engine, status, sock)
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._keep_status(view, status), name="opcua: server status")
+                    tasks.create_task(self._keep_certificate(engine, workers), name="opcua: certificate")
                     tasks.create_task(handshakes.run(), name="opcua: handshakes")
                     tasks.create_task(events.run(types), name="opcua: events")
                     tasks.create_task(pump.run(built, values), name="opcua: pump")
@@ -212,7 +219,9 @@ class OpcuaServer:
             trim=config.trim,
         )
         guards = Guards(
-            check_certificate=lambda der, uri: _check_certificate(trust, workers, der, uri),
+            check_certificate=lambda der, uri, peer: _check_certificate(trust, workers, der, uri, peer),
+            reached_as=self._own.reached_as,
+            user_of=self._user_of,
             log_in=lambda name, password, peer: self._passwords.verify(name, password, peer, workers),
             known_login=self._known_login,
             writes=writes,
@@ -223,7 +232,19 @@ class OpcuaServer:
 
     def _trust_store(self) -> TrustStore:
         required = self._config.trust is Trust.REQUIRED
-        return certificates.TrustStore(self._pki, self._clock, trust_required=required)
+        return TrustStore(self._pki, self._clock, trust_required=required)
+
+    def _user_of(self, der: bytes) -> Account | None:
+        """The user who logs in with this certificate, if it is valid now."""
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+        except ValueError:
+            return None
+        if not certificate.not_valid_before_utc <= self._clock.now() <= certificate.not_valid_after_utc:
+            return None
+        marks = certificates.thumbprint(certificate), certificate.fingerprint(hashes.SHA256()).hex()
+        user = self._passwords.of_certificate(*marks)
+        return Account(user.name, user.role) if user else None
 
     def _known_login(self, name: str, password: str) -> Role | None:
         user = self._passwords.user(name)
@@ -291,6 +312,16 @@ class OpcuaServer:
         self.listening.set()
         _log.info("OPC UA listens on %s", endpoint)
 
+    async def _keep_certificate(self, engine: Engine, workers: Executor) -> None:
+        """Show another certificate when somebody has put one there."""
+        while True:
+            await self._clock.sleep(1.0)
+            if self._own.is_replaced():
+                own = await asyncio.get_running_loop().run_in_executor(workers, self._own.replacement)
+                if own is not None:
+                    await engine.change(own.certificate, own.key)
+                    self._own.show(own)
+
     async def _keep_status(self, view: TagView, status: ServerStatus) -> None:
         """CurrentTime and ServiceLevel, every second."""
         while True:
@@ -318,10 +349,10 @@ class OpcuaServer:
             _log.warning("OPC UA did not close within %.0f s", STOP_S)
 
 
-async def _check_certificate(trust: TrustStore, workers: Executor, der: bytes, uri: str | None) -> None:
+async def _check_certificate(trust: TrustStore, workers: Executor, der: bytes, uri: str | None, peer: str) -> None:
     try:
-        await asyncio.get_running_loop().run_in_executor(workers, trust.check, der, uri)
-    except certificates.Refused as refused:
+        await asyncio.get_running_loop().run_in_executor(workers, trust.check, der, uri, peer)
+    except Refused as refused:
         raise ServiceError(getattr(ua.StatusCodes, refused.status)) from refused
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from asyncua import Client, ua
-from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
+from asyncua.crypto.security_policies import SecurityPolicy, SecurityPolicyBasic256Sha256
 from asyncua.ua.ua_binary import struct_from_binary, struct_to_binary, uatcp_to_binary
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -28,7 +28,7 @@ from bridge.hub.history_file import Bounds
 from bridge.hub.log import EventLogStore
 from bridge.model.command import Command, Door, Outcome, Result
 from bridge.model.status import StatusCode
-from bridge.northbound.opcua.certificates import load_or_make
+from bridge.northbound.opcua.certificates import load_or_make, thumbprint
 from bridge.northbound.opcua.config import OpcuaConfig, OpcuaUser, Role
 from bridge.northbound.opcua.passwords import hash_password
 from bridge.northbound.opcua.server import OpcuaServer
@@ -45,7 +45,9 @@ BOUNDS = Bounds(10_000_000, timedelta(days=36_500))
 @functools.cache
 def users() -> tuple[OpcuaUser, ...]:
     hashed = hash_password(PASSWORD)
-    return tuple(OpcuaUser(name=role.value.lower(), password_hash=hashed, role=role) for role in Role)
+    by_password = (OpcuaUser(name=role.value.lower(), password_hash=hashed, role=role) for role in Role)
+    mark = thumbprint(identity("badge").certificate)
+    return *by_password, OpcuaUser(name="scada", certificate=mark.upper(), role=Role.OPERATOR)
 
 
 def scratch() -> Path:
@@ -85,6 +87,9 @@ class Identity:
         return self.folder / "key.pem"
 
 
+_KNOWN: dict[str, Identity] = {}
+
+
 @functools.cache
 def identity(
     name: str, *, bits: int = 2048, days: int = 30, issuer: str | None = None, is_ca: bool = False
@@ -92,7 +97,7 @@ def identity(
     uri = f"urn:test:client:{name}"
     key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    signer = identity(issuer, is_ca=True) if issuer else None
+    signer = _KNOWN[issuer] if issuer in _KNOWN else identity(issuer, is_ca=True) if issuer else None
     now = datetime.now(UTC)
     builder = (
         x509.CertificateBuilder()
@@ -110,6 +115,7 @@ def identity(
     certificate = builder.sign(signer.key if signer else key, hashes.SHA256())
     folder = scratch()
     made = Identity(uri, certificate, key, folder)
+    _KNOWN[name] = made
     made.certificate_file.write_bytes(made.der)
     made.key_file.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -252,12 +258,13 @@ async def secure_client(
     who: Identity,
     user: str | None = "observer",
     password: str | None = PASSWORD,
+    policy: type[SecurityPolicy] = SecurityPolicyBasic256Sha256,
 ) -> Client:
     """A client that is set up, not yet connected."""
     client = Client(house.url, timeout=5)
     client.application_uri = who.uri
     await client.set_security(
-        SecurityPolicyBasic256Sha256,
+        policy,
         str(who.certificate_file),
         str(who.key_file),
         server_certificate=str(house.pki / "own" / "certificate.der"),

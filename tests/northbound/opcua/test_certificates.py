@@ -1,5 +1,6 @@
 """Our certificate, and theirs."""
 
+import ipaddress
 import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from bridge.northbound.opcua.certificates import MAX_REJECTED, Refused, TrustStore, load_or_make, prepare, thumbprint
+from bridge.northbound.opcua import window
+from bridge.northbound.opcua.certificates import load_or_make, prepare, thumbprint
+from bridge.northbound.opcua.trust import MAX_REJECTED, Refused, TrustStore
 from bridge.transport.clock import SystemClock
 from tests.northbound.opcua.house import APPLICATION, HOSTS, Identity, identity, own_certificate
 
@@ -61,6 +64,7 @@ def test_own_certificate_is_never_made_anew(caplog: pytest.LogCaptureFixture) ->
     assert late.certificate.public_bytes(serialization.Encoding.DER) == before
     assert "new-name, urn:another" in caplog.text
     assert "ends on" in caplog.text
+    assert f"plantbridge certs new --pki {pki} --uri urn:another --host new-name" in caplog.text
 
 
 def test_stranger_is_refused_kept_and_let_in_once_moved(
@@ -73,9 +77,8 @@ def test_stranger_is_refused_kept_and_let_in_once_moved(
     (kept,) = (pki / "rejected").iterdir()
     assert kept.read_bytes() == stranger.der
     (line,) = caplog.messages
-    assert str(kept) in line
-    assert str(pki / "trusted") in line
-    assert thumbprint(stranger.certificate) in line
+    assert f"plantbridge certs trust {thumbprint(stranger.certificate)} --pki {pki}" in line
+    assert "BadCertificateUntrusted" in line
     kept.rename(pki / "trusted" / kept.name)
     store.check(stranger.der, stranger.uri)
     (pki / "trusted" / kept.name).unlink()
@@ -160,6 +163,78 @@ def test_rejected_certificates_are_bounded(pki: Path, store: TrustStore) -> None
         (pki / "rejected" / f"{number}.der").write_bytes(b"")
     refusal(store, identity("stranger"))
     assert len(list((pki / "rejected").iterdir())) == MAX_REJECTED
+
+
+@pytest.mark.parametrize(
+    ("client", "uri", "words"),
+    [
+        (lambda: identity("old", days=-1), None, "BadCertificateTimeInvalid: it ended on"),
+        (
+            lambda: identity("stranger"),
+            "urn:other",
+            "BadCertificateUriInvalid: it is for urn:test:client:stranger, the",
+        ),
+        (lambda: identity("weak", bits=1024), None, "BadCertificatePolicyCheckFailed: its key must be RSA"),
+    ],
+    ids=["expired", "application uri", "short key"],
+)
+def test_the_failing_check_is_named_with_the_thumbprint(  # type: ignore[no-untyped-def]
+    pki: Path, store: TrustStore, caplog: pytest.LogCaptureFixture, client, uri: str | None, words: str
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        refusal(store, client(), uri)
+    (line,) = caplog.messages
+    assert thumbprint(client().certificate) in line
+    assert words in line
+
+
+def test_expired_authority_lets_nobody_in(pki: Path, store: TrustStore) -> None:
+    expired, member = identity("expired-ca", is_ca=True, days=-1), identity("late", issuer="expired-ca")
+    (pki / "trusted" / "authority.der").write_bytes(expired.der)
+    assert refusal(store, member) == "BadCertificateIssuerTimeInvalid"
+
+
+def test_intermediate_authority_completes_the_chain_and_may_be_revoked(pki: Path, store: TrustStore) -> None:
+    root = identity("root", is_ca=True)
+    middle = identity("middle", issuer="root", is_ca=True)
+    member = identity("leaf", issuer="middle")
+    (pki / "trusted" / "root.der").write_bytes(root.der)
+    assert refusal(store, member) == "BadCertificateUntrusted"
+    (pki / "issuers" / "middle.der").write_bytes(middle.der)
+    store.check(member.der, member.uri)
+    (pki / "crl" / "root.crl").write_bytes(crl(root, middle))
+    assert refusal(store, member) == "BadCertificateRevoked"
+
+
+def test_open_window_trusts_for_good_and_writes_it_down(
+    pki: Path, store: TrustStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    networks = (ipaddress.ip_network("10.20.0.0/24"),)
+    window.open_window(pki, window.Window(NOW + timedelta(minutes=15), networks, "anna"))
+    early, late = identity("early"), identity("too-late")
+    with pytest.raises(Refused):
+        store.check(early.der, early.uri, "10.21.0.7")
+    store.check(early.der, early.uri, "10.20.0.7")
+    assert thumbprint(early.certificate) in (pki / "audit.log").read_text()
+    assert thumbprint(early.certificate) in caplog.text
+    window.open_window(pki, window.Window(NOW - timedelta(seconds=1), networks, "anna"))
+    with pytest.raises(Refused):
+        store.check(late.der, late.uri, "10.20.0.7")
+    store.check(early.der, early.uri, "10.21.0.7")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"until": 1, "networks": [], "by": ""}', b"\xff"])
+def test_broken_window_is_none(pki: Path, store: TrustStore, content: bytes) -> None:
+    (pki / "accept.json").write_bytes(content)
+    assert refusal(store, identity("stranger")) == "BadCertificateUntrusted"
+
+
+def test_audit_is_bounded(pki: Path) -> None:
+    (pki / "audit.log").write_text("a line\n" * 60_000)
+    window.audit(pki, NOW, "the newest")
+    lines = (pki / "audit.log").read_text().splitlines()
+    assert len(lines) <= window.MAX_LINES
+    assert lines[-1].endswith("the newest")
 
 
 def crl(authority: Identity, revoked: Identity, signer: Identity | None = None) -> bytes:

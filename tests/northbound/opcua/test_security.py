@@ -2,15 +2,25 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 import pytest_asyncio
 from asyncua import Client, ua
+from asyncua.crypto.security_policies import (
+    SecurityPolicy,
+    SecurityPolicyAes128Sha256RsaOaep,
+    SecurityPolicyAes256Sha256RsaPss,
+    SecurityPolicyBasic256Sha256,
+)
 from asyncua.ua.uaerrors import UaError
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from bridge.northbound.opcua.certificates import thumbprint
-from tests.northbound.opcua.house import House, house, identity, raw, secure_client
+from bridge.cli.main import main
+from bridge.northbound.opcua.certificates import load, make, thumbprint
+from tests.northbound.opcua.house import House, Identity, house, identity, raw, secure_client
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -38,13 +48,89 @@ async def test_trusted_client_with_a_password_reads(home: House) -> None:
         assert await client.get_node(PRESSURE).read_value() == 12.5
 
 
-async def test_only_the_secured_endpoint_with_user_name_is_offered(home: House) -> None:
+async def test_only_secured_endpoints_with_a_login_are_offered(home: House) -> None:
     endpoints = await Client(home.url).connect_and_get_server_endpoints()
-    (endpoint,) = endpoints
-    assert endpoint.SecurityMode == ua.MessageSecurityMode.SignAndEncrypt
-    assert endpoint.SecurityPolicyUri.endswith("#Basic256Sha256")
-    assert [token.TokenType for token in endpoint.UserIdentityTokens] == [ua.UserTokenType.UserName]
-    assert endpoint.Server.ApplicationUri == "urn:test:bridge"
+    offered = {one.SecurityPolicyUri.partition("#")[2] for one in endpoints}
+    assert offered == {"Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"}
+    for endpoint in endpoints:
+        assert endpoint.SecurityMode == ua.MessageSecurityMode.SignAndEncrypt
+        tokens = {token.TokenType for token in endpoint.UserIdentityTokens}
+        assert tokens == {ua.UserTokenType.UserName, ua.UserTokenType.Certificate}
+        assert endpoint.Server.ApplicationUri == "urn:test:bridge"
+
+
+@pytest.mark.parametrize(
+    "policy", [SecurityPolicyBasic256Sha256, SecurityPolicyAes128Sha256RsaOaep, SecurityPolicyAes256Sha256RsaPss]
+)
+@pytest.mark.parametrize("by", ["password", "certificate"])
+async def test_each_policy_with_each_login(home: House, policy: type[SecurityPolicy], by: str) -> None:
+    client = await secure_client(home, identity("trusted"), "operator" if by == "password" else None, policy=policy)
+    if by == "certificate":
+        await show(client, identity("badge"))
+    async with client:
+        assert await client.get_node(PRESSURE).read_value() == 12.5
+        assert await write(client, SET_POINT, ua.Variant(30.0)) == "Good"
+
+
+async def show(client: Client, badge: Identity, key: Identity | None = None) -> None:
+    """Log in with this user certificate, and with the key of another if asked."""
+    await client.load_client_certificate(str(badge.certificate_file))
+    await client.load_private_key(str((key or badge).key_file))
+
+
+async def test_user_certificate_that_nobody_has_is_refused(home: House) -> None:
+    client = await secure_client(home, identity("trusted"), None)
+    await show(client, identity("stranger"))
+    assert await refused(client) == "BadUserAccessDenied"
+    assert not home_sessions(home)
+
+
+async def test_copy_of_a_user_certificate_without_its_key_is_refused(home: House) -> None:
+    client = await secure_client(home, identity("trusted"), None)
+    await show(client, identity("badge"), identity("thief"))
+    assert await refused(client) == "BadUserSignatureInvalid"
+    assert not home_sessions(home)
+
+
+async def test_user_without_a_password_cannot_log_in_with_one(home: House) -> None:
+    client = await secure_client(home, identity("trusted"), "scada", "")
+    assert await refused(client) == "BadUserAccessDenied"
+
+
+async def test_name_of_ours_that_the_certificate_lacks_is_told(home: House, caplog: pytest.LogCaptureFixture) -> None:
+    client = await secure_client(home, identity("trusted"))
+    client._server_url = client.server_url._replace(netloc=f"gateway-7:{home.port}")
+    real = client.uaclient.connect_socket
+
+    async def by_address(host: str, port: int) -> None:
+        await real("127.0.0.1", port)
+
+    client.uaclient.connect_socket = by_address  # type: ignore[method-assign]
+    with caplog.at_level(logging.WARNING, "bridge"):
+        await client.connect()
+        await client.disconnect()
+    (line,) = (one for one in caplog.messages if "gateway-7" in one)
+    assert f"plantbridge certs new --pki {home.pki} --uri urn:test:bridge" in line
+    assert line.rstrip().endswith("--host gateway-7")
+
+
+async def test_another_own_certificate_is_shown_without_a_restart() -> None:
+    async with house() as home:
+        home.trust(identity("trusted"))
+        async with await secure_client(home, identity("trusted")) as before:
+            make(home.pki, "urn:test:bridge", ("localhost", "127.0.0.1"), datetime.now(UTC))
+            made = load(home.pki).certificate.public_bytes(Encoding.DER)
+
+            async def shown() -> bytes:
+                endpoints = await Client(home.url).connect_and_get_server_endpoints()
+                return bytes(endpoints[0].ServerCertificate)
+
+            async with asyncio.timeout(10):
+                while await shown() != made:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            assert await before.get_node(PRESSURE).read_value() == 12.5
+        async with await secure_client(home, identity("trusted")) as after:
+            assert await after.get_node(PRESSURE).read_value() == 12.5
 
 
 async def test_wrong_password_is_refused(home: House) -> None:
@@ -81,9 +167,14 @@ async def test_foreign_certificate_is_refused_until_a_person_trusts_it(
     stranger = identity("stranger")
     with caplog.at_level(logging.WARNING, "bridge"):
         assert await refused(await secure_client(home, stranger)) == "BadCertificateUntrusted"
-    assert thumbprint(stranger.certificate) in caplog.text
-    (kept,) = (home.pki / "rejected").glob(f"*{thumbprint(stranger.certificate)}.der")
-    kept.rename(home.pki / "trusted" / kept.name)
+    mark = thumbprint(stranger.certificate)
+    assert f"of 127.0.0.1, certificate {mark}: BadCertificateUntrusted" in caplog.text
+    command = re.search(r"plantbridge (certs trust \S+ --pki \S+)", caplog.text)
+    assert command is not None
+    with pytest.raises(SystemExit) as ended:
+        main(command[1].split())
+    assert ended.value.code == 0
+    assert not list((home.pki / "rejected").glob(f"*{mark}.der"))
     async with await secure_client(home, stranger) as client:
         assert await client.get_node(PRESSURE).read_value() == 12.5
 
@@ -203,7 +294,7 @@ async def test_unsecured_endpoint_reads_and_nothing_else() -> None:
         assert await refused(named) == "BadIdentityTokenRejected"
         endpoints = await Client(open_house.url).connect_and_get_server_endpoints()
         tokens = {one.SecurityMode.name: [t.TokenType.name for t in one.UserIdentityTokens] for one in endpoints}
-        assert tokens == {"SignAndEncrypt": ["UserName"], "None_": ["Anonymous"]}
+        assert tokens == {"SignAndEncrypt": ["Certificate", "UserName"], "None_": ["Anonymous"]}
 
 
 async def test_discovery_needs_no_security_and_gives_no_more(home: House) -> None:

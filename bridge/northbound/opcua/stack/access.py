@@ -39,6 +39,18 @@ CHANNEL: ContextVar[Channel | None] = ContextVar("channel", default=None)
 """The channel of the request being processed. asyncua hands the connection to nobody; this is how a session sees it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who a user certificate belongs to."""
+
+    name: str
+    role: Role
+
+
+CERTIFIED: ContextVar[Account | None] = ContextVar("certified", default=None)
+"""Who has just proved, in the request being processed, to have the key of a user certificate."""
+
+
 @dataclass
 class Visitor(User):
     """A logged-in client. Its asyncua role is never Admin: that one passes every check."""
@@ -87,6 +99,9 @@ class Admission:
         channel = CHANNEL.get()
         if channel is None:
             return None
+        certified = CERTIFIED.get()
+        if certified is not None and channel.is_secured:
+            return Visitor(UserRole.User, certified.name, certified.role, channel.peer)
         if username is None:
             anonymous = channel.may_be_unsecured and not channel.is_secured
             return Visitor(UserRole.User, None, Role.OBSERVER, channel.peer) if anonymous else None

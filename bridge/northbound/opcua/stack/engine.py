@@ -18,7 +18,7 @@ from asyncua.server.internal_server import InternalServer
 from asyncua.server.internal_session import InternalSession
 
 from bridge.northbound.opcua.stack import decoding, standard, version
-from bridge.northbound.opcua.stack.access import Admission, Ruleset, Visitor
+from bridge.northbound.opcua.stack.access import Account, Admission, Ruleset, Visitor
 from bridge.northbound.opcua.stack.reads import Plans
 from bridge.northbound.opcua.stack.session import GuardedSession
 from bridge.northbound.opcua.stack.subscription import Subscription, Subscriptions
@@ -48,6 +48,19 @@ OAEP = {
 """How a password may be encrypted. Not rsa-1_5, whose padding tells too much (Bleichenbacher)."""
 
 
+SIGNATURES = (
+    "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256",
+    "http://opcfoundation.org/UA/security/rsa-pss-sha2-256",
+)
+"""How a user certificate's key may sign. Not rsa-sha1, which asyncua takes too."""
+SECURED = (
+    ua.SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt,
+    ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
+    ua.SecurityPolicyType.Aes128Sha256RsaOaep_SignAndEncrypt,
+)
+"""The policies of Part 7 that are not deprecated and that asyncua has."""
+
+
 class WriteRoom(Protocol):
     """Where client writes and calls are answered."""
 
@@ -65,8 +78,12 @@ class WriteRoom(Protocol):
 class Guards:
     """What the stack asks the room about."""
 
-    check_certificate: Callable[[bytes, str | None], Awaitable[None]]
-    """Lets a client certificate in or raises ServiceError."""
+    check_certificate: Callable[[bytes, str | None, str], Awaitable[None]]
+    """Certificate, ApplicationUri, peer: lets a client in or raises ServiceError."""
+    reached_as: Callable[[str], None]
+    """A client has come by this name of ours."""
+    user_of: Callable[[bytes], Account | None]
+    """Whose user certificate this is."""
     log_in: Callable[[str, str, str], Awaitable[bool]]
     """Name, password, peer: whether they may come in. Slow and patient."""
     known_login: KnownLogin
@@ -84,6 +101,8 @@ class GuardedInternalServer(InternalServer):
         self.plans = Plans(self.aspace, config.limits.operations)
         self.unsecured_read_only = config.unsecured_read_only
         self.check_certificate = guards.check_certificate
+        self.reached_as = guards.reached_as
+        self.user_of = guards.user_of
         self.log_in = guards.log_in
         self.writes = guards.writes
         self.history: HistoryRoom | None = None
@@ -96,7 +115,7 @@ class GuardedInternalServer(InternalServer):
         self.disabled_clock = True  # ServerStatus is written by status.py, from our clock
         self.max_connections = config.limits.connections
         self.max_pending_messages_per_connection = 200
-        self.supported_tokens = (ua.AnonymousIdentityToken, ua.UserNameIdentityToken)
+        self.supported_tokens = (ua.AnonymousIdentityToken, ua.UserNameIdentityToken, ua.X509IdentityToken)
 
     async def load_standard_address_space(self, shelf_file: Path | None = None) -> None:
         """Part 5's nodes, in our way: see `standard`."""
@@ -145,6 +164,12 @@ class GuardedInternalServer(InternalServer):
             password = _without_nonce(decrypt(self.private_key, password), isession.nonce)
         return token.UserName or "", password.decode("utf-8") if isinstance(password, bytes) else password
 
+    def verify_x509_token(self, isession: Any, token: ua.X509IdentityToken, signature: ua.SignatureData) -> bytes:
+        """The user certificate, once its key has signed this session's nonce. Raises ValueError, InvalidSignature."""
+        if signature.Algorithm not in SIGNATURES:
+            raise ValueError("This kind of signature is not accepted")
+        return super().verify_x509_token(isession, token, signature)
+
 
 def _without_nonce(secret: bytes, nonce: bytes) -> bytes:
     """Part 4, 7.36.2.2: length, password, the nonce the server gave last; a replayed one has another nonce."""
@@ -167,7 +192,7 @@ class Engine(Server):
         self.application_type = ua.ApplicationType.Server
         message = config.limits.message_size
         self.limits = TransportLimits(BUFFER, BUFFER, math.ceil(message / BUFFER) + 1, message)
-        policies = [ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt]
+        policies = list(SECURED)
         if config.unsecured_read_only:
             policies.append(ua.SecurityPolicyType.NoSecurity)
         self.set_security_policy(policies, Ruleset())
@@ -184,12 +209,22 @@ class Engine(Server):
         self.iserver.certificate = certificate
         self.iserver.private_key = key
 
+    async def change(self, certificate: x509.Certificate, key: rsa.RSAPrivateKey) -> None:
+        """Show another certificate on connections that are made from now on."""
+        self.use(certificate, key)
+        self._policies.clear()
+        self.iserver.endpoints.clear()
+        await self._setup_server_nodes()
+        if self.bserver is not None:
+            self.bserver.set_policies(self._policies)
+
     def _set_endpoints(self, policy: Any, mode: ua.MessageSecurityMode, level: int) -> None:
         """One endpoint: with login where it is secured, without where it is not. asyncua offers both on every one."""
         super()._set_endpoints(policy, mode, level)
         endpoint = self.iserver.endpoints[-1]
-        kind = ua.UserTokenType.Anonymous if mode == ua.MessageSecurityMode.None_ else ua.UserTokenType.UserName
-        endpoint.UserIdentityTokens = [one for one in endpoint.UserIdentityTokens if one.TokenType == kind]
+        kinds = ua.UserTokenType
+        offered = (kinds.Anonymous,) if mode == ua.MessageSecurityMode.None_ else (kinds.UserName, kinds.Certificate)
+        endpoint.UserIdentityTokens = [one for one in endpoint.UserIdentityTokens if one.TokenType in offered]
 
     async def listen(self, sock: socket.socket) -> None:
         """Start to serve."""

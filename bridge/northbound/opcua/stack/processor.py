@@ -21,7 +21,7 @@ from asyncua.server.uaprocessor import UaProcessor
 from asyncua.ua.ua_binary import nodeid_from_binary, struct_to_binary
 
 from bridge.northbound.opcua.stack import chunks, services
-from bridge.northbound.opcua.stack.access import CHANNEL
+from bridge.northbound.opcua.stack.access import CERTIFIED, CHANNEL
 from bridge.northbound.opcua.stack.decoding import BUDGET, Budget, decode
 
 if TYPE_CHECKING:
@@ -289,6 +289,7 @@ class GuardedProcessor(UaProcessor):
         self, typeid: ua.NodeId, requesthdr: ua.RequestHeader, seqhdr: ua.SequenceHeader, body: Buffer
     ) -> bool:
         held = self.session
+        CERTIFIED.set(None)
         session = await self._admit(requesthdr, decode(ua.ActivateSessionParameters, body.copy()))
         try:
             go_on = bool(await super()._process_message(typeid, requesthdr, seqhdr, body))
@@ -322,6 +323,8 @@ class GuardedProcessor(UaProcessor):
         token = params.UserIdentityToken
         if isinstance(token, ua.UserNameIdentityToken) and self.is_secured:
             await self._log_in(session, token)
+        elif isinstance(token, ua.X509IdentityToken) and self.is_secured:
+            self._certify(session, token, params.UserTokenSignature)
         elif self.is_secured or not _is_anonymous(token):
             raise ServiceError(ua.StatusCodes.BadIdentityTokenRejected)
         return session
@@ -331,10 +334,25 @@ class GuardedProcessor(UaProcessor):
             name, password = self.iserver.decrypt_user_token(session, token)
         except Exception as error:
             raise ServiceError(ua.StatusCodes.BadIdentityTokenInvalid) from error
-        if self.session is None and session.is_activated() and name != session.user.name:
-            raise ServiceError(ua.StatusCodes.BadIdentityTokenRejected)  # a session taken over stays its user's
+        self._check_same_user(session, name)
         if not await self.iserver.log_in(name, password, self.peer):
             raise ServiceError(ua.StatusCodes.BadUserAccessDenied)
+
+    def _certify(self, session: GuardedSession, token: ua.X509IdentityToken, signature: ua.SignatureData) -> None:
+        account = self.iserver.user_of(token.CertificateData or b"")
+        if account is None:
+            raise ServiceError(ua.StatusCodes.BadUserAccessDenied)
+        self._check_same_user(session, account.name)
+        try:
+            self.iserver.verify_x509_token(session, token, signature)
+        except Exception as error:
+            raise ServiceError(ua.StatusCodes.BadUserSignatureInvalid) from error
+        CERTIFIED.set(account)
+
+    def _check_same_user(self, session: GuardedSession, name: str) -> None:
+        """A session that is taken over stays its user's."""
+        if self.session is None and session.is_activated() and name != session.user.name:
+            raise ServiceError(ua.StatusCodes.BadIdentityTokenRejected)
 
     def send_response(self, requesthandle: int, seqhdr: Any, response: Any, msgtype: Any = None) -> None:
         """Send a response."""

@@ -59,7 +59,9 @@ class GuardedSession(InternalSession):
             shown = params.ClientCertificate or b""
             if not self.peer_certificate or not shown.startswith(self.peer_certificate):
                 raise ServiceError(ua.StatusCodes.BadSecurityChecksFailed)
-            await self.iserver.check_certificate(self.peer_certificate, params.ClientDescription.ApplicationUri)
+            described = params.ClientDescription
+            await self.iserver.check_certificate(self.peer_certificate, described.ApplicationUri, self.channel.peer)
+            self.iserver.reached_as(params.EndpointUrl or "")
         result = await super().create_session(params, sockname)
         result.MaxRequestMessageSize = self.iserver.limits.message_size
         return result

@@ -1,0 +1,97 @@
+"""What a person does with the certificates: list, trust, reject. Works on the files; no restart is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from bridge.northbound.opcua import window
+from bridge.northbound.opcua.certificates import SUFFIXES, days_left, files_of, parse, thumbprint
+from bridge.northbound.opcua.trust import file_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+SHORTEST = 6
+"""Characters of a thumbprint that are enough to mean one."""
+
+
+class NotFound(Exception):
+    """No certificate, or more than one, is meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One certificate that is kept."""
+
+    folder: str
+    path: Path
+    certificate: x509.Certificate
+
+    @property
+    def thumbprint(self) -> str:
+        """As clients show it."""
+        return thumbprint(self.certificate)
+
+    @property
+    def subject(self) -> str:
+        """Whose it is."""
+        return self.certificate.subject.rfc4514_string()
+
+
+def entries(pki: Path) -> list[Entry]:
+    """Every certificate in pki, the server's own first; files that are none are passed over."""
+    return [entry for folder in ("own", "trusted", "issuers", "rejected") for entry in _entries(pki, folder)]
+
+
+def _entries(pki: Path, folder: str) -> Iterator[Entry]:
+    for path in files_of(pki / folder, SUFFIXES):
+        try:
+            yield Entry(folder, path, parse(path.read_bytes()))
+        except (OSError, ValueError):
+            continue
+
+
+def find(pki: Path, mark: str, *folders: str) -> list[Entry]:
+    """The files of the one certificate whose thumbprint begins so. Raises NotFound."""
+    wanted = mark.replace(":", "").replace(" ", "").lower()
+    found = [one for one in entries(pki) if one.folder in folders and one.thumbprint.startswith(wanted)]
+    if len(wanted) < SHORTEST:
+        raise NotFound(f"{mark!r} is too short for a thumbprint; give {SHORTEST} characters at least")
+    if not found:
+        raise NotFound(f"no certificate in {' or '.join(folders)} has a thumbprint that begins with {wanted}")
+    if len({one.thumbprint for one in found}) > 1:
+        raise NotFound(f"several thumbprints begin with {wanted}; give more of it")
+    return found
+
+
+def trust(pki: Path, certificate: x509.Certificate, by: str, now: datetime) -> Path:
+    """Let the client (or all clients of the authority) of this certificate in, from its next connect on."""
+    path = pki / "trusted" / file_name(certificate)
+    path.write_bytes(certificate.public_bytes(Encoding.DER))
+    mark = thumbprint(certificate)
+    for entry in _entries(pki, "rejected"):
+        if entry.thumbprint == mark:
+            entry.path.unlink(missing_ok=True)
+    window.audit(pki, now, f"trusted {mark} by {by}: {certificate.subject.rfc4514_string()}")
+    return path
+
+
+def reject(pki: Path, mark: str, by: str, now: datetime) -> Entry:
+    """Shut the client of this certificate out, from its next connect on. Raises NotFound."""
+    found = find(pki, mark, "trusted")
+    (pki / "rejected" / file_name(found[0].certificate)).write_bytes(found[0].certificate.public_bytes(Encoding.DER))
+    for entry in found:
+        entry.path.unlink(missing_ok=True)
+    window.audit(pki, now, f"rejected {found[0].thumbprint} by {by}: {found[0].subject}")
+    return found[0]
+
+
+def soonest_end(pki: Path, now: datetime) -> float | None:
+    """Days until the first of the trusted certificates ends; None where there is none."""
+    return min((days_left(one.certificate, now) for one in _entries(pki, "trusted")), default=None)

@@ -1,0 +1,240 @@
+"""Which client certificates are let in.
+
+    form (is it one, RSA, in time, of this application) -> chain -> revoked? -> trusted? -> within an open window?
+
+Every refusal names the failing check, and what to do, in the log and keeps the certificate in pki/rejected.
+Source: OPC UA Part 4, 6.1.3 (steps of determining trust). Reads files and does RSA: call it in a worker thread.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from bridge.northbound.opcua import window
+from bridge.northbound.opcua.certificates import (
+    MAX_FILES,
+    SUFFIXES,
+    application_uris,
+    common_name,
+    files_of,
+    parse,
+    thumbprint,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bridge.ports import Clock
+
+_log = logging.getLogger(__name__)
+
+CRL_SUFFIXES = SUFFIXES | {".crl"}
+MIN_KEY_BITS, MAX_KEY_BITS = 2048, 4096
+"""OPC UA Part 7, Basic256Sha256: 2048 to 4096; the other two policies want the same."""
+MAX_REJECTED = 100
+MAX_CHAIN = 5
+QUIET_S = 600.0
+
+
+class Refused(Exception):
+    """A client certificate is not let in. `status` is the name of the OPC UA status code."""
+
+    def __init__(self, status: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class TrustStore:
+    """Decides about client certificates by the files in pki, as they are at that moment."""
+
+    def __init__(self, pki: Path, clock: Clock, *, trust_required: bool) -> None:
+        self._pki = pki
+        self._clock = clock
+        self._trust_required = trust_required
+        self._told: OrderedDict[str, float] = OrderedDict()
+
+    def check(self, der: bytes, application_uri: str | None, peer: str = "") -> None:
+        """Let a client certificate in, or raise Refused, keep it in pki/rejected and say why."""
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+            uris = application_uris(certificate)
+            key = certificate.public_key()
+        except Exception as error:  # the parser raises many kinds for hostile bytes
+            raise Refused("BadCertificateInvalid", "This is not a certificate") from error
+        try:
+            self._check_form(certificate, key, uris, application_uri)
+            if self._trust_required:
+                self._check_trust(certificate, peer)
+        except Refused as refused:
+            self._keep(certificate, refused, peer)
+            raise
+
+    def _check_form(
+        self, certificate: x509.Certificate, key: object, uris: list[str], application_uri: str | None
+    ) -> None:
+        if not isinstance(key, rsa.RSAPublicKey) or not MIN_KEY_BITS <= key.key_size <= MAX_KEY_BITS:
+            raise Refused(
+                "BadCertificatePolicyCheckFailed",
+                "its key must be RSA with 2048 to 4096 bits; give the client another certificate",
+            )
+        self._check_time(certificate, "BadCertificateTimeInvalid", "it")
+        if application_uri not in uris:
+            raise Refused(
+                "BadCertificateUriInvalid",
+                f"it is for {', '.join(uris) or 'no application'}, the client calls itself {application_uri!r:.200}; "
+                "set the client's ApplicationUri to the one of its certificate, or make it a new certificate",
+            )
+
+    def _check_time(self, certificate: x509.Certificate, status: str, what: str) -> None:
+        now = self._clock.now()
+        if now > certificate.not_valid_after_utc:
+            raise Refused(status, f"{what} ended on {certificate.not_valid_after_utc.date()}; it must be renewed")
+        if now < certificate.not_valid_before_utc:
+            raise Refused(
+                status, f"{what} begins on {certificate.not_valid_before_utc}, and it is {now} here: compare the clocks"
+            )
+
+    def _check_trust(self, certificate: x509.Certificate, peer: str) -> None:
+        trusted = self._certificates("trusted")
+        chain = _chain(certificate, [*trusted.values(), *self._certificates("issuers").values()])
+        for child, issuer in itertools.pairwise(chain):
+            if self._is_revoked(child, issuer):
+                whose = "it" if child is certificate else f"its issuer {thumbprint(child)}"
+                raise Refused("BadCertificateRevoked", f"{whose} was revoked by {issuer.subject.rfc4514_string()}")
+        if not any(thumbprint(one) in trusted for one in chain):
+            self._let_in_by_window(certificate, peer)
+            return
+        for issuer in chain[1:]:
+            self._check_time(issuer, "BadCertificateIssuerTimeInvalid", f"its issuer {thumbprint(issuer)}")
+
+    def _let_in_by_window(self, certificate: x509.Certificate, peer: str) -> None:
+        if not window.lets_in(self._pki, peer, self._clock.now()):
+            raise Refused(
+                "BadCertificateUntrusted",
+                f"nobody has trusted it. If it is yours: plantbridge certs trust {thumbprint(certificate)} "
+                f"--pki {self._pki}",
+            )
+        path = self._pki / "trusted" / file_name(certificate)
+        try:
+            path.write_bytes(certificate.public_bytes(serialization.Encoding.DER))
+        except OSError as error:
+            raise Refused("BadCertificateUntrusted", f"it cannot be kept in {path}: {error.strerror}") from error
+        window.audit(self._pki, self._clock.now(), f"trusted {thumbprint(certificate)} of {peer}: the window was open")
+        _log.warning(
+            "Trusted the OPC UA client %s of %s, certificate %s, because somebody opened the window for it",
+            common_name(certificate),
+            peer,
+            thumbprint(certificate),
+        )
+
+    def _certificates(self, folder: str) -> dict[str, x509.Certificate]:
+        found = {}
+        for path in files_of(self._pki / folder, SUFFIXES):
+            try:
+                certificate = parse(path.read_bytes())
+                found[thumbprint(certificate)] = certificate
+            except (OSError, ValueError) as error:
+                self._tell_once(str(path), "Passing over %s, which is not a certificate: %s", path, error)
+        return found
+
+    def _is_revoked(self, certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+        for path in files_of(self._pki / "crl", CRL_SUFFIXES):
+            try:
+                data = path.read_bytes()
+                crl = x509.load_pem_x509_crl(data) if data.startswith(b"-----") else x509.load_der_x509_crl(data)
+                if crl.issuer != issuer.subject or not _signed(crl, issuer):
+                    continue
+                if crl.next_update_utc is not None and crl.next_update_utc < self._clock.now():
+                    self._tell_once(
+                        str(path), "The revocation list %s is old: there is one since %s", path, crl.next_update_utc
+                    )
+                if crl.get_revoked_certificate_by_serial_number(certificate.serial_number):
+                    return True
+            except (OSError, ValueError) as error:
+                self._tell_once(str(path), "Passing over %s, which is not a revocation list: %s", path, error)
+        return False
+
+    def _keep(self, certificate: x509.Certificate, refused: Refused, peer: str) -> None:
+        mark = thumbprint(certificate)
+        path = self._pki / "rejected" / file_name(certificate)
+        try:
+            if not path.exists():
+                path.write_bytes(certificate.public_bytes(serialization.Encoding.DER))
+            self._forget_oldest()
+        except OSError as error:
+            self._tell_once(str(path), "A refused certificate could not be kept in %s: %s", path, error)
+        self._tell_once(
+            f"{mark} {refused.status}",
+            "Refused the OPC UA client %s%s, certificate %s: %s: %s",
+            common_name(certificate),
+            f" of {peer}" if peer else "",
+            mark,
+            refused.status,
+            refused,
+        )
+
+    def _forget_oldest(self) -> None:
+        kept = sorted((self._pki / "rejected").glob("*.der"), key=lambda path: path.stat().st_mtime)
+        for path in kept[:-MAX_REJECTED]:
+            path.unlink(missing_ok=True)
+
+    def _tell_once(self, key: str, message: str, *arguments: object) -> None:
+        """One line per thing and ten minutes: whoever knocks again does not fill the log."""
+        now = self._clock.monotonic()
+        if now - self._told.get(key, -1e9) < QUIET_S:
+            return
+        self._told[key] = now
+        self._told.move_to_end(key)
+        if len(self._told) > MAX_FILES:
+            self._told.popitem(last=False)
+        _log.warning(message, *arguments)
+
+
+def file_name(certificate: x509.Certificate) -> str:
+    """Under which a client's certificate is kept."""
+    return f"{common_name(certificate)}-{thumbprint(certificate)}.der"
+
+
+def _chain(leaf: x509.Certificate, authorities: list[x509.Certificate]) -> list[x509.Certificate]:
+    """`leaf` and whoever signed it, as far as known, at most MAX_CHAIN."""
+    chain = [leaf]
+    while len(chain) < MAX_CHAIN:
+        issuer = next((one for one in authorities if one not in chain and _issued(chain, one)), None)
+        if issuer is None:
+            break
+        chain.append(issuer)
+    return chain
+
+
+def _issued(chain: list[x509.Certificate], issuer: x509.Certificate) -> bool:
+    """Whether `issuer` is an authority that may sign, and signed, the last of `chain` (RFC 5280, 4.2.1.3 and .9)."""
+    try:
+        constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
+        if not constraints.ca or not _may_sign(issuer):
+            return False
+        if constraints.path_length is not None and len(chain) - 1 > constraints.path_length:
+            return False
+        chain[-1].verify_directly_issued_by(issuer)
+    except (x509.ExtensionNotFound, ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _may_sign(issuer: x509.Certificate) -> bool:
+    try:
+        return issuer.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+    except x509.ExtensionNotFound:
+        return True
+
+
+def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    key = issuer.public_key()
+    return isinstance(key, rsa.RSAPublicKey) and crl.is_signature_valid(key)
