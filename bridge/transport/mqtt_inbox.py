@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 INBOX_LIMIT = 1000
 """Messages."""
-INBOX_BYTES = 1 << 24
+INBOX_BYTES = 1 << 26
 """Bytes of them."""
 PAYLOAD_LIMIT = 1 << 20
 """Bytes of a payload; larger ones are dropped: nothing we subscribe to is that long. Not said to the

@@ -104,6 +104,28 @@ async def test_tck_no_birth_before_the_host_is_online(protocol: str, tmp_path: P
         assert kinds(session) == ["NBIRTH", "DBIRTH"]
 
 
+async def test_host_that_goes_while_births_are_prepared_ends_the_session_and_not_the_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with one_broker(tmp_path) as (tap, scada, node, _):
+        await waits(node)
+        prepare = node._publisher.prepare
+
+        async def prepare_meanwhile() -> None:
+            monkeypatch.undo()
+            await prepare()
+            await scada.say(False, 2000)
+            await until(lambda: node.session.departure is not None)
+
+        monkeypatch.setattr(node._publisher, "prepare", prepare_meanwhile)
+        await scada.say(True, 1000)
+        await until(lambda: len(tap.sessions) == 2)
+        assert tap.sessions[0].published == []
+        await waits(node)
+        await scada.say(True, 3000)
+        await until(lambda: kinds(tap.sessions[-1])[:2] == ["NBIRTH", "DBIRTH"])
+
+
 async def quiet(tap: Tap, scada: Scada) -> None:
     """Whatever the host said before was taken by the node: a rebirth request after it would be served by then."""
     await asyncio.sleep(0.05)
