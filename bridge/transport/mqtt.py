@@ -317,13 +317,17 @@ class Link:
         `moved` is called whenever some of it was.
         """
         last = self._let_go + len(self._held)
-        while self._let_go < last:
+        while (let_go := self._let_go) < last:
             await self._next_progress()
-            moved()
+            if self._let_go > let_go:
+                moved()
         end, waiting = self._wire.written + self._wire.queued, list(self._window)
-        while (waiting := self._window.remaining(waiting)) or self._wire.written < end:
+        while waiting or self._wire.written < end:
+            count, written = len(waiting), self._wire.written
             await self._next_progress()
-            moved()
+            waiting = self._window.remaining(waiting)
+            if len(waiting) < count or written < min(end, self._wire.written):
+                moved()
 
     async def _next_progress(self) -> None:
         """Wait until something was written or acknowledged. Raises LinkLost."""

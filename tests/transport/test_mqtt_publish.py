@@ -132,6 +132,23 @@ async def test_flush_does_not_wait_for_what_is_published_after_it(qos: int) -> N
         await asyncio.wait({busy})
 
 
+async def test_patience_is_for_what_moves_and_not_for_what_others_do() -> None:
+    async def answer_the_newest_only(link: Link, broker: PlayedBroker) -> None:
+        while True:
+            before = len(broker.published)
+            link.publish(Message("n", b"", 1))
+            await until(lambda: len(broker.published) > before)  # noqa: B023
+            broker.acknowledge([broker.published[-1].identifier])
+
+    async with PlayedBroker() as broker, Link.connect(broker.config, "one") as link:
+        link.publish(Message("forgotten", b"", 1))
+        await until(lambda: len(broker.published) == 1)
+        busy = asyncio.create_task(answer_the_newest_only(link, broker))
+        assert await link.flush(0.1, patient=True) is False
+        busy.cancel()
+        await asyncio.wait({busy})
+
+
 async def test_flush_waits_for_what_is_held_back() -> None:
     async with PlayedBroker(connack_5(b"\x21\x00\x02"), "5") as broker, Link.connect(broker.config, "one") as link:
         for number in range(5):

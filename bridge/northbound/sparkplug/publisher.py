@@ -151,7 +151,7 @@ class Publisher:
     async def _give_birth(self) -> None:
         """NBIRTH and the DBIRTHs of the machines whose alive rule holds."""
         await self.prepare()  # waiting may have been long
-        if self._session.departure is not None:
+        if self._session.state is State.STOPPING:
             return  # the primary host went meanwhile
         self._too_large.clear()
         now = self._clock.now()
