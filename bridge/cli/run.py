@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 def command(paths: tuple[Path, ...], simulate: bool, state_dir: Path | None, log_level: str) -> None:
     """Run the bridge described by PATHS: one bridge.yaml, several files, or a folder.
 
-    Changed files are taken over while it runs (also on SIGHUP); a bad one changes nothing and says why.
+    Changed files are taken over while it runs (also on SIGHUP); a bad one changes nothing and says why. With
+    --simulate they are taken over at the next start.
     A bad configuration at start keeps the status page up, with the faults on it, and nothing else.
     """
     from bridge.runtime.collector import resting_collector
@@ -89,7 +90,10 @@ async def _simulated(site: Site, stack: AsyncExitStack) -> Site:
 
     site = await stack.enter_async_context(simulated(apart(site)))
     sources = ", ".join(site.file.sources) or "no source"
-    click.echo(f"Simulated: {sources}; state directory: {site.state_directory}", err=True)
+    text = (
+        f"Simulated: {sources}; state directory: {site.state_directory}; changed files are taken over at the next start"
+    )
+    click.echo(text, err=True)
     return site
 
 
@@ -136,7 +140,9 @@ async def serve(
     try:
         async with asyncio.TaskGroup() as group:
             helpers = []
-            if load is not None:
+            if load is None:
+                loop.add_signal_handler(signal.SIGHUP, _stop, bridge, signal.SIGHUP)  # the terminal was closed
+            else:
                 watch = FileWatch(bridge)
                 loop.add_signal_handler(signal.SIGHUP, watch.ask)
                 helpers.append(group.create_task(watch.run(), name="file watch"))

@@ -34,7 +34,7 @@ from bridge.errors import LinkLost, SubscribeRefused
 from bridge.transport import mqtt_properties
 from bridge.transport.mqtt_config import BrokerConfig
 from bridge.transport.mqtt_connecting import Connecting
-from bridge.transport.mqtt_connection import Connection
+from bridge.transport.mqtt_connection import Connection, silence
 from bridge.transport.mqtt_inbox import Inbox
 from bridge.transport.mqtt_limits import Limits
 from bridge.transport.mqtt_message import Message
@@ -275,7 +275,7 @@ class Link:
                 codes: list[ReasonCode] = await answer
                 return codes
         except TimeoutError:
-            raise LinkLost(f"no answer to {to} within {limit_s:.0f} s") from None
+            raise LinkLost(silence(to, limit_s)) from None
         finally:
             del self._asked[identifier]
 

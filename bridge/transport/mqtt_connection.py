@@ -45,6 +45,8 @@ DISCONNECT_WITH_WILL = 0x04
 """MQTT 5, 3.14.2.1: the broker publishes the will although the client said goodbye."""
 TRY_LATER = frozenset({0x88, 0x89, 0x97, 0x9C, 0x9D, 0x9F})
 """CONNACK codes about the broker's state, not about us (MQTT 5, 3.2.2.2): unavailable, busy, quota, moved, rate."""
+CREDENTIALS = frozenset({0x86, 0x87})
+"""CONNACK codes about who we are: Bad User Name or Password, Not authorized. Brokers use either for both."""
 
 
 class Owner(Protocol):
@@ -203,9 +205,10 @@ class Connection:
         ) -> None:
             self._is_answered = True
             if code.is_failure:
-                self._refusal = (LinkLost if code.value in TRY_LATER else LinkRefused)(f"the broker says: {code}")
+                said = f"the broker says: {code}{_advice(code.value, self._broker)}"
+                self._refusal = (LinkLost if code.value in TRY_LATER else LinkRefused)(said)
                 self._is_unsupported = code.value == UNSUPPORTED
-                self.finish(f"the broker says: {code}")
+                self.finish(said)
                 return  # aiomqtt would keep an error that nobody takes from it, when the broker hangs up at once
             self.limits = Limits.said(properties)
             if answered is not None:
@@ -238,7 +241,7 @@ class Connection:
         self._has_hung_up = self._end.done() and not self._is_broken
         if self._refusal is not None:
             raise self._refusal
-        if self._has_hung_up and not self._is_answered and self._broker.tls:
+        if self._has_hung_up and not self._is_answered:
             raise LinkLost(hang_up_fault(self._broker))
         if isinstance(error, (aiomqtt.MqttError, OSError, ValueError)):
             raise LinkLost(str(error) or type(error).__name__) from None
@@ -318,6 +321,8 @@ class Connection:
             self.finish(f"the broker ended the session: {code}")
         elif str(code) == "Unspecified error":
             self.finish("the connection broke")
+        elif str(code) == "Keep alive timeout":
+            self.finish(silence("PINGREQ", 1.5 * self._broker.keep_alive))
         else:
             self.finish(str(code))
 
@@ -328,3 +333,15 @@ class Connection:
 
     def _on_message(self, _: Client, userdata: object, received: MQTTMessage) -> None:
         self._owner.received(received)
+
+
+def silence(unanswered: str, limit_s: float) -> str:
+    """What is said of a broker that does not answer, for a person."""
+    return f"the broker has not answered for {limit_s:.0f} s ({unanswered}): does it still run?"
+
+
+def _advice(code: int, broker: BrokerConfig) -> str:
+    """What to look at after a refused CONNECT."""
+    if code not in CREDENTIALS:
+        return ""
+    return "; look at username and password" if broker.username else "; it wants username and password, none is set"

@@ -128,6 +128,8 @@ def tls_fault(error: Exception, broker: BrokerConfig) -> str:
 
 def hang_up_fault(broker: BrokerConfig) -> str:
     """A broker that ends the connection instead of answering CONNECT: why may be lost on the way (TLS 1.3)."""
+    if not broker.tls:
+        return "the broker hung up instead of answering: does it want TLS at this port? Then write tls: true"
     if broker.cert_file is None:
         return "the broker hung up after the TLS handshake: it may want a client certificate (cert_file, key_file)"
     return "the broker hung up after the TLS handshake: it may not take our client certificate (cert_file)"

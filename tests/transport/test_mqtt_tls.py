@@ -154,6 +154,12 @@ async def test_broker_without_tls_is_named() -> None:
         assert "does it speak TLS at this port?" in await refusal(using(server, "5", tls=True))
 
 
+@mosquitto
+async def test_broker_that_wants_tls_is_named(authority: Authority) -> None:
+    async with TlsMosquitto(authority.issue("broker"), authority) as server:
+        assert "does it want TLS at this port?" in await refusal(using(server, "5"))
+
+
 async def test_broker_that_never_answers_the_handshake_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridge.transport.mqtt_connection.ANSWER_TIMEOUT_S", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:

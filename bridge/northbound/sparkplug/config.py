@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from string import Formatter
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bridge.model.command import Role
+from bridge.northbound.sparkplug.topic import FORBIDDEN, id_fault
 from bridge.transport.duration import Duration
 from bridge.transport.mqtt import BrokerConfig
 
@@ -98,7 +99,23 @@ class SparkplugConfig(BaseModel):
     @field_validator("group_id", "edge_node_id")
     @classmethod
     def _names_what_exists(cls, template: str) -> str:
-        for _, name, _, _ in Formatter().parse(template):
+        for literal, name, _, _ in Formatter().parse(template):
+            if FORBIDDEN & set(literal):
+                raise ValueError(id_fault("id", literal))
             if name is not None and name not in PLACEHOLDERS:
                 raise ValueError(f"unknown placeholder {{{name}}}; known are {', '.join(PLACEHOLDERS)}")
         return template
+
+    @field_validator("primary_host_id")
+    @classmethod
+    def _is_an_id(cls, host_id: str | None) -> str | None:
+        if host_id is not None and (fault := id_fault("primary host id", host_id)):
+            raise ValueError(fault)
+        return host_id
+
+    @model_validator(mode="after")
+    def _host_options_need_a_host(self) -> Self:
+        idle = {"primary_host_timeout", "legacy_host_state"} & self.model_fields_set
+        if idle and self.primary_host_id is None:
+            raise ValueError(f"without primary_host_id, {', '.join(sorted(idle))} would do nothing: write it, or take it out")
+        return self

@@ -232,10 +232,7 @@ class SparkplugNode:
         except SubscribeRefused as error:
             self._warn_once("own death", "A twin of %s would not be noticed: %s", self.node, error)
         self.session.subscribed(self._clock.monotonic())
-        if self.session.state is State.WAIT_HOST:
-            host = self._config.primary_host_id
-            acl = f"if it is online there, the broker's access control must let us read {codec.NAMESPACE}/STATE/{host}"
-            self._trouble = f"waits for the primary host {host} at {self._where}: {acl}"
+        self._note_wait()
 
     async def _serve(self, link: Link) -> None:
         """Listen and publish until either fails or is done, or we are cancelled.
@@ -263,6 +260,14 @@ class SparkplugNode:
         for task in tasks:
             if not task.cancelled():
                 task.result()
+
+    def _note_wait(self) -> None:
+        if self.session.state is not State.WAIT_HOST:
+            return
+        host = self._config.primary_host_id
+        acl = f"if it is online there, the broker's access control must let us read {codec.NAMESPACE}/STATE/{host}"
+        why = "it says there that it is offline" if self.session.host_is_offline else acl
+        self._trouble = f"waits for the primary host {host} at {self._where}: {why}"
 
     def _tell_wait(self) -> None:
         if self.session.state is State.WAIT_HOST and not self._is_told:
@@ -297,6 +302,7 @@ class SparkplugNode:
         try:
             if address is None:
                 self.session.hear_host(message.topic, message.payload, self._clock.monotonic())
+                self._note_wait()
                 return
             payload = codec.decode(message.payload)
             if not payload.metrics:

@@ -116,6 +116,12 @@ class Session:
         self._last_rebirth = -inf
         self._deaths_heard = 0
         self._is_said = False
+        self._host_is_offline = False
+
+    @property
+    def host_is_offline(self) -> bool:
+        """The primary host said in this session that it is offline; False also where it said nothing."""
+        return self._host_is_offline
 
     @property
     def is_said(self) -> bool:
@@ -159,11 +165,14 @@ class Session:
             self._begin_births(monotonic)
         else:
             self.state = State.WAIT_HOST
+            self._host_is_offline = False
             self.leave_at = monotonic + self._patience.silent_s
 
     def hear_host(self, topic: str, payload: bytes, monotonic: float) -> None:
         """A message on one of the primary host's topics. Raises ProtocolError."""
         is_online = None if self._host is None else self._host.hear(self._broker, topic, payload)
+        if is_online is not None:
+            self._host_is_offline = not is_online
         if is_online and self.state is State.WAIT_HOST:
             self._begin_births(monotonic)
         elif is_online is False and self.state is State.WAIT_HOST:

@@ -370,6 +370,7 @@ async def test_only_broker_is_not_left_while_the_host_is_away(
         await until(lambda: not node.trouble)
     down, up = [record for record in caplog.records if record.name == node_module.__name__]
     assert "waits for the primary host scada" in down.message
+    assert "it says there that it is offline" in down.message
     assert "online again" in up.message
 
 
