@@ -43,20 +43,10 @@ class BrokerConfig(BaseModel):
 
     @field_validator("host")
     @classmethod
-<<<<<<< Updated upstream
     def _is_no_url(cls, host: str) -> str:
         """A URL would be shown wherever the broker is named, with the password in it."""
         if not host or any(one in host for one in "/@ ") or (host.count(":") == 1):
             raise ValueError("not a name or an address: port, tls, username and password are written beside it")
-=======
-    def _is_a_host(cls, host: str) -> str:
-        if not host or host.isspace():
-            raise ValueError("is empty: write the broker's name or address")
-        if "/" in host or host.count(":") == 1:
-            raise ValueError(
-                "is more than a name or address: write mqtt://name:1884 as host: name, port: 1884; ssl or mqtts as tls: true"
-            )
->>>>>>> Stashed changes
         return host
 
     @field_validator("protocol", mode="before")

@@ -117,5 +117,6 @@ class SparkplugConfig(BaseModel):
     def _host_options_need_a_host(self) -> Self:
         idle = {"primary_host_timeout", "legacy_host_state"} & self.model_fields_set
         if idle and self.primary_host_id is None:
-            raise ValueError(f"without primary_host_id, {', '.join(sorted(idle))} would do nothing: write it, or take it out")
+            names = ", ".join(sorted(idle))
+            raise ValueError(f"without primary_host_id, {names} would do nothing: write it, or take them out")
         return self

@@ -20,18 +20,11 @@ if TYPE_CHECKING:
     from bridge.northbound.sparkplug.topic import EdgeNode
 
 
-def plant_faults(
-    node: EdgeNode,
-    plant: Plant,
-    own_metrics: Iterable[str],
-    takes_commands: bool = False,
-    primary_host_id: str | None = None,
-) -> list[str]:
+def plant_faults(node: EdgeNode, plant: Plant, own_metrics: Iterable[str], takes_commands: bool = False) -> list[str]:
     """Every fault, in sentences. `own_metrics` are those the node adds to its birth itself."""
     own = (BD_SEQ, REBIRTH, NEXT_SERVER, *own_metrics)
     return [
         *filter(None, (id_fault("group id", node.group_id), id_fault("edge node id", node.edge_node_id))),
-        *filter(None, [None if primary_host_id is None else id_fault("primary host id", primary_host_id)]),
         *filter(None, (id_fault("device id", identifier) for identifier in plant.machines)),
         *_same_but_for_case("device ids", plant.machines),
         *_name_faults("the edge node", (*own, *(tag.name for tag in plant.bridge.tags))),

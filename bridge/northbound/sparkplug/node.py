@@ -138,8 +138,7 @@ class SparkplugNode:
 
     def faults(self, plant: Plant) -> Sequence[str]:
         """Ids and metric names that Sparkplug forbids, hosts refuse, or that collide."""
-        config = self._config
-        return plant_faults(self.node, plant, own_properties(), config.commands.enabled, config.primary_host_id)
+        return plant_faults(self.node, plant, own_properties(), self._config.commands.enabled)
 
     async def run(self, view: TagView, submit: Submit, operations: Operations) -> None:
         """Serve until cancelled; then DDEATH for each live device, NDEATH and DISCONNECT."""

@@ -41,6 +41,12 @@ def test_every_key_is_described() -> None:
         {"birth_jitter": -1},
         {"primary_host_timeout": 0},
         {"broker": {"protocol": "4"}},
+        {"group_id": "plant/{site}"},
+        {"edge_node_id": "{bridge}+"},
+        {"primary_host_id": ""},
+        {"primary_host_id": "a/b"},
+        {"legacy_host_state": True},
+        {"primary_host_timeout": 30},
     ],
 )
 def test_wrong_configuration_is_refused(wrong: dict[str, object]) -> None:
@@ -59,9 +65,9 @@ def test_group_called_state_is_a_fault(tmp_path: Path) -> None:
     assert "STATE" in fault
 
 
-def test_primary_host_id_is_a_level_of_a_topic(tmp_path: Path) -> None:
-    (fault,) = node(SparkplugConfig(primary_host_id="scada/1"), tmp_path).faults(plant(Slots()))
-    assert "primary host id 'scada/1'" in fault
+def test_primary_host_id_is_a_level_of_a_topic() -> None:
+    with pytest.raises(ValidationError, match="primary host id 'scada/1'"):
+        SparkplugConfig(primary_host_id="scada/1")
 
 
 def test_ids_are_rendered_from_their_templates(tmp_path: Path) -> None:
