@@ -19,7 +19,7 @@ from bridge.model.event import Event
 from bridge.model.plant import Plant
 from bridge.northbound.sparkplug.config import SparkplugConfig
 from bridge.northbound.sparkplug.node import SparkplugNode
-from bridge.northbound.uns import publisher
+from bridge.northbound.uns import events
 from bridge.northbound.uns.config import UnsConfig
 from bridge.northbound.uns.publisher import UnsPublisher
 from bridge.sim.qitech.panel import Panel
@@ -335,7 +335,7 @@ async def test_a_state_nobody_may_read_is_one_possible_reason_to_wait(tmp_path: 
 async def test_an_event_that_is_refused_is_kept_and_told_when_it_may_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publisher, "EVENT_RETRY_S", 0.1)
+    monkeypatch.setattr(events, "RETRY_S", 0.1)
     shipped = shipped_acl()
     mute = shipped.replace("user bridge-1\n", f"user bridge-1\ntopic deny {LINE}/extruder-1/event/#\n")
     async with (

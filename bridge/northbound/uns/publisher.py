@@ -23,13 +23,15 @@ import logging
 import random
 from typing import TYPE_CHECKING
 
-from bridge.errors import LinkError, LinkLost
+from bridge.errors import LinkError
 from bridge.model.path import Place
 from bridge.northbound.uns import payload
 from bridge.northbound.uns.backfill import Backfill
 from bridge.northbound.uns.branches import Branches
+from bridge.northbound.uns.certain import flushed
 from bridge.northbound.uns.commandable import command_faults
 from bridge.northbound.uns.commands import Commands
+from bridge.northbound.uns.events import RETRY_S, Events
 from bridge.northbound.uns.info import Info
 from bridge.northbound.uns.payload import JSON, labels
 from bridge.northbound.uns.refused import Refused
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from bridge.model.event import Event
     from bridge.model.plant import Batch, Plant
     from bridge.model.tag import Tag
     from bridge.northbound.uns.branches import Branch, Change
@@ -54,8 +55,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-FLUSH_TIMEOUT_S = 10.0
-"""How long a broker may acknowledge nothing of what must be certain."""
 GOODBYE_TIMEOUT_S = 5.0
 BACK_OFF_S = (1.0, 30.0)
 STEADY_S = 10.0
@@ -64,11 +63,6 @@ OFTEN = 2
 """So many sessions that did not last, and this one, are no accident."""
 INFO_TICK_S = 1.0
 """How often it is looked whether there is something new to say about the bridge."""
-EVENT_EXPIRY_S = 7 * 86_400
-"""A broker that speaks MQTT 5 keeps an event for a client that is away no longer than this."""
-EVENTS_AT_ONCE = 100
-EVENT_RETRY_S = 30.0
-"""An event that the broker refused is published again after this time."""
 
 
 class UnsPublisher:
@@ -93,9 +87,10 @@ class UnsPublisher:
         self._branches = Branches(self._namespace)
         self._commands: Commands | None = None
         self._backfill: Backfill | None = None
+        self._events = Events(self.name, config.qos, clock, self._namespace, labels("event", bridge_name))
         self._values = Values(config, clock, self._branches, bridge_name)
         self._subscriptions = Subscriptions(config.broker)
-        self._refused = Refused(config.broker, clock, max(config.heartbeat, EVENT_RETRY_S))
+        self._refused = Refused(config.broker, clock, max(config.heartbeat, RETRY_S))
         self._snapshots = Snapshots(clock, labels("snapshot", bridge_name)) if config.snapshots else None
         self._bridge_name = bridge_name
         self._doomed: set[str] = set()
@@ -106,7 +101,6 @@ class UnsPublisher:
         self._reason_down = ""
         self._attempts = 0
         self._up_since: float | None = None
-        self.events_total = 0
         self.reconnects_total = 0
 
     def address(self, tag: Tag) -> str:
@@ -121,6 +115,11 @@ class UnsPublisher:
             for machine in plant.machines.values():
                 faults += command_faults(machine, self._namespace.branch(machine))
         return faults
+
+    @property
+    def events_total(self) -> int:
+        """Events that were told."""
+        return self._events.told_total
 
     @property
     def published_total(self) -> int:
@@ -222,7 +221,7 @@ class UnsPublisher:
             group.create_task(self._publish_values(link, view, operations), name="uns values")
             group.create_task(self._values.repeat(link), name="uns heartbeat")
             group.create_task(self._publish_info(link, view, operations, info), name="uns info")
-            group.create_task(self._publish_events(link, view), name="uns events")
+            group.create_task(self._events.publish(link, view), name="uns events")
             # In the body, not a task: only there does Python before 3.13 take back the cancel a failed task causes.
             await self._watch(link, view)
 
@@ -279,7 +278,7 @@ class UnsPublisher:
         if self._config.meta:
             self._doomed.difference_update([self._namespace.machines, *(one.meta for one in change.described)])
         self._values.forget(change.slots_gone)
-        self._values.move()
+        self._values.move(slot for branch in change.described for slot in branch.topics)
 
     async def _clear(self, link: Link) -> None:
         if self._doomed:
@@ -287,7 +286,7 @@ class UnsPublisher:
             await self._publish_many(
                 link, (Message(topic, payload.EMPTY, self._config.qos, retain=True) for topic in doomed)
             )
-            await self._flush(link)
+            await flushed(link)
             self._doomed.difference_update(doomed)
 
     async def _describe(self, link: Link, change: Change, operations: Operations) -> None:
@@ -337,40 +336,11 @@ class UnsPublisher:
         face = {"protocol": link.protocol, "preset": config.preset.value, "publish_interval": config.publish_interval}
         return {**face, "heartbeat": config.heartbeat, "expiry": config.expiry}
 
-    async def _publish_events(self, link: Link, view: TagView) -> None:
-        limit = EVENTS_AT_ONCE
-        while True:
-            rows = await view.log.read(self.name, limit)
-            messages, before = [self._event(view.plant, event) for _, event in rows], link.refusals.total
-            await self._publish_many(link, messages)
-            await self._flush(link)
-            refused = link.refusals.since(before)
-            taken = next((place for place, one in enumerate(messages) if one.topic in refused), len(rows))
-            if taken:
-                view.log.acknowledge(self.name, rows[taken - 1][0])
-                self.events_total += taken
-            # One alone is tried again: those after it would be told each time.
-            limit = EVENTS_AT_ONCE if taken == len(rows) else 1
-            if limit == 1:
-                await self._clock.sleep(EVENT_RETRY_S)
-
-    def _event(self, plant: Plant, event: Event) -> Message:
-        topic = self._namespace.event(plant.machines.get(event.machine), event.kind)
-        properties = labels("event", self._bridge_name)
-        return Message(
-            topic,
-            payload.event(event),
-            self._config.qos,
-            expiry_s=EVENT_EXPIRY_S,
-            content_type=JSON,
-            user_properties=properties,
-        )
-
     async def _come_up(self, link: Link) -> None:
         """Everything has been said once and arrived: only now we are there."""
-        await self._flush(link)
+        await flushed(link)
         link.publish(self._retained(self._namespace.online, payload.online(True, self._clock.now()), "online"))
-        await self._flush(link)
+        await flushed(link)
         self._is_up = True
         self._up_since = self._clock.monotonic()
         self._reason_down = ""
@@ -403,15 +373,10 @@ class UnsPublisher:
                 expiry = int(self._config.expiry)
                 link.publish(self._retained(self._namespace.info, info.stopped(now), "info", expiry))
                 link.publish(self._retained(self._namespace.online, payload.online(False, now), "online"))
-                await self._flush(link)
+                await flushed(link)
                 await link.disconnect()
         except (LinkError, TimeoutError) as error:
             _log.debug("The UNS broker did not hear the goodbye: %s", error)
-
-    @staticmethod
-    async def _flush(link: Link) -> None:
-        if not await link.flush(FLUSH_TIMEOUT_S, patient=True):
-            raise LinkLost(f"no acknowledgement within {FLUSH_TIMEOUT_S:.0f} s")
 
     def _retained(self, topic: str, content: bytes, schema: str, expiry_s: int | None = None) -> Message:
         """A retained document."""

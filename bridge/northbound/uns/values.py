@@ -75,12 +75,14 @@ class Values:
         """These tags are gone."""
         for slot in slots:
             self._told.pop(slot, None)
+            self._spots.pop(slot, None)
         if slots:
             self._rounds = deque(slot for slot in self._rounds if slot not in slots)
 
-    def move(self) -> None:
-        """Topics or units may be others now."""
-        self._spots.clear()
+    def move(self, slots: Iterable[int]) -> None:
+        """Topics or units of these tags may be others now. The rest keep theirs, and the aliases, of which few are."""
+        for slot in slots:
+            self._spots.pop(slot, None)
 
     async def publish(self, link: Link, values: Iterable[tuple[int, DataValue]]) -> None:
         """Tell these values. Raises LinkLost."""

@@ -620,7 +620,15 @@ async def test_what_changes_most_is_told_by_topic_alias_and_arrives_all_the_same
             for number in range(values.OFTEN + 50):
                 table.update([(tag.slot, good(number))])
                 await watcher.sees(PRESSURE, value=number)
-    assert aliased == [PRESSURE]
+            left = {name: one for name, one in table.plant.machines.items() if name == "extruder-1"}
+            assert len(left) < len(table.plant.machines)
+            gone = [topic for topic in watcher.now if topic.startswith("acme/essen/winding")]
+            table.replace_plant(Plant(table.plant.bridge, left))
+            await until(lambda: watcher.now.keys().isdisjoint(gone))
+            for number in range(values.OFTEN + 50):
+                table.update([(tag.slot, good(-number))])
+                await watcher.sees(PRESSURE, value=-number)
+    assert aliased == [PRESSURE], "there are few, and a plant that changes elsewhere costs none"
 
 
 @pytest.mark.peer("mosquitto")
