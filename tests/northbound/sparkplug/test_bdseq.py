@@ -26,6 +26,11 @@ def test_topics_nbirth_bdseq_increment_over_restarts(tmp_path: Path) -> None:
     assert seen == [*range(256), 0, 1]
 
 
+def test_topics_nbirth_bdseq_increment_over_connections_of_one_run(tmp_path: Path) -> None:
+    kept = BdSeq(tmp_path, NODE)
+    assert [kept.claim() for _ in range(258)] == [*range(256), 0, 1]
+
+
 def test_number_that_was_not_used_is_not_skipped(tmp_path: Path) -> None:
     kept = BdSeq(tmp_path, NODE)
     kept.claim()
