@@ -244,7 +244,7 @@ class Connection:
         if self._has_hung_up and not self._is_answered:
             raise LinkLost(hang_up_fault(self._broker))
         if isinstance(error, (aiomqtt.MqttError, OSError, ValueError)):
-            raise LinkLost(str(error) or type(error).__name__) from None
+            raise LinkLost(_unreachable(error, self._broker)) from None
         if error is not None:
             raise error
         self.check()
@@ -338,6 +338,15 @@ class Connection:
 def silence(unanswered: str, limit_s: float) -> str:
     """What is said of a broker that does not answer, for a person."""
     return f"the broker has not answered for {limit_s:.0f} s ({unanswered}): does it still run?"
+
+
+def _unreachable(error: Exception, broker: BrokerConfig) -> str:
+    cause = error.__context__ if isinstance(error, aiomqtt.MqttError) else error  # aiomqtt keeps the words only
+    if isinstance(cause, ConnectionRefusedError):
+        return "connection refused: does the broker run, and listen at this port?"
+    if isinstance(cause, socket.gaierror):
+        return f"the name {broker.host} leads nowhere ({cause.strerror}): is it written right, and does DNS know it?"
+    return str(error) or type(error).__name__
 
 
 def _advice(code: int, broker: BrokerConfig) -> str:

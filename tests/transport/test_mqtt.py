@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -399,8 +400,18 @@ async def test_auto_speaks_3_1_1_with_amqtt() -> None:
 
 
 async def test_nobody_listening_is_a_lost_link() -> None:
-    with pytest.raises(LinkLost, match="refused"):
+    with pytest.raises(LinkLost, match="connection refused: does the broker run"):
         async with Link.connect(BrokerConfig(port=free_port()), "one"):
+            pass
+
+
+async def test_name_that_leads_nowhere_is_said_with_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "create_connection", unknown)
+    with pytest.raises(LinkLost, match=r"brokr\.plant\.lan leads nowhere \(Name or service not known\)"):
+        async with Link.connect(BrokerConfig(host="brokr.plant.lan"), "one"):
             pass
 
 
