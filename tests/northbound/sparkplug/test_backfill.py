@@ -190,7 +190,9 @@ async def test_a_dead_device_s_values_wait_for_its_birth_and_hold_up_nobody(serv
         await until(lambda: node.is_online and "DBIRTH" in [kind for kind, *_ in host.came])
         say(table, ALIVE, False)
         await until(lambda: not node.session.is_born("extruder-1"))
-        put(table, 1001, 1002, 1003)
+        for number in (1001, 1002, 1003):
+            put(table, number)
+            await until(lambda: store.reader("sparkplug").horizon is None)  # the node took it, and left it unsaid
         await store.flush()
         await asyncio.sleep(0.05)
         assert 1001.0 not in host.past
