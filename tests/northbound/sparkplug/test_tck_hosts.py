@@ -408,6 +408,19 @@ async def test_next_server_command(tmp_path: Path) -> None:
         assert kinds(first.sessions[0]) == ["NBIRTH", "DBIRTH", "DDEATH", "NDEATH"]
 
 
+async def test_retained_command_of_a_host_comes_from_the_past_and_does_nothing(tmp_path: Path) -> None:
+    metric = MetricEncoder(NEXT_SERVER, MetricType.Boolean).encode(stamp(1), True, with_type=True)
+    table, _ = filled_table()
+    async with Mosquitto() as one, Mosquitto() as two, Tap(one) as first, Tap(two) as second, Scada(one) as host:
+        await host.publish(payload(1, [metric], None), NCMD, retain=True)
+        node = new_node(tmp_path, first, second, primary_host_id=None)
+        async with running(node, table):
+            await until(lambda: node.is_online)
+            await host.publish(rebirth_request(), NCMD, retain=False)
+            await until(lambda: node.session.rebirths == 1)
+            assert (len(first.sessions), second.sessions) == (1, [])
+
+
 async def test_node_of_one_broker_knows_no_next_server(tmp_path: Path) -> None:
     async with one_broker(tmp_path, primary_host_id=None) as (tap, _, node, _table):
         await until(lambda: node.is_online)
