@@ -274,6 +274,21 @@ async def test_machine_that_vanishes_leaves_nothing_retained(server: Broker) -> 
         assert not [topic for topic in late.now if "winder-2" in topic]
 
 
+async def test_machine_that_vanishes_is_not_repeated_and_the_others_are(server: Broker) -> None:
+    table, _ = filled_table()
+    async with watching(server.config) as watcher, running(publisher(server.config, heartbeat=1), table) as run:
+        await watcher.sees(f"{BRIDGE}/online", online=True)
+        left = {name: one for name, one in table.plant.machines.items() if name == "extruder-1"}
+        gone = [topic for topic in watcher.now if topic.startswith("acme/essen/winding")]
+        table.replace_plant(Plant(table.plant.bridge, left))
+        await until(lambda: watcher.now.keys().isdisjoint(gone))
+        before = len(watcher.of(PRESSURE))
+        await until(lambda: len(watcher.of(PRESSURE)) > before + 1 or run.done())
+        assert not run.done()
+        assert gone
+        assert watcher.now.keys().isdisjoint(gone)
+
+
 async def test_machine_that_moves_is_told_there_with_all_its_values(server: Broker) -> None:
     table, _ = filled_table()
     async with watching(server.config) as watcher, running(publisher(server.config), table):
