@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from bridge.model.action import Action
+from bridge.model.alarm import AlarmCondition
 from bridge.model.command import Argument, Command, Door, Outcome
 from bridge.model.event import Event
 from bridge.model.history import Continuation, EventPage, Gap, HistoricValue, Page
@@ -396,6 +397,12 @@ class Operations(Protocol):
 
     def plc_source(self, machine: str, dialect: str, commands: Sequence[str]) -> str:
         """What a PLC's programmer declares for a machine, for these commands or all. Raises NotDeclared."""
+
+    def alarms(self) -> Sequence[AlarmCondition]:
+        """What is active or not acknowledged."""
+
+    def acknowledge(self, condition: str, by: str, comment: str) -> bool:
+        """Somebody has seen an alarm; False where it is none, or acknowledged already. Who may is the door's to say."""
 
     async def document(self, kind: str, connection: str) -> str:
         """A page of the plant as it is: "nodeset", "tags" or "ignition". Raises NotDeclared.

@@ -20,12 +20,12 @@ from bridge.mapping.expand import Binding, bindings, fill, fill_text
 from bridge.mapping.expression import compile_expression
 from bridge.mapping.recipe import compile_recipe, overlap
 from bridge.mapping.schema import (
+    AlarmRule,
     ArgumentRule,
     ChannelRule,
     CommandRule,
     ExampleRule,
     ItemStateRule,
-    LimitRule,
     MappingFile,
     Scalar,
     TagRule,
@@ -36,7 +36,7 @@ from bridge.mapping.select import Path, parse_path
 from bridge.model.command import UNSET_TIMES, Argument, ArgumentRange, CommandDefinition
 from bridge.model.path import SEGMENT
 from bridge.model.plant import ALIVE, ITEM_STATE, PENDING_BOOKINGS
-from bridge.model.tag import GROUPS, Limits, Owner, Range, TagDefinition
+from bridge.model.tag import GROUPS, Alarm, Limits, Owner, Range, TagDefinition
 from bridge.model.units import UNITS
 from bridge.model.value import DataType, Value
 
@@ -271,7 +271,7 @@ class _Compiler:
             sources[0][1].channel,
             _deadband(rule),
             _text_sibling(definition) if rule.enum else None,
-            tuple(_alarms(definition, rule.limits)) if rule.limits else (),
+            tuple(_alarms(definition, rule)),
         )
 
     def _name_is_sound(self, name: str, key_path: KeyPath) -> bool:
@@ -354,6 +354,8 @@ class _Compiler:
             self.report(
                 (*key_path, "precision"), f"{data_type.value} has no digits after the point", "type: Double", ""
             )
+        if rule.alarm is not None:
+            self._check_alarm(rule, rule.alarm, data_type, key_path)
         if rule.limits:
             limits = rule.limits
             ladder = [v for v in (limits.low_low, limits.low, limits.high, limits.high_high) if v is not None]
@@ -370,6 +372,22 @@ class _Compiler:
                 self._path(text, (*key_path, key))
         if rule.write:
             self._check_write(rule, rule.write, key_path)
+
+    def _check_alarm(self, rule: TagRule, alarm: AlarmRule, data_type: DataType, key_path: KeyPath) -> None:
+        here = (*key_path, "alarm")
+        if rule.enum is None and data_type is not DataType.Boolean:
+            self.report(
+                here, f"{data_type.value} is neither on nor off", "a Boolean or an enum; limits: of a number", ""
+            )
+        elif rule.enum is None and alarm.when is not None:
+            self.report((*here, "when"), "a Boolean is an alarm while it is true", "no when", "")
+        elif rule.enum is not None and alarm.when is None:
+            self.report(here, "does not say which of the texts are an alarm", "when: [<text>, …]", "")
+        for text in alarm.when or ():
+            if rule.enum is not None and text not in rule.enum:
+                self.report(
+                    (*here, "when"), f"{text!r} is not in enum", ", ".join(rule.enum), did_you_mean(text, rule.enum)
+                )
 
     def _check_deadband(self, rule: TagRule, key_path: KeyPath) -> None:
         here = (*key_path, "deadband")
@@ -461,8 +479,9 @@ class _Compiler:
             rule.description,
             write is not None,
             _hazards(write),
-            Limits(**rule.limits.model_dump()) if rule.limits else None,
+            Limits(*(getattr(rule.limits, key) for key in Limits._fields)) if rule.limits else None,
             rule.history,
+            _told_alarm(rule) if is_alarm(name) else None,
         )
 
     # -- commands -----------------------------------------------------------------------------------------------------
@@ -708,18 +727,45 @@ def _text_sibling(definition: TagDefinition) -> TagDefinition:
     return TagDefinition(definition.name + "Text", DataType.String, label=label, description=definition.description)
 
 
-def _alarms(definition: TagDefinition, limits: LimitRule) -> Iterator[tuple[TagDefinition, str]]:
+MORE_SEVERE = 200
+"""How much the outer limits are above the inner ones: two bands of ours."""
+
+
+def _alarms(definition: TagDefinition, rule: TagRule) -> Iterator[tuple[TagDefinition, str]]:
     below = definition.name.partition("/")[2]
+    limits = rule.limits
     for key, word in (("low_low", "LowLow"), ("low", "Low"), ("high", "High"), ("high_high", "HighHigh")):
-        limit = getattr(limits, key)
-        if limit is not None:
-            unit = f" {definition.unit.symbol}" if definition.unit else ""
-            side = "at or below" if key.startswith("low") else "at or above"
-            description = f"{definition.display_name} is {side} {limit:g}{unit}"
-            yield (
-                TagDefinition(f"Alarms/{below}/{word}", DataType.Boolean, description=description, owner=Owner.BRIDGE),
-                key,
-            )
+        limit = getattr(limits, key) if limits else None
+        if limits is None or limit is None:
+            continue
+        unit = f" {definition.unit.symbol}" if definition.unit else ""
+        side = "at or below" if key.startswith("low") else "at or above"
+        severity = min(1000, limits.severity + MORE_SEVERE * key.count("_"))
+        yield (
+            TagDefinition(
+                f"Alarms/{below}/{word}",
+                DataType.Boolean,
+                description=f"{definition.display_name} is {side} {limit:g}{unit}",
+                alarm=Alarm(severity, definition.name, key, limits.delay or 0.0),
+                owner=Owner.BRIDGE,
+            ),
+            key,
+        )
+    if rule.alarm is not None and not is_alarm(definition.name):
+        texts = f" is {' or '.join(rule.alarm.when)}" if rule.alarm.when else ""
+        description = f"{definition.display_name}{texts}"
+        alarm = Alarm(rule.alarm.severity, definition.name, "", rule.alarm.delay or 0.0)
+        yield (
+            TagDefinition(
+                f"Alarms/{below}", DataType.Boolean, description=description, alarm=alarm, owner=Owner.BRIDGE
+            ),
+            "alarm",
+        )
+
+
+def _told_alarm(rule: TagRule) -> Alarm:
+    """Of a tag that is an alarm itself."""
+    return Alarm(rule.alarm.severity, delay=rule.alarm.delay or 0.0) if rule.alarm else Alarm()
 
 
 def _argument(name: str, rule: tuple[float, float] | ArgumentRule) -> Argument:

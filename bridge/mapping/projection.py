@@ -24,7 +24,7 @@ from bridge.mapping.compile import ITEM_STATES, CompiledMapping, TagSpec
 from bridge.mapping.conditions import When
 from bridge.mapping.convert import Converter, converter, is_text, kind, parse_time, word
 from bridge.mapping.expression import compile_expression
-from bridge.mapping.schema import WhenRule
+from bridge.mapping.schema import TagRule, WhenRule
 from bridge.mapping.select import MISSING, Getter, getter, parse_path
 from bridge.model.observation import Observation
 from bridge.model.plant import ITEM_STATE
@@ -58,7 +58,7 @@ class TagPlan:
         self.offset = rule.offset or 0.0
         self.last: DataValue | None = None
         self.last_text: DataValue | None = None
-        self._alarms = tuple((slot_of(alarm.name), key, getattr(rule.limits, key)) for alarm, key in spec.alarms)
+        self._alarms = tuple((slot_of(alarm.name), _alarm_test(rule, key)) for alarm, key in spec.alarms)
         self._alarm_states: dict[int, DataValue] = {}
         self._sources = [(name, path.channel, getter(path.keys)) for name, path in spec.sources]
         self._convert = converter(spec.definition.data_type)
@@ -90,6 +90,7 @@ class TagPlan:
             rule.quality,
             rule.time,
             rule.limits,
+            rule.alarm,
             rule.max_age,
             rule.min_interval,
         )
@@ -236,13 +237,13 @@ class TagPlan:
     def _project_alarms(self, out: Pairs) -> None:
         last = self.last
         assert last is not None  # noqa: S101
-        for slot, key, limit in self._alarms:
+        for slot, is_active in self._alarms:
+            before = self._alarm_states.get(slot)
             if last.value is None:
                 state = last
             else:
-                active = last.value <= limit if key.startswith("low") else last.value >= limit
-                state = last._replace(value=active)
-            before = self._alarm_states.get(slot)
+                was = before is not None and before.value is True
+                state = last._replace(value=is_active(last.value, was))
             if before is None or before.value != state.value or before.status is not state.status:
                 self._alarm_states[slot] = state
                 out.append((slot, state))
@@ -258,7 +259,7 @@ class TagPlan:
     def slots(self) -> list[int]:
         """Every slot this plan writes."""
         text = [] if self.text_slot is None else [self.text_slot]
-        return [self.slot, *text, *(slot for slot, _, _ in self._alarms)]
+        return [self.slot, *text, *(slot for slot, _ in self._alarms)]
 
 
 class PartProjection:
@@ -394,6 +395,22 @@ class PartProjection:
 
 def _not_available(value: DataValue) -> DataValue:
     return DataValue(ITEM_STATES["NotAvailable"], GOOD, value.source_timestamp, value.server_timestamp)
+
+
+_AlarmTest = Callable[[Any, bool], bool]
+"""Of a value and whether the alarm is active already: whether it is active now."""
+
+
+def _alarm_test(rule: TagRule, key: str) -> _AlarmTest:
+    if key == "alarm":
+        chosen = rule.alarm.when if rule.alarm else None
+        numbers = None if chosen is None else {(rule.enum or {})[text] for text in chosen}
+        return lambda value, was: value is True if numbers is None else value in numbers
+    limit: float = getattr(rule.limits, key)
+    deadband = rule.limits.deadband if rule.limits else 0.0
+    if key.startswith("low"):
+        return lambda value, was: value <= (limit + deadband if was else limit)
+    return lambda value, was: value >= (limit - deadband if was else limit)
 
 
 def _usual_range(spec: TagSpec) -> tuple[float, float]:

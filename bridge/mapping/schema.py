@@ -40,6 +40,7 @@ StatusName = Annotated[str, BeforeValidator(_known_status), Field(examples=["Bad
 Hazard = Literal["heat", "motion", "power", "protection", "loses_data", "loses_tension"]
 Bounds = Annotated[tuple[float, float], Field(description="[low, high], both included.")]
 Label = str | dict[str, str]
+Severity = Annotated[int, Field(ge=1, le=1000)]
 assert set(HAZARDS) == set(Hazard.__args__)  # type: ignore[attr-defined]  # noqa: S101
 
 
@@ -93,12 +94,25 @@ class WhenRule(Rules):
 
 
 class LimitRule(Rules):
-    """Alarm limits in the tag's unit; each makes a Boolean tag under Alarms/."""
+    """Alarm limits in the tag's unit; each makes a Boolean tag under Alarms/, all of them one alarm."""
 
     low_low: float | None = None
     low: float | None = None
     high: float | None = None
     high_high: float | None = None
+    deadband: float = Field(0.0, ge=0, description="An alarm ends only so far inside its limit.")
+    delay: Duration | None = Field(None, description="The value must be beyond the limit for so long.")
+    severity: Severity = Field(
+        500, description="OPC UA severity at low and high; at low_low and high_high it is 200 more."
+    )
+
+
+class AlarmRule(Rules):
+    """An alarm that the vendor tells: of a Boolean while it is true, of an enum while it is one of `when`."""
+
+    severity: Severity = Field(500, description="OPC UA severity, 1 to 1000; we use 100, 300, 500, 700, 900.")
+    when: list[str] | None = Field(None, min_length=1, description="Of an enum: the texts that are an alarm.")
+    delay: Duration | None = Field(None, description="It must last so long.")
 
 
 class QualityRule(Rules):
@@ -151,6 +165,7 @@ class TagRule(Rules):
     time: str | None = Field(None, description="Path of the value's own time: ISO 8601, or milliseconds since 1970.")
     absent: StatusName | None = Field(None, description="Status when the field is null or missing (BadNoData).")
     limits: LimitRule | None = None
+    alarm: AlarmRule | None = Field(None, description="Of a Boolean or an enum: an alarm of its own below Alarms/.")
     max_age: Duration | None = Field(None, description="Older values (by their own time) are Uncertain.")
     min_interval: Duration | None = Field(None, description="Not passed on more often than this.")
     history: bool = Field(

@@ -30,6 +30,20 @@ class Limits(NamedTuple):
     high_high: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """What a Boolean tag below Alarms/ means: it is true while the alarm is active."""
+
+    severity: int = 500
+    """OPC UA's 1 to 1000."""
+    of: str = ""
+    """Name of the tag whose value it judges; "" where the vendor says it."""
+    limit: str = ""
+    """Of a limit: "low_low", "low", "high" or "high_high"."""
+    delay: float = 0.0
+    """Seconds the cause must last."""
+
+
 class Owner(Enum):
     """Who alone may change a tag's value."""
 
@@ -60,6 +74,7 @@ class TagDefinition:
     """Every hazard a write to this tag may carry, for whichever value."""
     limits: Limits | None = None
     history: bool = False
+    alarm: Alarm | None = None
     owner: Owner = Owner.VENDOR
 
     @property

@@ -28,6 +28,7 @@ from bridge.hub.table import Table
 from bridge.mapping.machine import LAST_COMMAND
 from bridge.model.observation import Condition
 from bridge.model.status import StatusCode
+from bridge.runtime.alarms import AlarmKeeper
 from bridge.runtime.at_machine import last_command_pairs
 from bridge.runtime.collector import settled
 from bridge.runtime.command_events import CommandEvents
@@ -99,6 +100,7 @@ class Bridge:
         self.table: Table
         self.recorder: Recorder
         self.command_events: CommandEvents
+        self.alarms: AlarmKeeper
         self.admin_url = ""
 
     @property
@@ -161,6 +163,8 @@ class Bridge:
         self.recorder = Recorder(self.keeper, self.clock, self.configuration, secrets)
         self.command_events = CommandEvents(self.clock, self.log.append)
         self.desk.finished = self._command_ended
+        self.alarms = AlarmKeeper(self.state.path / "alarms.json", self.table, self.clock, self.log.append)
+        self.alarms.load()
         self.desk.tell = self.log.append
         self.desk.is_connected = self._is_connected
         self.keeper.pending_bookings = self.desk.bookings.pending
@@ -235,6 +239,7 @@ class Bridge:
             status_task = self._start_face(status)
             house = [
                 group.create_task(self._tick(), name="housekeeping"),
+                group.create_task(self.alarms.run(), name="alarms"),
                 group.create_task(self.desk.run(), name="desk"),
                 group.create_task(self._loop_watch.run(), name="loop watch"),
                 group.create_task(self._settle(), name="settle"),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bridge.config.site import Site
+    from bridge.model.alarm import AlarmCondition
     from bridge.model.command import Door, Outcome
     from bridge.model.event import Event
     from bridge.model.tag import Tag
@@ -142,6 +143,14 @@ class CrippledBridge:
     def plc_source(self, machine: str, dialect: str, commands: Sequence[str]) -> str:
         """There is nothing to declare."""
         raise NotDeclared(f"there is no {machine} while the configuration has faults")
+
+    def alarms(self) -> Sequence[AlarmCondition]:
+        """There is no machine."""
+        return ()
+
+    def acknowledge(self, condition: str, by: str, comment: str) -> bool:
+        """There is nothing to acknowledge."""
+        return False
 
     async def document(self, kind: str, connection: str) -> str:
         """There is nothing to describe."""

@@ -16,6 +16,7 @@ from bridge.model.connection import ConnectionState
 from bridge.model.plant import ALIVE, ITEM_STATE, PENDING_BOOKINGS
 from bridge.model.status import StatusCode
 from bridge.model.value import DataValue, Value, bad
+from bridge.runtime.alarm_delay import AlarmDelay
 from bridge.runtime.freshness import ChannelWatch, Phase, Verdict
 
 if TYPE_CHECKING:
@@ -273,6 +274,7 @@ class MachineState:
         self._alarm_tag = bound.machine.tag(ALARM_COUNT)
         self._bookings_tag = bound.machine.tag(PENDING_BOOKINGS)
         self._pending_bookings = pending_bookings
+        self._delay = AlarmDelay(bound.machine.tags, table.get)
         self._alarm_slots = [
             tag.slot for tag in bound.machine.tags if tag.group == "Alarms" and tag is not self._alarm_tag
         ]
@@ -280,7 +282,8 @@ class MachineState:
     def begin(self) -> None:
         """Put on the table what is not there already: also what an earlier mapping left behind is seen to."""
         for part in self.parts:
-            news = [pair for pair in part.begin() if not _says_the_same(self._table.get(pair[0]), pair[1])]
+            begin = self._delay.passed(part.begin(), self._clock.monotonic())
+            news = [pair for pair in begin if not _says_the_same(self._table.get(pair[0]), pair[1])]
             self._table.update(news)
         self._sum_up()
 
@@ -288,6 +291,8 @@ class MachineState:
         """Put on the table what `change` of a part gives, and what follows from it; the change itself."""
         state = part.state
         pairs = list(change())
+        if self._delay:
+            pairs = self._delay.passed(pairs, self._clock.monotonic())
         self._table.update(pairs)
         if part.state is not state or self._alarm_tag is not None:
             self._sum_up()
@@ -297,6 +302,8 @@ class MachineState:
         """Let time pass."""
         for part in self.parts:
             self._table.update(part.tick())
+        if self._delay:
+            self._table.update(self._delay.due(self._clock.monotonic()))
         self._sum_up()
 
     def _sum_up(self) -> None:

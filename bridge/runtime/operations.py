@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from bridge.commands.journal import Entry
+    from bridge.model.alarm import AlarmCondition
     from bridge.model.event import Event
     from bridge.model.tag import Tag
     from bridge.ports import RecordingWish, Taken
@@ -147,6 +148,14 @@ class BridgeOperations:
     def plc_source(self, machine: str, dialect: str, commands: Sequence[str]) -> str:
         """What a PLC's programmer declares for a machine of the plant as it is now."""
         return plc_source(self._bridge.table.plant, self._bridge.faces, machine, dialect, commands)
+
+    def alarms(self) -> Sequence[AlarmCondition]:
+        """What is active or not acknowledged."""
+        return self._bridge.alarms.conditions
+
+    def acknowledge(self, condition: str, by: str, comment: str) -> bool:
+        """Somebody has seen it."""
+        return self._bridge.alarms.acknowledge(condition, by, comment)
 
     async def document(self, kind: str, connection: str) -> str:
         """A page made from the plant as it is now."""

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from bridge.mapping.compile import command_definition
+from bridge.model.tag import Alarm
 from bridge.model.value import DataType
 from tests.mapping.rig import HEAD, compiled, faults, mapping_file
 
@@ -52,6 +53,16 @@ FAULTS = [
         "active or not",
         "no write",
         "",
+    ),
+    (tag("from: live.a, type: Double, alarm: {}"), ("tags", A, "alarm"), "neither on nor off", "limits", ""),
+    (tag("from: live.a, type: Boolean, alarm: {when: [X]}"), ("tags", A, "alarm", "when"), "while it is true", "", ""),
+    (tag("from: live.a, enum: {Ok: 0}, alarm: {}"), ("tags", A, "alarm"), "does not say which", "when", ""),
+    (
+        tag("from: live.a, enum: {Fault: 0}, alarm: {when: [Fualt]}"),
+        ("tags", A, "alarm", "when"),
+        "'Fualt'",
+        "",
+        "Fault",
     ),
     (tag("from: live.a, type: Boolean", "Alarms/ActiveCount"), ("tags", "Alarms/ActiveCount"), "by the bridge", "", ""),
     (tag("from: live.a, type: Double", "Monitoring"), ("tags", "Monitoring"), "is no tag name", "<Group>/<Tag>", ""),
@@ -536,6 +547,26 @@ def test_enum_and_limits_make_their_tags() -> None:
         ("Alarms/T/Front/LowLow", "Front is at or below -5 °C"),
         ("Alarms/T/Front/High", "Front is at or above 250 °C"),
     ]
+
+
+def test_limits_and_told_alarms_say_what_they_judge_and_how_severe_it_is() -> None:
+    mapping = compiled(
+        "tags:\n"
+        "  Monitoring/T: {from: live.t, type: Double, limits: {low_low: 1, high: 9, severity: 300, delay: 5s}}\n"
+        "  Status/Mode: {from: live.m, enum: {Ok: 0, Fault: 1}, alarm: {when: [Fault], severity: 900}}\n"
+        "  Status/Dry: {from: live.d, type: Boolean, alarm: {}}\n"
+        "  Alarms/Own: {from: live.o, type: Boolean, alarm: {delay: 2s}}\n"
+        "  Alarms/Plain: {from: live.p, type: Boolean}\n"
+    )
+    made = {one.name: one.alarm for spec in mapping.tags for one, _ in spec.alarms}
+    assert made == {
+        "Alarms/T/LowLow": Alarm(500, "Monitoring/T", "low_low", 5.0),
+        "Alarms/T/High": Alarm(300, "Monitoring/T", "high", 5.0),
+        "Alarms/Mode": Alarm(900, "Status/Mode"),
+        "Alarms/Dry": Alarm(500, "Status/Dry"),
+    }
+    own = {spec.definition.name: spec.definition.alarm for spec in mapping.tags}
+    assert (own["Alarms/Own"], own["Alarms/Plain"], own["Status/Dry"]) == (Alarm(delay=2.0), Alarm(), None)
 
 
 def test_range_of_a_write_is_what_faces_see() -> None:

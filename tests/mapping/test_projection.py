@@ -419,6 +419,27 @@ def test_absent_enum_has_no_text() -> None:
 LIMITS = "Monitoring/T: {from: live.t, type: Double, limits: {low: 10, high: 250, high_high: 300}}"
 
 
+def test_a_deadband_keeps_an_alarm_until_the_value_is_well_inside() -> None:
+    machine = rig("Monitoring/T: {from: live.t, type: Double, limits: {low: 10, high: 250, deadband: 5}}")
+    high = [machine.see("live", {"t": t}).get("Alarms/T/High") for t in (249, 250, 246, 245, 244.9, 249)]
+    assert [one and one.value for one in high] == [False, True, None, None, False, None]
+    low = [machine.see("live", {"t": t}).get("Alarms/T/Low") for t in (10, 15, 15.1, 11)]
+    assert [one and one.value for one in low] == [True, None, False, None]
+
+
+def test_an_enum_and_a_boolean_are_alarms_while_they_say_so() -> None:
+    machine = rig(
+        "Status/M: {from: live.m, enum: {Ok: 0, Fault: 1, Jam: 2}, alarm: {when: [Fault, Jam]}}",
+        "Status/Dry: {from: live.d, type: Boolean, alarm: {}}",
+    )
+    said = [
+        machine.see("live", {"m": m, "d": d}) for m, d in (("Ok", False), ("Jam", True), ("Fault", True), (None, None))
+    ]
+    assert [one.get("Alarms/M") and one["Alarms/M"].value for one in said] == [False, True, None, None]
+    assert [one.get("Alarms/Dry") and one["Alarms/Dry"].value for one in said] == [False, True, None, None]
+    assert said[3]["Alarms/M"].status is S.BadNoData
+
+
 def test_limits_raise_and_clear_alarms() -> None:
     machine = rig(LIMITS)
     machine.see("live", {"t": 100.0})

@@ -36,7 +36,7 @@ function plain(value) {
 const variant = ([type, value]) =>
   new opcua.Variant({
     dataType: opcua.DataType[type],
-    value: type === "ByteString" ? Buffer.from(value, "hex") : type === "NodeId" ? opcua.resolveNodeId(value) : value,
+    value: type === "LocalizedText" ? opcua.coerceLocalizedText(value.text) : type === "ByteString" ? Buffer.from(value, "hex") : type === "NodeId" ? opcua.resolveNodeId(value) : value,
   });
 
 // {op: "OfType", of: [{node}]} | {op: "GreaterThan", of: [{field}, {type, value}]} | nested {op…}: elements in the order of their use

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asyncua import ua
 
+from bridge.model.alarm import ALARM_EVENTS
 from bridge.northbound.opcua import convert
+from bridge.northbound.opcua.conditions import condition_fields, type_of
 from bridge.northbound.opcua.stack import space as sp
 from bridge.northbound.opcua.stack.event_filter import Notification
 from bridge.northbound.opcua.tree import OWN, PROPERTY, TYPES, standard
@@ -96,6 +98,8 @@ class EventTypes:
 
     def learn(self, event: Event) -> bool:
         """Make a type and fields for what was never seen; whether there was anything."""
+        if event.kind in ALARM_EVENTS:
+            return False
         is_new = event.kind not in self._fields
         if is_new:
             if len(self._fields) >= MAX_KINDS or not _type_name(event.kind):
@@ -151,7 +155,10 @@ class EventTypes:
 
     def notification(self, event: Event, received: datetime) -> Notification:
         """The event as clients are told it; `received` is when the bridge heard of it."""
+        is_alarm = event.kind in ALARM_EVENTS
         type_id = ua.NodeId(_type_name(event.kind) if event.kind in self._fields else "BridgeEventType", TYPES)
+        if is_alarm:
+            type_id = type_of(event)
         source, source_name = self._source(event)
         fields = {
             "EventId": ua.Variant(event_id(event.id), _V.ByteString),
@@ -177,13 +184,15 @@ class EventTypes:
         }
         return Notification(
             type_id,
-            self._supertypes(type_id),
+            self.supertypes(type_id),
             source,
             {
                 **{((0, name),): value for name, value in fields.items()},
+                **(condition_fields(event) if is_alarm else {}),
                 **{((TYPES, name),): ua.Variant(convert.text(text), _V.String) for name, text in own.items()},
                 **{((TYPES, name),): value for name, value in of_data.items()},
             },
+            ua.NodeId(str(event.data["condition"]), OWN) if is_alarm else None,
         )
 
     def _source(self, event: Event) -> tuple[ua.NodeId, str]:
@@ -204,7 +213,8 @@ class EventTypes:
             "ClientUserId": ua.Variant(convert.text(str(data.get("requester") or "")), _V.String),
         }
 
-    def _supertypes(self, type_id: ua.NodeId) -> frozenset[ua.NodeId]:
+    def supertypes(self, type_id: ua.NodeId) -> frozenset[ua.NodeId]:
+        """A type and everything above it."""
         known = self._types.get(type_id.Identifier)
         if known is None:
             known = self._types[type_id.Identifier] = self._tree.space.supertypes(type_id)

@@ -26,9 +26,10 @@ from bridge.errors import AddressTaken
 from bridge.model.command import Door
 from bridge.northbound.opcua import certificates, nodes
 from bridge.northbound.opcua.command_nodes import CommandNodes
+from bridge.northbound.opcua.conditions import Conditions
 from bridge.northbound.opcua.config import OpcuaConfig, Role, Trust
 from bridge.northbound.opcua.event_feed import EventFeed
-from bridge.northbound.opcua.events import EventTypes
+from bridge.northbound.opcua.events import EventTypes, event_id
 from bridge.northbound.opcua.handshake import SAME_REQUEST_S
 from bridge.northbound.opcua.handshakes import Handshakes
 from bridge.northbound.opcua.history_read import HistoryReads
@@ -177,6 +178,7 @@ class OpcuaServer:
                 events = EventFeed(self.name, view, self._clock, engine.iserver.subscription_service.notify)
                 types = EventTypes(tree, self._application_uri)
                 await events.prepare(types)
+                engine.iserver.conditions = Conditions(operations, types, self._clock, event_id)
                 engine.iserver.history = HistoryReads(view, types, tree.space.compiled)
                 await pump.take(built, values)
                 gc.freeze()  # a collection over these objects would stop the loop for up to a second

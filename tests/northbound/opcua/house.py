@@ -151,6 +151,8 @@ class FakeDesk:
         self.tickets: list[FakeTicket] = []
         self.answers: dict[str, Outcome | str] = {}
         self.taken: Taken | None = None
+        self.keeper: Any = None
+        """Where alarms are, in a test of them."""
 
     def __call__(self, command: Command) -> FakeTicket:
         ticket = FakeTicket()
@@ -167,6 +169,12 @@ class FakeDesk:
 
     def newest_taken(self, target: str, door: Door, within_s: float) -> Taken | None:
         return self.taken
+
+    def alarms(self) -> list[Any]:
+        return list(self.keeper.conditions) if self.keeper else []
+
+    def acknowledge(self, condition: str, by: str, comment: str) -> bool:
+        return bool(self.keeper.acknowledge(condition, by, comment))
 
     @property
     def asked(self) -> list[tuple[str, Any]]:

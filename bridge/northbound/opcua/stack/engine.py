@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from bridge.northbound.opcua.config import OpcuaConfig
     from bridge.northbound.opcua.stack.access import KnownLogin
+    from bridge.northbound.opcua.stack.conditions import ConditionRoom
     from bridge.northbound.opcua.stack.history import HistoryRoom
     from bridge.ports import Clock
 
@@ -105,8 +106,9 @@ class GuardedInternalServer(InternalServer):
         self.user_of = guards.user_of
         self.log_in = guards.log_in
         self.writes = guards.writes
+        self.conditions: ConditionRoom | None = None
         self.history: HistoryRoom | None = None
-        """Set once the address space is there."""
+        """Both are set once the address space is there."""
         self.subscription_service = Subscriptions(
             self.aspace, self, config.limits, clock, float(config.sampling_interval_ms)
         )

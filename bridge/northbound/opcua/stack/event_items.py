@@ -125,10 +125,15 @@ class EventItems:
         """The item ends; what waits for it goes with it."""
         self._forget(self._items.pop(identifier))
 
-    def take(self, event: Notification, only: int | None = None) -> None:
-        """An event happened; `only`: it is for this item alone (ConditionRefresh2)."""
+    def take(self, event: Notification, only: int | None = None, *, is_framing: bool = False) -> None:
+        """An event happened; `only`: it is for this item alone (ConditionRefresh2).
+
+        `is_framing`: it begins or ends a refresh, and goes to every item, whatever it filters (Part 9, 5.5.7).
+        """
         for item in self._items.values():
-            if only in (None, item.id) and item.concerns(event) and item.filter.wants(event):
+            if only not in (None, item.id) or item.mode == ua.MonitoringMode.Disabled:
+                continue
+            if is_framing or (item.concerns(event) and item.filter.wants(event)):
                 self._put(item, ua.EventFieldList(item.client_handle, item.filter.fields(event)))
 
     def _put(self, item: EventItem, fields: ua.EventFieldList) -> None:

@@ -10,7 +10,7 @@ from asyncua import ua
 from asyncua.common.utils import ServiceError
 from asyncua.server.internal_session import InternalSession, SessionState
 
-from bridge.northbound.opcua.stack import ranges, wire
+from bridge.northbound.opcua.stack import conditions, ranges, wire
 from bridge.northbound.opcua.stack.access import CHANNEL, Channel, Visitor
 from bridge.northbound.opcua.stack.browsing import Browser
 from bridge.northbound.opcua.stack.history import MAX_NODES
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from bridge.northbound.opcua.stack.engine import GuardedInternalServer
+    from bridge.northbound.opcua.stack.event_items import EventItems
 
 _log = logging.getLogger(__name__)
 
@@ -100,9 +101,23 @@ class GuardedSession(InternalSession):
         return await self.iserver.writes.write(self._visitor(), params.NodesToWrite)
 
     async def call(self, params: list[ua.CallMethodRequest]) -> list[ua.CallMethodResult]:
-        """As `write`, for methods."""
+        """As `write`, for methods; those of conditions are answered by the room of conditions."""
         self._bound(params)
-        return await self.iserver.writes.call(self._visitor(), params)
+        room, visitor = self.iserver.conditions, self._visitor()
+        if room is None or not any(one.MethodId in conditions.METHODS for one in params):
+            return await self.iserver.writes.call(visitor, params)
+        others = [one for one in params if one.MethodId not in conditions.METHODS]
+        answers = iter(await self.iserver.writes.call(visitor, others) if others else ())
+        return [
+            conditions.call(room, self, visitor, one) if one.MethodId in conditions.METHODS else next(answers)
+            for one in params
+        ]
+
+    def event_items(self, subscription: int) -> EventItems | None:
+        """The event items of one of this session's subscriptions."""
+        if not self._is_own(subscription):
+            return None
+        return self.iserver.subscriptions[subscription].monitored_item_srv.events
 
     async def history_read(self, params: ua.HistoryReadParameters) -> list[ua.HistoryReadResult]:
         """What was. Raises ServiceError."""
