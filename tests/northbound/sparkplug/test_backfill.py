@@ -218,6 +218,26 @@ async def test_a_gap_is_a_historical_null_that_is_bad(server: Broker, tmp_path: 
             assert len(values) < 3999
 
 
+async def test_late_values_of_one_message_are_in_order_of_time(server: Broker, tmp_path: Path) -> None:
+    async with (
+        a_table(tmp_path) as (table, store),
+        listening(server) as host,
+        running(new_node(server, tmp_path), table) as node,
+    ):
+        await until(lambda: node.is_online)
+        say(table, ALIVE, False)
+        await until(lambda: not node.session.is_born("extruder-1"))
+        tag = table.plant.find(f"extruder-1.{PRESSURE.replace('/', '.')}")
+        assert tag is not None
+        for number in (3, 1, 2):
+            moment = CLOCK.now() - timedelta(hours=1) + timedelta(seconds=number)
+            store.record_late(tag, DataValue(float(number), StatusCode.Good, moment, moment))
+        await store.flush()
+        say(table, ALIVE, True)
+        await until(lambda: {1.0, 2.0, 3.0} <= {*host.past})
+        assert [value for value in host.past if value in (1.0, 2.0, 3.0)] == [1.0, 2.0, 3.0]
+
+
 async def test_a_late_value_is_historical(server: Broker, tmp_path: Path) -> None:
     async with (
         a_table(tmp_path) as (table, store),
