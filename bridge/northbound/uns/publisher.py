@@ -90,7 +90,7 @@ class UnsPublisher:
         self._events = Events(self.name, config.qos, clock, self._namespace, labels("event", bridge_name))
         self._values = Values(config, clock, self._branches, bridge_name)
         self._subscriptions = Subscriptions(config.broker)
-        self._refused = Refused(config.broker, clock, max(config.heartbeat, RETRY_S))
+        self._refused = Refused(config.broker, clock, max(config.heartbeat, RETRY_S), self._branches.all)
         self._snapshots = Snapshots(clock, labels("snapshot", bridge_name)) if config.snapshots else None
         self._bridge_name = bridge_name
         self._doomed: set[str] = set()

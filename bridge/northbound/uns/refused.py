@@ -8,6 +8,9 @@ from bridge.northbound.uns.subscriptions import account
 from bridge.transport.mqtt_refusals import Refusals
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from bridge.northbound.uns.branches import Branch
     from bridge.ports import Clock
     from bridge.transport.mqtt import BrokerConfig, Link
 
@@ -20,10 +23,14 @@ class Refused:
     """Said while it lasts: whatever is refused is published again within `lasts_s`.
 
     MQTT 5 only, and QoS 1: else brokers say nothing. mosquitto 2.0 hangs up after some.
+    `branches` gives that of every machine: whoever lacks more of one lacks the line for all of it.
     """
 
-    def __init__(self, broker: BrokerConfig, clock: Clock, lasts_s: float) -> None:
+    def __init__(
+        self, broker: BrokerConfig, clock: Clock, lasts_s: float, branches: Callable[[], Iterable[Branch]]
+    ) -> None:
         self._broker = broker
+        self._branches = branches
         self._clock = clock
         self._lasts_s = lasts_s
         self._refusals = Refusals()
@@ -68,9 +75,25 @@ class Refused:
             return ""
         first, reason = min(topics.items())
         said = f"The broker {self._broker.where} refuses what is published on {len(topics)} topics"
-        lines = [f"topic write {topic}" for topic, why in sorted(topics.items()) if why == UNAUTHORIZED]
+        lines = self._lines([topic for topic, why in topics.items() if why == UNAUTHORIZED])
         if not lines:
             return f"{said}, such as {first} ({reason}): subscribers do not get it"
         more = f"; and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
         lacks = f"Its ACL lacks, {account(self._broker)}: {'; '.join(lines[:NAMED])}{more}"
         return f"{said}: subscribers do not get it. {lacks}"
+
+    def _lines(self, topics: Iterable[str]) -> list[str]:
+        """Of the ACL, for these topics."""
+        roots, of = {branch.root for branch in self._branches()}, dict[str, list[str]]()
+        for topic in topics:
+            root = next((above for above in _above(topic) if above in roots), topic)
+            of.setdefault(root, []).append(topic)
+        return sorted(
+            f"topic write {root}/#" if len(below) > 1 else f"topic write {below[0]}" for root, below in of.items()
+        )
+
+
+def _above(topic: str) -> Iterator[str]:
+    while "/" in topic:
+        topic = topic.rpartition("/")[0]
+        yield topic
