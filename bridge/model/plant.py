@@ -20,6 +20,9 @@ PENDING_BOOKINGS = "Job/PendingBookings"
 ITEM_STATE = "Status/ItemState"
 """Name of the tag that holds the machine's Machinery item state (OPC 40001-1)."""
 
+OPERATION_MODE = "Status/OperationMode"
+"""Name of the tag that holds the machine's Machinery operation mode (OPC 40001-1), where its mapping knows one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -134,6 +137,7 @@ __all__ = [
     "ALIVE",
     "BRIDGE_MACHINE_ID",
     "ITEM_STATE",
+    "OPERATION_MODE",
     "Batch",
     "Machine",
     "MachineChange",

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from asyncua import ua
 
 from bridge.model.path import SEGMENT
-from bridge.model.plant import ITEM_STATE
+from bridge.model.plant import ITEM_STATE, OPERATION_MODE
 from bridge.model.status import StatusCode
 from bridge.model.value import bad
 from bridge.northbound.opcua import command_nodes, convert
@@ -61,7 +61,8 @@ CHUNK = 250
 """Tags built before the loop may turn."""
 GONE = "The machine or tag is no longer configured or present"
 
-MACHINES, IDENTIFICATION_TYPE, ITEM_STATE_TYPE = 1001, 1012, 1002
+MACHINES, IDENTIFICATION_TYPE = 1001, 1012
+STATE_MACHINES = {ITEM_STATE: ("MachineryItemState", 1002), OPERATION_MODE: ("MachineryOperationMode", 1008)}
 """Numeric ids in http://opcfoundation.org/UA/Machinery/."""
 MANDATORY = ("Manufacturer", "SerialNumber", "ProductInstanceUri")
 
@@ -166,8 +167,9 @@ class Nodes:
                 await asyncio.sleep(0)
         if machine.identification:
             self._identify(machine, node)
-        if machine.tag(ITEM_STATE) is not None and self._namespaces.machinery is not None:
-            self._item_state(machine, node)
+        if self._namespaces.machinery is not None:
+            for tag_name, (name, type_id) in STATE_MACHINES.items():
+                self._state_machine(machine, node, machine.tag(tag_name), name, type_id)
         for command in machine.commands:
             for identifier in self._commands.build(machine.id, node, command):
                 self._retired.pop(identifier, None)
@@ -237,24 +239,23 @@ class Nodes:
                 qualified, data_type = known.get(name, (ua.QualifiedName(name, TYPES), ua.NodeId(12)))
                 self._tree.fixed_property(add_in, name, _identification(qualified, data_type, text))
 
-    def _item_state(self, machine: Machine, node: NodeData) -> None:
-        """MachineryItemState, a state machine that only looks at the tag Status/ItemState."""
+    def _state_machine(self, machine: Machine, node: NodeData, tag: Tag | None, name: str, type_id: int) -> None:
+        """A building block of Machinery, a state machine that only looks at a tag; none without the tag."""
         index = self._namespaces.machinery
-        tag = machine.tag(ITEM_STATE)
-        if tag is None or index is None or self._space.get(ua.NodeId(f"{machine.id}.MachineryItemState", OWN)):
+        if tag is None or index is None or self._space.get(ua.NodeId(f"{machine.id}.{name}", OWN)):
             return
         enumeration = tag.definition.enumeration or {}
         blocks = self._tree.named(node, f"{machine.id}.MachineryBuildingBlocks", index, FOLDER)
         state = self._tree.named(
             blocks,
-            f"{machine.id}.MachineryItemState",
+            f"{machine.id}.{name}",
             index,
-            ua.NodeId(ITEM_STATE_TYPE, index),
+            ua.NodeId(type_id, index),
             reference=sp.HAS_ADD_IN,
         )
         original = self._tree.value_of(tag)
-        names = {number: name for name, number in enumeration.items()}
-        state_ids = {number: self._state(index, name) for number, name in names.items()}
+        names = {number: text for text, number in enumeration.items()}
+        state_ids = {number: self._state(ua.NodeId(type_id, index), text) for number, text in names.items()}
         current = self._tree.look(
             state,
             "CurrentState",
@@ -270,8 +271,8 @@ class Nodes:
         )
         self._tree.look(current, "Number", ua.VariantType.UInt32, Mirror(original, lambda now: convert.number(now)))
 
-    def _state(self, index: int, name: str) -> ua.NodeId | None:
-        found = self._space.child(ua.NodeId(ITEM_STATE_TYPE, index), name)
+    def _state(self, type_id: ua.NodeId, name: str) -> ua.NodeId | None:
+        found = self._space.child(type_id, name)
         return found.NodeId if found else None
 
     # --- tags --------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What a client finds: machines, tags, units, values."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,9 +10,9 @@ from asyncua import Client, ua
 from bridge.model.plant import BRIDGE_MACHINE_ID, Plant
 from bridge.model.status import StatusCode
 from bridge.model.tag import TagDefinition
-from bridge.model.value import DataType
+from bridge.model.value import DataType, DataValue
 from tests.northbound.opcua.house import House, house
-from tests.one_of_everything import VALUES, machine
+from tests.one_of_everything import DEFINITIONS, NOW, VALUES, machine
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -181,3 +182,24 @@ async def test_without_machinery_machines_are_in_a_folder_of_ours() -> None:
         assert {node.nodeid.Identifier for node in children} == {"extruder-1", "winder-2"}
         assert (await read(client, "extruder-1.Identification.Manufacturer")).Value.Value == "QiTech"
         assert len(await client.get_namespace_array()) == 4
+
+
+async def test_operation_mode_is_shown_where_the_mapping_knows_one() -> None:
+    modes = {"None": 0, "Maintenance": 1, "Setup": 2, "Processing": 3}
+    mode = TagDefinition("Status/OperationMode", DataType.UInt32, enumeration=modes)
+    async with house(unsecured_read_only=True) as home, Client(home.url) as client:
+        known = dict(home.table.plant.machines)
+        known["extruder-1"] = machine(home.slots, "extruder-1", (*DEFINITIONS, mode))
+        home.table.replace_plant(Plant(home.table.plant.bridge, known))
+        tag = home.tag("Status/OperationMode")
+        home.table.update([(tag.slot, DataValue(2, StatusCode.Good, NOW, NOW))])
+        node = client.get_node("ns=2;s=extruder-1.MachineryOperationMode.CurrentState")
+        async with asyncio.timeout(5):
+            while (await node.read_data_value(raise_on_bad_status=False)).Value.Value is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert (await node.read_value()).Text == "Setup"
+        machinery = await client.get_namespace_index("http://opcfoundation.org/UA/Machinery/")
+        state = client.get_node(await client.get_node(f"{node.nodeid.to_string()}.Id").read_value())
+        assert (await state.read_browse_name()) == ua.QualifiedName("Setup", machinery)
+        with pytest.raises(ua.uaerrors.BadNodeIdUnknown):
+            await client.get_node("ns=2;s=winder-2.MachineryOperationMode").read_browse_name()
