@@ -430,6 +430,14 @@ class Troubled(Protocol):
         """Why clients do not see all there is, in a sentence; "" while they do."""
 
 
+@runtime_checkable
+class Measured(Protocol):
+    """A face that counts what it does."""
+
+    def metrics(self) -> dict[str, float]:
+        """Counters and gauges, named `<face>_…`; also before it runs."""
+
+
 class Northbound(Protocol):
     """A face of the bridge. The constructor does no I/O."""
 

@@ -28,6 +28,7 @@ from bridge.hub.table import Table
 from bridge.mapping.machine import LAST_COMMAND
 from bridge.model.observation import Condition
 from bridge.model.status import StatusCode
+from bridge.ports import Measured
 from bridge.runtime.alarms import AlarmKeeper
 from bridge.runtime.at_machine import last_command_pairs
 from bridge.runtime.collector import settled
@@ -415,6 +416,12 @@ class Bridge:
             **self.history.metrics(),
             **self.desk.bookings.metrics(),
             **(self._broker.metrics() if self._broker else {}),
+            **{
+                name: float(value)
+                for face in self.faces.values()
+                if isinstance(face, Measured)
+                for name, value in face.metrics().items()
+            },
             **{f"log_{name}" if not name.startswith("log") else name: v for name, v in self.log.metrics().items()},
         }
 

@@ -14,7 +14,7 @@ from bridge.transport.clock import SystemClock
 from bridge.transport.mqtt import BrokerConfig, Link
 from tests import peers
 from tests.broker import Mosquitto
-from tests.flow.plantfloor import HEAD
+from tests.flow.plantfloor import HEAD, until
 
 FACES = """
 sources: {{panel-1: {{type: qitech, url: "http://127.0.0.1:1"}}}}
@@ -72,6 +72,8 @@ async def test_each_face_speaks_to_its_own_broker_with_its_own_login(
             assert await first_levels(first.config, "spBv1.0") == {"spBv1.0"}
             assert await first_levels(second.config, "acme/essen/_bridge/bridge-1/online") == {"acme"}
             assert [face.trouble for face in bridge.faces.values() if isinstance(face, Troubled)] == ["", ""]
+            await until(lambda: bridge.metrics()["sparkplug_online"] == bridge.metrics()["uns_connected"] == 1)
+            assert bridge.metrics()["sparkplug_messages_total"] > 0
         finally:
             bridge.stop()
             await task

@@ -126,6 +126,18 @@ class SparkplugNode:
         """Messages published."""
         return self._publisher.published
 
+    def metrics(self) -> dict[str, float]:
+        """Counters for the status page."""
+        return {
+            "sparkplug_online": self.is_online,
+            "sparkplug_messages_total": self.messages_total if hasattr(self, "_publisher") else 0,
+            "sparkplug_rebirths_total": self.session.rebirths,
+            "sparkplug_reconnects_total": self.reconnects,
+            "sparkplug_malformed_total": self.malformed_total,
+            "sparkplug_commands_total": self.commands_total,
+            "sparkplug_command_errors_total": self.command_errors_total,
+        }
+
     @property
     def trouble(self) -> str:
         """Why hosts do not see all there is, in a sentence; "" while they do."""
