@@ -171,8 +171,8 @@ async def test_what_a_face_cannot_carry_by_the_files_alone_leaves_only_health_up
         f"version: 1\nbridge: {{name: b, enterprise: e, site: s}}\n"
         'sources: {p: {type: qitech, url: "http://127.0.0.1:9"}}\n'
         "machines: [{id: a, source: p, machine: {slug: mock, serial: 1}}]\n"
-        f"northbound: {{status: {{port: {port}}}, opcua: {{enabled: false}}, uns: {{enabled: false}}, "
-        'sparkplug: {group_id: "x+y"}}\n'
+        f"northbound: {{status: {{port: {port}}}, opcua: {{enabled: false}}, sparkplug: {{enabled: false}}, "
+        f'uns: {{topic: "{"/".join(["x" * 60] * 3)}/{{machine}}"}}}}\n'
     )
     file = tmp_path / "bridge.yaml"
     file.write_text(text)
@@ -182,7 +182,7 @@ async def test_what_a_face_cannot_carry_by_the_files_alone_leaves_only_health_up
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
             async with asyncio.timeout(30):
-                while "sparkplug: " not in (await answered(http, 503)).text:  # noqa: ASYNC110 - what a client sees
+                while "uns: " not in (await answered(http, 503)).text:  # noqa: ASYNC110 - what a client sees
                     await asyncio.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(20):
