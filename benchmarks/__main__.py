@@ -11,7 +11,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks import desk, doors, history, mqtt_to_uns, nodered, publishing, slow_vendor, sparkplug_encode, startup
+from benchmarks import (
+    desk,
+    doors,
+    history,
+    mqtt_to_uns,
+    nodered,
+    opcua,
+    publishing,
+    slow_vendor,
+    sparkplug_encode,
+    startup,
+)
 from benchmarks.processes import Unavailable, progress
 from benchmarks.report import Report
 from benchmarks.workload import PARTS, Size, Workload, run_part
@@ -36,6 +47,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=Size.rate_hz, help="live values of a machine per second")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     parser.add_argument("--keep", type=Path, help="keep logs and state in this new folder")
+    parser.add_argument("--open62541", type=Path, metavar="PYTHON", help="of an environment with o6, for its rows")
     chosen = parser.parse_args()
     if "commands" in chosen.only:
         chosen.only = (*chosen.only, *COMMANDS)
@@ -62,6 +74,11 @@ def measure(chosen: argparse.Namespace, folder: Path, report: Report) -> None:
             report.published = publishing.run(folder, chosen.quick)
         with _or_absent(report, "MQTT in to UNS out"):
             report.mqtt_to_uns = mqtt_to_uns.run(folder, report.size)
+    if "opcua" in chosen.only:
+        with _or_absent(report, "OPC UA"):
+            report.served = opcua.run(
+                folder, report.size.seconds / 2, chosen.open62541, report.absent, quick=chosen.quick
+            )
     measure_commands(chosen, folder, report)
 
 

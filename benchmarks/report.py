@@ -14,6 +14,7 @@ from benchmarks.doors import DoorTime
 from benchmarks.history import HistoryCost
 from benchmarks.mqtt_to_uns import MqttToUns
 from benchmarks.nodered import NodeRed
+from benchmarks.opcua import Served
 from benchmarks.publishing import Published
 from benchmarks.slow_vendor import CALLERS, SLOW_S, SlowVendor
 from benchmarks.sparkplug_encode import EncodeCost
@@ -39,6 +40,7 @@ class Report:
     published: list[Published] = field(default_factory=list)
     mqtt_to_uns: MqttToUns | None = None
     history: HistoryCost | None = None
+    served: list[Served] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -65,6 +67,8 @@ class Report:
             yield from self._published()
         if self.mqtt_to_uns is not None:
             yield from self._mqtt_to_uns(self.mqtt_to_uns)
+        if self.served:
+            yield from self._served()
         if (one := self.history) is not None:
             yield ""
             yield (
@@ -174,6 +178,18 @@ class Report:
             yield (
                 f"{one.what:<16} {one.without_p50_ms:9.1f} ms {one.without_p99_ms:6.1f} ms "
                 f"{one.with_p50_ms:9.1f} ms {one.with_p99_ms:6.1f} ms {ratios[0]:6.2f} {ratios[1]:6.2f}"
+            )
+
+    def _served(self) -> Iterator[str]:
+        yield ""
+        heads = f"{'CPU':>8} {'each':>9} {'a message':>10} {'client':>8} {'age p50':>9} {'p99 beyond':>11}"
+        yield f"{'OPC UA':<28} {'security':<10} {'server':<18} {'per second':>11} {heads}"
+        for one in self.served:
+            security = "encrypted" if one.encrypted else "none"
+            yield (
+                f"{one.case:<28} {security:<10} {one.server:<18} {one.per_s:>9.0f}/s {one.cpu_percent:6.1f} % "
+                f"{one.cpu_us:6.2f} µs {one.message_ms:7.3f} ms {one.client_percent:6.1f} % "
+                f"{one.p50_ms:6.1f} ms {one.beyond_p99_ms:8.1f} ms"
             )
 
     def _published(self) -> Iterator[str]:

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+YOUNG = 20_000
+"""Objects made before the young ones are walked. A batch of values is thousands of objects that live until the next;
+walking them at every 700, Python's default, costs a third more for each value on its way to an OPC UA client."""
+
 
 @contextmanager
 def resting_collector() -> Iterator[None]:
@@ -31,4 +35,5 @@ def settled() -> None:
     Without a full collection before: it would stall the loop for some 300 ms, and find 3 % with 10 000 tags.
     """
     gc.freeze()
+    gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
     gc.enable()

@@ -1,8 +1,8 @@
 // An OPC UA client that is not ours: reads a plan (JSON) from standard input, prints what it saw as one line of JSON.
-// plan: {url, user, password, certificate, key, store, applicationUri, read: [nodeId], browse: nodeId, subscribe: nodeId, none: bool,
+// plan: {url, user, password, certificate, key, store, applicationUri, read: [nodeId], browse: nodeId, subscribe: nodeId | [nodeId], none: bool,
 //   write: [[[nodeId, type, value], …], …] (one request each), call: [[objectId, methodId, [[type, value], …]], …] (one request),
 //   methods: [methodId]}
-// With "subscribe" it prints one line per change and runs until its input ends.
+// With "subscribe" it prints one line per change, with its node where there are several, and runs until its input ends.
 const opcua = require("node-opcua-client");
 const { OPCUACertificateManager } = require("node-opcua-certificate-manager");
 
@@ -97,12 +97,14 @@ async function watch(session, nodeId) {
     publishingEnabled: true,
     priority: 1,
   });
-  const item = await subscription.monitor(
-    { nodeId, attributeId: opcua.AttributeIds.Value },
-    { samplingInterval: 50, queueSize: 10, discardOldest: true },
-    opcua.TimestampsToReturn.Both,
-  );
-  item.on("changed", (value) => say(shown(value)));
+  for (const one of [nodeId].flat()) {
+    const item = await subscription.monitor(
+      { nodeId: one, attributeId: opcua.AttributeIds.Value },
+      { samplingInterval: 50, queueSize: 10, discardOldest: true },
+      opcua.TimestampsToReturn.Both,
+    );
+    item.on("changed", (value) => say(one === nodeId ? shown(value) : { node: one, ...shown(value) }));
+  }
   await new Promise((resolve) => process.stdin.once("end", resolve));
   await subscription.terminate();
 }

@@ -117,6 +117,17 @@ async def test_subscriber_hears_of_status_changes(home: House, tmp_path: Path) -
         assert await line(process) == expected(tag.name, DataType.Double)
 
 
+async def test_subscriber_gets_one_of_everything_exactly(home: House, tmp_path: Path) -> None:
+    tags = {home.server.address(tag): tag for tag in home.table.plant.machines["extruder-1"].tags}
+    async with peer(plan(home, tmp_path, subscribe=list(tags))) as process:
+        assert "namespaces" in await line(process)
+        got = [await line(process) for _ in tags]
+    assert {one["node"] for one in got} == set(tags)
+    for one in got:
+        tag = tags[one.pop("node")]
+        assert one == expected(tag.name, tag.definition.data_type), tag.id
+
+
 @pytest.mark.parametrize(
     ("who", "wishes", "reason"),
     [

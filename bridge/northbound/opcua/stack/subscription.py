@@ -615,19 +615,25 @@ class Subscription(InternalSubscription):
 
     def _notifications(self) -> tuple[list[bytes], bool]:
         """Encoded, and whether there are more."""
-        result, notifications, more = ua.PublishResult(), [], False
+        notifications, more = [], False
         if self._publishing_enabled:
             items, most = self.monitored_item_srv, self.max_per_message
             parts, count = items.take(most)
             others = items.encoded(self._triggered_datachanges, most - count) if self._triggered_datachanges else []
             count += len(others)
             if count:
-                notifications.append(services.data_changes(parts + others, count))
+                notifications.append(services.data_changes(parts + others if others else parts, count))
             more = count >= most and self._has_news()
+        if self._triggered_events or self._triggered_statuschanges:
+            notifications += self._other_notifications()
+        return notifications, more
+
+    def _other_notifications(self) -> list[bytes]:
+        result = ua.PublishResult()
+        if self._publishing_enabled:
             self._pop_triggered_events(result)
         self._pop_triggered_statuschanges(result)
-        notifications += (extensionobject_to_binary(one) for one in result.NotificationMessage.NotificationData)
-        return notifications, more
+        return [extensionobject_to_binary(one) for one in result.NotificationMessage.NotificationData]
 
     def _keep(self, message: Message) -> None:
         """For Republish: as many as we may, and the newest in any case."""
