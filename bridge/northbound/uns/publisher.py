@@ -98,7 +98,7 @@ class UnsPublisher:
         self._spoken = Spoken("UNS")
         self._is_up = False
         self._is_reported_down = False
-        self._reason_down = ""
+        self._reason_down = "is connecting"
         self._attempts = 0
         self._up_since: float | None = None
         self.reconnects_total = 0

@@ -558,6 +558,16 @@ async def test_mqtt_5_values_expire_and_say_their_type() -> None:
             assert 290 <= info.expiry_s <= 300
 
 
+async def test_face_has_a_trouble_until_everything_was_told_once(server: Broker) -> None:
+    """/readyz says that values flow to every face."""
+    table, _ = filled_table()
+    face = publisher(server.config)
+    assert face.trouble == "is connecting"
+    async with running(face, table):
+        await until(lambda: not face.trouble)
+        assert face.metrics()["uns_connected"]
+
+
 @pytest.mark.peer("mosquitto")
 async def test_messages_the_broker_refuses_are_a_visible_fault(tmp_path: Path) -> None:
     table, _ = filled_table()
