@@ -438,6 +438,23 @@ class Measured(Protocol):
         """Counters and gauges, named `<face>_…`; also before it runs."""
 
 
+class CertificateDays(NamedTuple):
+    """Days until certificates end; below 0 where they have, None where there is none."""
+
+    own: int | None = None
+    trusted: int | None = None
+    """Of the trusted one that ends first."""
+
+
+@runtime_checkable
+class Certified(Protocol):
+    """A face that shows a certificate and trusts others."""
+
+    @property
+    def certificate_days(self) -> CertificateDays:
+        """How long they last, as it was seen last."""
+
+
 class Northbound(Protocol):
     """A face of the bridge. The constructor does no I/O."""
 

@@ -28,7 +28,7 @@ from bridge.hub.table import Table
 from bridge.mapping.machine import LAST_COMMAND
 from bridge.model.observation import Condition
 from bridge.model.status import StatusCode
-from bridge.ports import Measured
+from bridge.ports import Certified, Measured
 from bridge.runtime.alarms import AlarmKeeper
 from bridge.runtime.at_machine import last_command_pairs
 from bridge.runtime.collector import settled
@@ -313,6 +313,13 @@ class Bridge:
         while True:
             await self.clock.sleep(TICK_S)
             self.keeper.tick()
+            self._say_certificates()
+
+    def _say_certificates(self) -> None:
+        days = next((face.certificate_days for face in self.faces.values() if isinstance(face, Certified)), None)
+        reason = "No certificate is there" if days else "There is no OPC UA server"
+        self.keeper.say("OpcuaCertificateDaysLeft", days.own if days else None, reason)
+        self.keeper.say("OpcuaTrustedDaysLeft", days.trusted if days else None, reason)
 
     async def _settle(self) -> None:
         await self.listening.wait()

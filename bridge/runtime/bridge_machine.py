@@ -100,6 +100,8 @@ def bridge_machine(enterprise: str, site: str, sources: Mapping[str, str], slot:
         _own("ConfigurationFaults", DataType.Int64, "Faults of the configuration that was refused last"),
         _own("Machines", DataType.Int64, "How many machines there are"),
         _own("Tags", DataType.Int64, "How many tags there are"),
+        _own("OpcuaCertificateDaysLeft", DataType.Int32, "Days until the OPC UA server's certificate ends", "d"),
+        _own("OpcuaTrustedDaysLeft", DataType.Int32, "Days until the first trusted client's certificate ends", "d"),
         *(definition for name, kind in sources.items() for definition in _source_definitions(name, kind)),
     ]
     tags = []

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from bridge.errors import AddressTaken, StateDirectoryBusy
+from bridge.model.status import StatusCode
 from bridge.runtime.reload import FileWatch
 from bridge.sim.qitech.panel import Panel
 from tests.broker import broker, free_port
@@ -50,6 +51,13 @@ async def test_a_second_bridge_on_the_state_directory_is_refused(tmp_path: Path)
         with pytest.raises(StateDirectoryBusy, match="in use by another bridge"):
             async with running_bridge(tmp_path, "sources: {}\n", mqtt):
                 pass
+
+
+async def test_days_left_of_certificates_are_tags(tmp_path: Path) -> None:
+    async with broker() as mqtt, running_bridge(tmp_path, "sources: {}\n", mqtt) as floor:
+        await until(lambda: floor.value("Bridge.OpcuaCertificateDaysLeft").value == 3649)
+        trusted = floor.value("Bridge.OpcuaTrustedDaysLeft")
+        assert (trusted.status, trusted.reason) == (StatusCode.BadNoData, "No certificate is there")
 
 
 async def test_a_taken_opcua_port_ends_the_bridge_with_its_name(tmp_path: Path) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bridge.northbound.opcua import certificates
+from bridge.northbound.opcua.pki import soonest_end
+from bridge.ports import CertificateDays
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from bridge.northbound.opcua.certificates import OwnCertificate
@@ -44,6 +48,12 @@ class Own:
     def is_replaced(self) -> bool:
         """The file is not the one that was read. Cheap."""
         return self._look() != self._stamp
+
+    def days(self, now: datetime) -> CertificateDays:
+        """How long ours, and the trusted one that ends first, last. Reads files."""
+        ends = soonest_end(self._pki, now)
+        own = certificates.days_left(self._own.certificate, now) if self._own else None
+        return CertificateDays(*(None if days is None else math.floor(days) for days in (own, ends)))
 
     def replacement(self) -> OwnCertificate | None:
         """The certificate that is there now; None where it cannot be shown, which is logged once."""

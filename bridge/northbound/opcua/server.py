@@ -7,8 +7,10 @@ cancelled -> ServerStatus.State = Shutdown, seen by whoever is subscribed -> clo
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import logging
+import math
 import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +54,7 @@ from bridge.northbound.opcua.stack.values import TagValues
 from bridge.northbound.opcua.tree import Tree
 from bridge.northbound.opcua.trust import Refused, TrustStore
 from bridge.northbound.opcua.writes import Writes
+from bridge.ports import CertificateDays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -67,6 +70,7 @@ _log = logging.getLogger(__name__)
 GOODBYE_S = 1.6
 """How long State = Shutdown stands before the connections close: longer than a usual publishing interval of 1 s."""
 STOP_S = 5.0
+DAYS_EVERY_S = 60.0
 TYPES_URI = "urn:plantbridge:types"
 NODESETS = (
     ("http://opcfoundation.org/UA/DI/", "Opc.Ua.Di.NodeSet2.xml"),
@@ -88,6 +92,7 @@ class OpcuaServer:
         self._bridge_name = bridge_name
         self._passwords = Passwords(config.users, clock)
         self._own = Own(self._pki)
+        self.certificate_days = CertificateDays()
         self.listening = asyncio.Event()
         self.endpoint: str | None = None
 
@@ -315,14 +320,19 @@ class OpcuaServer:
         _log.info("OPC UA listens on %s", endpoint)
 
     async def _keep_certificate(self, engine: Engine, workers: Executor) -> None:
-        """Show another certificate when somebody has put one there."""
+        """Show another certificate when somebody has put one there; know how long they last."""
+        in_worker, looked = functools.partial(asyncio.get_running_loop().run_in_executor, workers), -math.inf
         while True:
+            if self._clock.monotonic() - looked >= DAYS_EVERY_S:
+                looked = self._clock.monotonic()
+                self.certificate_days = await in_worker(self._own.days, self._clock.now())
             await self._clock.sleep(1.0)
             if self._own.is_replaced():
-                own = await asyncio.get_running_loop().run_in_executor(workers, self._own.replacement)
+                own = await in_worker(self._own.replacement)
                 if own is not None:
                     await engine.change(own.certificate, own.key)
                     self._own.show(own)
+                    looked = -math.inf
 
     async def _keep_status(self, view: TagView, status: ServerStatus) -> None:
         """CurrentTime and ServiceLevel, every second."""

@@ -1,8 +1,10 @@
 """What a hostile peer may send. Each of these succeeds against asyncua as it is delivered."""
 
 import asyncio
+import gc
 import struct
 import time
+import tracemalloc
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +14,11 @@ import pytest_asyncio
 from asyncua import Client, ua
 from asyncua.ua.ua_binary import nodeid_to_binary, struct_to_binary
 
+from bridge.model.status import StatusCode
+from bridge.model.value import DataValue
 from bridge.northbound.opcua.stack.engine import Engine
 from tests.northbound.opcua.house import House, Raw, Seen, eventually, house, raw
+from tests.one_of_everything import NOW
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -313,6 +318,96 @@ async def test_slow_write_does_not_stop_reads_of_the_same_client(home: House, mo
         assert not writing.done()
         gate.set()
         assert [one.name for one in await writing] == ["BadNotWritable"]
+
+
+async def test_session_that_waits_for_a_slow_vendor_keeps_publishing(
+    home: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = asyncio.Event()
+
+    async def slow(self: object, visitor: object, items: list[object]) -> list[ua.StatusCode]:
+        await gate.wait()
+        return [ua.StatusCode(ua.StatusCodes.BadNotWritable) for _ in items]
+
+    monkeypatch.setattr("bridge.northbound.opcua.writes.Writes.write", slow)
+    slot = home.tag("Monitoring/Pressure").slot
+    async with Client(home.url) as client:
+        seen = Seen()
+        subscription = await client.create_subscription(50, seen)
+        await subscription.subscribe_data_change(client.get_node(PRESSURE))
+        item = ua.WriteValue(PRESSURE, ua.AttributeIds.Value, None, ua.DataValue(ua.Variant(1.0)))
+        writing = [asyncio.create_task(client.uaclient.write(ua.WriteParameters([item]))) for _ in range(5)]
+        for value in (1.0, 2.0, 3.0, 12.5):
+            home.table.update([(slot, DataValue(value, StatusCode.Good, NOW, NOW))])
+            await eventually(
+                lambda value=value: [one.Value.Value for one in seen.of(PRESSURE.Identifier)[-1:]] == [value]
+            )
+        assert not any(one.done() for one in writing)
+        gate.set()
+        await asyncio.gather(*writing)
+
+
+async def churn(home: House, engine: Engine, rounds: int) -> None:
+    """Clients of every kind come and go: some log out, some vanish, some send nonsense."""
+    for number in range(rounds):
+        client = Raw(*await asyncio.open_connection("127.0.0.1", home.port))
+        await client.open()
+        await client.session()
+        subscription = (await client.ask(ua.CreateSubscriptionRequest())).Parameters.SubscriptionId
+        items = ua.CreateMonitoredItemsRequest()
+        items.Parameters.SubscriptionId = subscription
+        item = ua.MonitoredItemCreateRequest(ua.ReadValueId(PRESSURE, ua.AttributeIds.Value))
+        items.Parameters.ItemsToCreate = [item] * 10
+        await client.ask(items)
+        await client.send(client.request(ua.PublishRequest()))
+        browse = ua.BrowseRequest()
+        browse.Parameters.RequestedMaxReferencesPerNode = 1
+        browse.Parameters.NodesToBrowse = [ua.BrowseDescription(NodeId=ua.NodeId(ua.ObjectIds.BaseDataType))]
+        await client.send(client.request(browse))
+        match number % 3:
+            case 0:
+                await client.send(client.request(ua.CloseSessionRequest(), b"\x01"))
+            case 1:
+                client.writer.transport.abort()
+            case 2:
+                await client.send(client.wrap(b"\xff" * 200))
+        await client.close()
+        for session in engine.iserver.external_sessions:
+            if session.is_activated() and session.channel._transport.is_closing():
+                await session.close_session(True)  # its time-out, brought forward
+    listener = engine.bserver
+    await eventually(lambda: not (listener.clients or listener.closing_tasks or engine.iserver.session_count))
+
+
+async def memory_after(home: House, engine: Engine, rounds: int) -> tuple[int, int]:
+    await churn(home, engine, rounds)
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0], len(asyncio.all_tasks())
+
+
+async def churned(engines: list[Engine], rounds: int, slack: int) -> None:
+    async with house(unsecured_read_only=True) as home:
+        (engine,) = engines
+        tracemalloc.start()
+        try:
+            await memory_after(home, engine, 30)
+            before, tasks = await memory_after(home, engine, 30)
+            after, still = await memory_after(home, engine, rounds)
+        finally:
+            tracemalloc.stop()
+        assert not engine.iserver.subscriptions
+        assert not engine.iserver.aspace[PRESSURE].attributes[ua.AttributeIds.Value].watchers
+        assert (after - before, still) < (slack, tasks + 1)
+        await still_serves(home)
+
+
+async def test_clients_that_come_and_go_leave_no_memory_behind(engines: list[Engine]) -> None:
+    await churned(engines, 60, 60 * 1000)  # less than a kilobyte each
+
+
+@pytest.mark.soak
+async def test_an_hour_of_clients_in_a_minute_leaves_no_memory_behind(engines: list[Engine]) -> None:
+    await churned(engines, 3600, 200_000)
 
 
 async def test_slow_writes_of_a_client_that_left_are_ended(home: House, monkeypatch: pytest.MonkeyPatch) -> None:

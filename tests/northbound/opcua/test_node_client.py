@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +213,38 @@ async def test_peer_drives_a_handshake_by_variables_alone(home: House, tmp_path:
     nodes = [f"{PID}.{name}" for name in ("State", "Done", "AckRequestId", "ErrorCode", "ErrorText")]
     found = await answer(plan(home, tmp_path, read=nodes))
     assert [one["value"] for one in found["values"]] == [2, True, 77, 0, ""]
+
+
+POLICIES = ("Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss")
+
+
+async def test_peer_does_the_same_with_each_policy_and_each_login(home: House, tmp_path: Path) -> None:
+    home.desk.forget()
+    wanted = {
+        **plan(home, tmp_path, user="operator"),
+        "policies": POLICIES,
+        "userCertificate": str(identity("badge").certificate_file),
+        "userKey": str(identity("badge").key_file),
+        "browse": "i=24",  # BaseDataType, with more subtypes than a portion
+        "portion": 7,
+        "read": ["ns=2;s=extruder-1.Monitoring.Pressure", "ns=2;s=nothing"],
+        "write": [[SPEED, "Double", 30.0], ["ns=2;s=extruder-1.Monitoring.Pressure", "Double", 1.0]],
+        "call": ["ns=2;s=extruder-1.Commands", "ns=2;s=extruder-1.Commands.StandbyCall", []],
+        "watch": "ns=2;s=extruder-1.Monitoring.Pressure",
+        "deadband": 5,
+    }
+    process = await peers.start_node("opcua_security.js", json.dumps(wanted))
+    try:
+        found = [await line(process) for _ in range(7)]
+    finally:
+        process.kill()
+        await process.communicate()
+    assert found.pop() == {}, found
+    assert [(one["policy"], one["login"]) for one in found] == list(product(POLICIES, ("password", "certificate")))
+    for one in found:
+        assert [entry for portion in one["portions"] for entry in portion] == one["whole"]
+        assert {len(portion) for portion in one["portions"][:-1]} == {7}
+        assert one["read"] == [[12.5, "Good"], [None, "BadNodeIdUnknown"]]
+        assert one["written"] == ["Good", "BadNotWritable"]
+        assert (one["called"], one["seen"]) == ("Good", 12.5)
+    assert {command.requester.partition("@")[0] for command in home.desk.commands} == {"operator", "scada"}

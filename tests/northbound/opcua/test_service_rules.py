@@ -407,3 +407,17 @@ async def test_no_service_touches_a_subscription_of_another_session(home: House,
             assert result.name == expected, request
     put(home, 3.0)
     assert [one.Value.Value for one in await changes(session)] == [3.0]
+
+
+async def test_publish_requests_of_a_closed_session_do_not_serve_the_next_one(session: Raw) -> None:
+    subscription = await subscribe(session)
+    await monitor(session, subscription)
+    assert await changes(session)
+    for _ in range(3):
+        await session.send(session.request(ua.PublishRequest()))
+    await session.send(session.request(ua.CloseSessionRequest(), b"\x01"))
+    answers = [(await session.receive()).response.ResponseHeader.ServiceResult.name for _ in range(4)]
+    assert answers == ["BadSessionClosed"] * 3 + ["Good"]
+    await session.session()
+    await monitor(session, await subscribe(session))
+    assert [one.Value.Value for one in await changes(session)] == [12.5]

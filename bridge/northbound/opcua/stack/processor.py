@@ -64,7 +64,7 @@ REFUSED = _requests(
 """asyncua takes the first two from anybody and without bound; the others are not offered."""
 DETACHED = _requests("Write", "Call", "HistoryRead")
 READ = _requests("Read")
-CREATE, ACTIVATE = _requests("CreateSession"), _requests("ActivateSession")
+CREATE, ACTIVATE, CLOSE = (_requests(f"{one}Session") for one in ("Create", "Activate", "Close"))
 WITHOUT_SESSION = DISCOVERY | CREATE | ACTIVATE
 BROWSE_NEXT, REGISTER, UNREGISTER = (_requests(one) for one in ("BrowseNext", "RegisterNodes", "UnregisterNodes"))
 OURS = BROWSE_NEXT | REGISTER | UNREGISTER
@@ -242,6 +242,8 @@ class GuardedProcessor(UaProcessor):
             return await self._activate(typeid, requesthdr, seqhdr, body)
         if kind not in WITHOUT_SESSION:
             self._check_token(requesthdr)
+        if kind in CLOSE:
+            self._void_parked()
         if kind in OURS:
             self.send_response(requesthdr.RequestHandle, seqhdr, await self._answer(kind, body))
             return True
@@ -281,6 +283,7 @@ class GuardedProcessor(UaProcessor):
 
     async def _drop_session(self) -> None:
         session, self.session = self.session, None
+        self._void_parked()
         self._end_watchdog()
         if session is not None:
             await session.close_session(True)
@@ -370,6 +373,16 @@ class GuardedProcessor(UaProcessor):
         if self._transport.get_write_buffer_size() > self.iserver.limits.send_buffer:
             _log.warning("Cutting off the OPC UA client %s, which does not read", self.peer)
             self._transport.abort()
+
+    def _void_parked(self) -> None:
+        """The session ends: its Publish requests are answered so, and do not serve the next session (Part 4, 5.6.4)."""
+        parked = list(self._publish_requests)
+        self._publish_requests.clear()
+        self._publish_results_subs.clear()
+        for request in parked:
+            response = ua.ServiceFault()
+            response.ResponseHeader.ServiceResult = ua.StatusCode(ua.StatusCodes.BadSessionClosed)
+            self.send_response(request.requesthdr.RequestHandle, request.seqhdr, response)
 
     def _should_close_session_on_transport_loss(self) -> bool:
         moved = self.session is not None and self.session.channel is not self

@@ -32,7 +32,8 @@ class GuardedProtocol(OPCUAProtocol):
     """One socket."""
 
     iserver: GuardedInternalServer
-    processor: GuardedProcessor
+    processor: GuardedProcessor | None
+    closing_tasks: list[asyncio.Task[None]]
     _buffer: bytes
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -49,6 +50,14 @@ class GuardedProtocol(OPCUAProtocol):
         """The socket is closed."""
         super().connection_lost(ex)
         self.gone.set()
+        if (
+            self.processor is not None
+        ):  # asyncua looks every ten seconds which of these are done, and keeps all till then
+            self.closing_tasks[-1].add_done_callback(self._closed)
+
+    def _closed(self, task: asyncio.Task[None]) -> None:
+        if task in self.closing_tasks and not task.cancelled() and task.exception() is None:
+            self.closing_tasks.remove(task)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the client in, or close at once."""
@@ -77,9 +86,9 @@ class GuardedProtocol(OPCUAProtocol):
         half, looks = self.iserver.limits.login_within / 2, 0
         while looks < 2:
             await asyncio.sleep(half)
-            session = self.processor.session
+            session = self.processor.session if self.processor else None
             looks = 0 if session is not None and session.is_activated() else looks + 1
-        _log.info("Closing the OPC UA connection of %s, which has no session", self.processor.peer)
+        _log.info("Closing the OPC UA connection of %s, which has no session", self.peer_name)
         self._refuse()
 
     def data_received(self, data: bytes) -> None:
