@@ -372,11 +372,19 @@ async def churn(home: House, engine: Engine, rounds: int) -> None:
             case 2:
                 await client.send(client.wrap(b"\xff" * 200))
         await client.close()
-        for session in engine.iserver.external_sessions:
-            if session.is_activated() and session.channel._transport.is_closing():
-                await session.close_session(True)  # its time-out, brought forward
+        await time_out(engine)
     listener = engine.bserver
-    await eventually(lambda: not (listener.clients or listener.closing_tasks or engine.iserver.session_count))
+    async with asyncio.timeout(20):
+        while listener.clients or listener.closing_tasks or engine.iserver.session_count:
+            await time_out(engine)
+            await asyncio.sleep(0.01)
+
+
+async def time_out(engine: Engine) -> None:
+    """Sessions whose clients are gone end, as they would in their own time."""
+    for session in engine.iserver.external_sessions:
+        if session.is_activated() and session.channel._transport.is_closing():
+            await session.close_session(True)
 
 
 async def memory_after(home: House, engine: Engine, rounds: int) -> tuple[int, int]:
@@ -392,22 +400,24 @@ async def churned(engines: list[Engine], rounds: int, slack: int) -> None:
         try:
             await memory_after(home, engine, 30)
             before, tasks = await memory_after(home, engine, 30)
-            after, still = await memory_after(home, engine, rounds)
+            after, _ = await memory_after(home, engine, rounds)
         finally:
             tracemalloc.stop()
         assert not engine.iserver.subscriptions
         assert not engine.iserver.aspace[PRESSURE].attributes[ua.AttributeIds.Value].watchers
-        assert (after - before, still) < (slack, tasks + 1)
+        assert after - before < slack
+        await eventually(lambda: len(asyncio.all_tasks()) <= tasks)
         await still_serves(home)
 
 
 async def test_clients_that_come_and_go_leave_no_memory_behind(engines: list[Engine]) -> None:
-    await churned(engines, 60, 60 * 1000)  # less than a kilobyte each
+    await churned(engines, 100, 100 * 6000)  # one that stays takes more than 10 kB; some wait for their timers' end
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(600)
 async def test_an_hour_of_clients_in_a_minute_leaves_no_memory_behind(engines: list[Engine]) -> None:
-    await churned(engines, 3600, 200_000)
+    await churned(engines, 3600, 2_000_000)
 
 
 async def test_slow_writes_of_a_client_that_left_are_ended(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
