@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from asyncua import ua
 from asyncua.server.address_space import NodeData
 
+from bridge.northbound.opcua.stack.attributes import NodeAttributes
 from bridge.northbound.opcua.stack.event_filter import Answer, compile_filter, supertypes
 from bridge.northbound.opcua.stack.standard import LeanValue
 from bridge.northbound.opcua.stack.values import TagValue
@@ -34,6 +35,7 @@ HAS_NOTIFIER = ua.NodeId(ua.ObjectIds.HasNotifier)
 HAS_SUBTYPE = ua.NodeId(ua.ObjectIds.HasSubtype)
 _HAS_TYPE = ua.NodeId(ua.ObjectIds.HasTypeDefinition)
 _HAS_RULE = ua.NodeId(ua.ObjectIds.HasModellingRule)
+_NO_TYPE = ua.NodeId()
 _OPTIONAL = ua.NodeId(ua.ObjectIds.ModellingRule_Optional)
 
 
@@ -148,6 +150,7 @@ class Space:
         self._type_references: dict[ua.NodeId, ua.ReferenceDescription] = {}
         self._rule = self._to(_HAS_RULE, _OPTIONAL)
         self._record: Record | None = None
+        self._last_back: tuple[NodeData, ua.NodeId, ua.ReferenceDescription] | None = None
 
     @contextmanager
     def recorded(self) -> Iterator[Record]:
@@ -173,7 +176,7 @@ class Space:
         value: LeanValue | TagValue | None = None,
         is_declaration: bool = False,
     ) -> NodeData:
-        """A new node below `parent`. `attributes` is copied, its values are shared."""
+        """A new node below `parent`. `attributes` is kept, and may be shared by many: never change it afterwards."""
         node = NodeData(node_id)
         self.dress(node, attributes, value)
         if type_id is not None:
@@ -186,24 +189,27 @@ class Space:
         self.link(parent, node, reference, type_id)
         return node
 
-    @staticmethod
     def dress(
+        self,
         node: NodeData,
         attributes: Mapping[ua.AttributeIds, LeanValue | TagValue],
         value: LeanValue | TagValue | None = None,
     ) -> None:
         """Give a node its attributes."""
-        node.attributes = {
-            A.NodeId: constant(node.nodeid, ua.VariantType.NodeId),
-            **attributes,
-        }
-        if value is not None:
-            node.attributes[A.Value] = value
+        self._last_back = None if self._last_back and self._last_back[0] is node else self._last_back
+        node.attributes = NodeAttributes(node.nodeid, attributes, value)
 
     def link(self, parent: NodeData, node: NodeData, reference: ua.NodeId, type_id: ua.NodeId | None = None) -> None:
         """A reference from `parent` to `node`, and back."""
         parent.references.append(_describe(reference, node, forward=True, type_id=type_id))
-        node.references.append(_describe(reference, parent, forward=False))
+        node.references.append(self._back(parent, reference))
+
+    def _back(self, parent: NodeData, reference: ua.NodeId) -> ua.ReferenceDescription:
+        """The reference back to `parent`: one object for children that come one after the other."""
+        last = self._last_back
+        if last is None or last[0] is not parent or last[1] != reference:
+            last = self._last_back = (parent, reference, _describe(reference, parent, forward=False))
+        return last[2]
 
     def remove(self, node_ids: Iterable[ua.NodeId], referrers: Iterable[NodeData]) -> None:
         """Take nodes out, and every reference to them that `referrers` have."""
@@ -272,7 +278,7 @@ def _describe(
         BrowseName=_attribute(target, A.BrowseName),
         DisplayName=_attribute(target, A.DisplayName),
         NodeClass=_attribute(target, A.NodeClass),
-        TypeDefinition=type_id or ua.NodeId(),
+        TypeDefinition=type_id or _NO_TYPE,
     )
 
 
