@@ -170,7 +170,7 @@ async def told(bridge: Bridge) -> set[tuple[str, str, str]]:
     return {
         (event.kind, event.machine, json.dumps({k: v for k, v in event.data.items() if k not in OF_THE_READING}))
         for event in await bridge.log.newest(1000)
-        if event.source in ("account", "jobs")
+        if event.source in ("account", "jobs") and not event.kind.startswith("Alarm")  # each bridge judges for itself
     }
 
 
