@@ -20,8 +20,11 @@ $(READY): pyproject.toml
 demo: $(READY) ## Start a simulated plant with every face (Ctrl-C stops it); DEMO="--opcua-port 4841" passes options
 	@$(BIN)/plantbridge demo $(DEMO)
 
-test: $(READY) ## Run all tests on every processor; TEST="tests/hub -k feed" chooses, TEST="-n 0" is one after the other
-	$(BIN)/python -m pytest -m 'not soak' -n auto --maxprocesses 4 --dist worksteal $(TEST)
+# Tests wait more than they compute: two processes for each processor.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 2 * (os.cpu_count() or 1)))' 2>/dev/null)
+
+test: $(READY) ## Run all tests side by side; TEST="tests/hub -k feed" chooses, TEST="-n 0" is one after the other
+	$(BIN)/python -m pytest -m 'not soak' -n $(WORKERS) --dist worksteal $(TEST)
 
 soak: $(READY) ## Run the long tests
 	$(BIN)/python -m pytest -m soak --timeout 3600 $(TEST)
