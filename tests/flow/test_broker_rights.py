@@ -154,7 +154,7 @@ async def test_a_bridge_with_every_face_and_its_clients_are_denied_nothing(tmp_p
         assert reader.now[water].payload
         async with plant(tmp_path, server, panel, protocol, more="") as floor:
             await until(lambda: reader.now[water].payload == b"" and reader.now[f"{LINE}/water-1/_meta"].payload == b"")
-            assert [getattr(face, "trouble", "") for face in floor.bridge.faces.values()] == ["", "", ""]
+            await until(lambda: [getattr(face, "trouble", "") for face in floor.bridge.faces.values()] == ["", "", ""])
         assert server.denied == []
         assert host.host.broken == []
         reader.say(SPEED, b"30")

@@ -113,7 +113,7 @@ class SparkplugNode:
         self._backfill: Backfill | None = None
         self._births_out = asyncio.Event()
         self._trouble = "is connecting"
-        self._is_told = False
+        self._is_told = self._is_twin_told = False
         self._warned: set[str] = set()
 
     @property
@@ -199,6 +199,7 @@ class SparkplugNode:
             finally:
                 if not connecting.may_have_begun:
                     await _whole(self._bd_seq.give_back)
+            self._walk.connected(self._clock.monotonic())
             try:
                 own_limit = self._config.max_packet_size or LARGEST_PACKET
                 self.session.packet_limit = min(link.maximum_packet_size, own_limit)
@@ -297,7 +298,7 @@ class SparkplugNode:
         self._trouble = ""
         self._walk.online(self._clock.monotonic())
         if self._is_told:
-            self._is_told = False
+            self._is_told = self._is_twin_told = False
             logger.info("Sparkplug node %s is online again at %s", self.node, self._where)
 
     async def _listen(self, link: Link) -> None:
@@ -365,9 +366,10 @@ class SparkplugNode:
     def _tell_loss(self, error: LinkError) -> None:
         self.reconnects += 1
         self._trouble = f"not connected to {self._where}: {error}"
-        if not self._is_told:
-            self._is_told = True
-            is_twin = "taken over" in str(error) or self._walk.is_cut_short(self._clock.monotonic())
+        is_cut_short = isinstance(error, LinkLost) and self._walk.is_cut_short(self._clock.monotonic())
+        is_twin = is_cut_short or "taken over" in str(error)
+        if not self._is_told or (is_twin and not self._is_twin_told):
+            self._is_told, self._is_twin_told = True, is_twin
             twin = "; is there a second bridge of this name?" if is_twin else ""
             logger.warning("Sparkplug node %s is not connected to %s: %s%s", self.node, self._where, error, twin)
 

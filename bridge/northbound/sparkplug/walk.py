@@ -31,6 +31,7 @@ class Walk:
         self._not_before = [0.0] * count
         self._unhelpful: set[int] = set()
         self._online_since: float | None = None
+        self._connected_at: float | None = None
 
     @property
     def is_alone(self) -> bool:
@@ -42,6 +43,10 @@ class Walk:
         """Some other broker was not tried since we were last online."""
         return len(self._unhelpful | {self.current}) < len(self._failures)
 
+    def connected(self, now: float) -> None:
+        """The broker in use has a session of ours."""
+        self._connected_at = now
+
     def online(self, now: float) -> None:
         """The broker in use does what we need."""
         if self._online_since is None:
@@ -49,8 +54,8 @@ class Walk:
         self._unhelpful.clear()
 
     def is_cut_short(self, now: float) -> bool:
-        """Session after session was online and ended soon."""
-        lasted_s = inf if self._online_since is None else now - self._online_since
+        """Session after session began and ended soon, perhaps before its births had arrived."""
+        lasted_s = inf if self._connected_at is None else now - self._connected_at
         return lasted_s < STEADY_S and self._failures[self.current] >= OFTEN
 
     def failed(self, now: float, is_refused: bool = False) -> None:
@@ -73,7 +78,7 @@ class Walk:
         """To the next one that may be tried now, else to that which may be tried first."""
         self._not_before[self.current] = now + wait_s
         self._unhelpful.add(self.current)
-        self._online_since = None
+        self._online_since = self._connected_at = None
         count = len(self._failures)
         following = [(self.current + step) % count for step in range(1, count + 1)]
         self.current = min(following, key=lambda index: max(now, self._not_before[index]))

@@ -60,7 +60,7 @@ def test_two_that_end_each_other_slow_down() -> None:
     walk = Walk(1, longer)
     pauses = []
     for now in (0.0, 5.0, 10.0):
-        walk.online(now)
+        walk.connected(now)
         assert walk.is_cut_short(now + STEADY_S / 2) is (now == 10.0)
         assert not walk.is_cut_short(now + STEADY_S)
         walk.failed(now + STEADY_S / 2)
