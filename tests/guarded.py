@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).parent.parent / "docker" / "mosquitto"
 CONFIG = "/mosquitto/config"
 """Where the shipped configuration expects its files."""
-PLUGINS = [*Path("/usr/lib").glob("**/mosquitto_dynamic_security.so")]
-"""Where distributions put it beside mosquitto."""
 BRIDGE = "bridge-1"
 USERS = (BRIDGE, "host-1", "reader", "commander")
 
@@ -140,7 +138,7 @@ class Dynamic(Mosquitto):
         self._file = folder / "dynamic-security.json"
         self._file.write_text(json.dumps(_dynamic(allowed)), encoding="utf-8")
         options = f"plugin_opt_config_file {self._file}"
-        super().__init__(lines=("allow_anonymous false", "log_type all", f"plugin {PLUGINS[0]}", options))
+        super().__init__(lines=("allow_anonymous false", "log_type all", f"plugin {peers.plugin()}", options))
 
     def config_of(self, user: str, protocol: str) -> BrokerConfig:
         """How one of USERS reaches it."""

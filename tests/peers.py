@@ -16,6 +16,9 @@ from pathlib import Path
 PEERS = Path(__file__).parent / "peers"
 """Where node finds its packages: run scripts with this as working directory, or put them there."""
 
+PLUGIN = "mosquitto_dynamic_security"
+"""The peer that refuses subscriptions, which mosquitto's acl_file does not."""
+
 ADMIN_PATHS = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"))
 """Where distributions put daemons that are not on a user's PATH."""
 
@@ -28,6 +31,11 @@ def program(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path=ADMIN_PATHS)
 
 
+def plugin() -> Path | None:
+    """Where distributions put mosquitto's dynamic security plugin: beside mosquitto."""
+    return next(Path("/usr/lib").glob(f"**/{PLUGIN}.so"), None)
+
+
 def node_packages() -> tuple[str, ...]:
     """The packages tests/peers/package.json names."""
     return tuple(json.loads((PEERS / "package.json").read_text(encoding="utf-8"))["dependencies"])
@@ -35,6 +43,8 @@ def node_packages() -> tuple[str, ...]:
 
 def missing(peer: str) -> str | None:
     """Why this peer cannot be used, or None."""
+    if peer == PLUGIN:
+        return None if plugin() else f"mosquitto's plugin {PLUGIN} is not installed"
     if program(peer) is None:
         return f"{peer} is not installed"
     if peer == "node":

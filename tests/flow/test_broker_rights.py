@@ -25,6 +25,7 @@ from bridge.northbound.uns.publisher import UnsPublisher
 from bridge.sim.qitech.panel import Panel
 from bridge.transport.clock import SystemClock
 from bridge.transport.mqtt import BrokerConfig, Link, Message
+from tests import peers
 from tests.broker import free_port
 from tests.flow.commanded import EXTRUDER, OPCUA, WATER, _hashed, mutations, open_source
 from tests.flow.plantfloor import PlantFloor, running_bridge, until
@@ -292,6 +293,7 @@ def _denied(server: Guarded) -> set[str]:
     return {line.split("'")[1] for line in server.denied if "PUBLISH" in line}
 
 
+@pytest.mark.peer(peers.PLUGIN)
 @both
 async def test_each_missing_line_of_subscribing_is_told(
     tmp_path: Path, protocol: str, caplog: pytest.LogCaptureFixture

@@ -432,19 +432,17 @@ NO_SUBSCRIPTION = json.dumps(
     }
 )
 """For mosquitto's dynamic security plugin; its acl_file refuses no subscription."""
-PLUGIN = next(Path("/usr/lib").glob("**/mosquitto_dynamic_security.so"), None)
 
 
 @mosquitto
+@pytest.mark.peer(peers.PLUGIN)
 @BOTH
 async def test_refused_subscription_is_shown_until_the_broker_allows_it(
     protocol: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if PLUGIN is None:
-        pytest.skip("mosquitto without its dynamic security plugin")
     rules = tmp_path / "rules.json"
     rules.write_text(NO_SUBSCRIPTION)
-    lines = ("allow_anonymous true", f"plugin {PLUGIN}", f"plugin_opt_config_file {rules}")
+    lines = ("allow_anonymous true", f"plugin {peers.plugin()}", f"plugin_opt_config_file {rules}")
     async with Mosquitto(lines) as server:
         config = using(server, protocol)
         async with serving(config, FakeDesk()) as face:

@@ -229,11 +229,11 @@ async def test_machine_that_just_vanished_ends_nothing(server: Broker) -> None:
 
 
 @mosquitto
+@pytest.mark.peer("mosquitto_rr")
 async def test_mosquitto_rr_asks_in_one_line() -> None:
     table, _ = filled_table()
     program = peers.program("mosquitto_rr")
-    if program is None:
-        pytest.skip("mosquitto_rr is not installed")
+    assert program is not None
     async with Mosquitto() as server, watching(server.config) as watcher, running(publisher(server.config), table):
         await watcher.sees(ONLINE, online=True)
         client = await asyncio.create_subprocess_exec(
