@@ -119,11 +119,6 @@ class Nodes:
         self._retired: OrderedDict[str, None] = OrderedDict()
         self._built = 0
 
-    @property
-    def retired(self) -> int:
-        """Tags and commands that are kept although they are gone."""
-        return len(self._retired)
-
     def begin(self) -> None:
         """The folders and the base type. Once, before the first `apply`."""
         objects, types = self._tree.standard_node("ObjectsFolder"), self._tree.standard_node("BaseObjectType")
