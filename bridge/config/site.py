@@ -175,6 +175,12 @@ class NorthboundRules(Rules):
     uns: UnsConfig = Field(default_factory=UnsConfig)
     status: StatusConfig = Field(default_factory=StatusConfig)
 
+    @property
+    def faces(self) -> tuple[str, ...]:
+        """Those that show the plant and are enabled."""
+        faces = {"opcua": self.opcua.enabled, "sparkplug": self.sparkplug.enabled, "uns": self.uns.enabled}
+        return tuple(name for name, is_enabled in faces.items() if is_enabled)
+
 
 class LimitRules(Rules):
     """Bounds of what grows."""

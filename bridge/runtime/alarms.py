@@ -95,6 +95,14 @@ class AlarmKeeper:
         """What is active or not acknowledged."""
         return list(self._conditions.values())
 
+    def metrics(self) -> dict[str, float]:
+        """Gauges for the status page."""
+        conditions = self._conditions.values()
+        return {
+            "alarms_active": sum(one.active for one in conditions),
+            "alarms_unacknowledged": sum(not one.acked for one in conditions),
+        }
+
     def load(self) -> None:
         """What was when the bridge stopped. A file that cannot be read is left aside."""
         try:

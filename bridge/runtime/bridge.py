@@ -40,6 +40,7 @@ from bridge.runtime.offline import OfflinePlant
 from bridge.runtime.operations import BridgeOperations
 from bridge.runtime.plant_keeper import PlantKeeper
 from bridge.runtime.recorder import Recorder
+from bridge.runtime.self_report import SelfReport
 from bridge.runtime.sources import Surroundings, executor_of, make_source
 from bridge.runtime.state_directory import StateDirectory
 from bridge.runtime.supervisor import SourceRunner
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from bridge.config.site import Site
     from bridge.model.command import Command, Outcome
     from bridge.model.plant import Plant
-    from bridge.ports import Clock, Executor, Northbound, Target
+    from bridge.ports import CertificateDays, Clock, Executor, Northbound, Target
     from bridge.runtime.broker import EmbeddedBroker
 
 logger = logging.getLogger(__name__)
@@ -310,16 +311,16 @@ class Bridge:
         self.keeper.publish(Condition(name, status, reason, now, advice="Wait until it has connected anew"))
 
     async def _tick(self) -> None:
+        report = SelfReport(self, BridgeOperations(self))
         while True:
             await self.clock.sleep(TICK_S)
             self.keeper.tick()
-            self._say_certificates()
+            report.tick()
 
-    def _say_certificates(self) -> None:
-        days = next((face.certificate_days for face in self.faces.values() if isinstance(face, Certified)), None)
-        reason = "No certificate is there" if days else "There is no OPC UA server"
-        self.keeper.say("OpcuaCertificateDaysLeft", days.own if days else None, reason)
-        self.keeper.say("OpcuaTrustedDaysLeft", days.trusted if days else None, reason)
+    @property
+    def certificate_days(self) -> CertificateDays | None:
+        """How long certificates last; None without a face that has any."""
+        return next((face.certificate_days for face in self.faces.values() if isinstance(face, Certified)), None)
 
     async def _settle(self) -> None:
         await self.listening.wait()
@@ -422,6 +423,7 @@ class Bridge:
             **self.journal.metrics(),
             **self.history.metrics(),
             **self.desk.bookings.metrics(),
+            **self.alarms.metrics(),
             **(self._broker.metrics() if self._broker else {}),
             **{
                 name: float(value)

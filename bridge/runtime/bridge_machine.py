@@ -10,9 +10,10 @@ from bridge.model.plant import BRIDGE_MACHINE_ID, Machine
 from bridge.model.tag import Owner, Tag, TagDefinition, tag_id
 from bridge.model.units import UNITS
 from bridge.model.value import DataType
+from bridge.runtime.counters import counters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 ReadingShape = tuple[DataType, str | None, str]
 """Data type, unit and description."""
@@ -87,15 +88,33 @@ def _source_definitions(name: str, kind: str) -> Iterator[TagDefinition]:
     yield _own(f"{here}/Since", DataType.DateTime, "Since when it is so")
     yield _own(f"{here}/Advice", DataType.String, "What a person can do about it")
     yield _own(f"{here}/Reconnects", DataType.Int64, "How often the connection was made anew")
+    yield _own(f"{here}/LastUpdate", DataType.DateTime, "When something came last, to the minute")
+    yield _own(f"{here}/NextTry", DataType.DateTime, "When it is tried again")
     for reading, (data_type, unit, description) in READINGS[kind].items():
         yield _own(f"{here}/{reading}", data_type, description, unit)
 
 
-def bridge_machine(enterprise: str, site: str, sources: Mapping[str, str], slot: Callable[[str], int]) -> Machine:
-    """The bridge's own tags; `sources` gives each source's type by its name."""
+def _face_definitions(name: str) -> Iterator[TagDefinition]:
+    yield _own(f"Faces/{name}/Running", DataType.Boolean, "The face runs")
+    yield _own(f"Faces/{name}/Trouble", DataType.String, "What is wrong with it, in a sentence")
+
+
+def bridge_machine(
+    enterprise: str,
+    site: str,
+    sources: Mapping[str, str],
+    slot: Callable[[str], int],
+    faces: Collection[str] = (),
+    *,
+    has_broker: bool = False,
+) -> Machine:
+    """The bridge's own tags; `sources` gives each source's type by its name, `faces` are those that are enabled."""
     definitions = [
         _own("Version", DataType.String, "Version of plantbridge"),
         _own("Started", DataType.DateTime, "When this process started"),
+        _own("Uptime", DataType.Int64, "How long this process runs, to the minute", "s"),
+        _own("Ready", DataType.Boolean, "Values flow from every source to every face"),
+        _own("WhyNotReady", DataType.String, "What is missing, in sentences"),
         _own("Configuration", DataType.String, "Hash of the configuration that runs"),
         _own("ConfigurationFaults", DataType.Int64, "Faults of the configuration that was refused last"),
         _own("Machines", DataType.Int64, "How many machines there are"),
@@ -103,6 +122,8 @@ def bridge_machine(enterprise: str, site: str, sources: Mapping[str, str], slot:
         _own("OpcuaCertificateDaysLeft", DataType.Int32, "Days until the OPC UA server's certificate ends", "d"),
         _own("OpcuaTrustedDaysLeft", DataType.Int32, "Days until the first trusted client's certificate ends", "d"),
         *(definition for name, kind in sources.items() for definition in _source_definitions(name, kind)),
+        *(definition for name in faces for definition in _face_definitions(name)),
+        *(_own(name, DataType.Int64, description) for name, _, description in counters(faces, has_broker=has_broker)),
     ]
     tags = []
     for definition in definitions:

@@ -36,23 +36,29 @@ class BridgeOperations:
     def health(self) -> Health:
         """The bridge's state now."""
         bridge = self._bridge
-        sources = tuple(self._source(name) for name in bridge.runners)
-        why = [f"{source.name}: {source.reason or source.state}" for source in sources if source.state != "Connected"]
-        faces = tuple(self._face(name) for name in bridge.faces)
-        why += [f"{face.name}: {face.detail}" for face in faces if face.detail]
-        why += [f"configuration: {fault}" for fault in bridge.refused] if bridge.is_crippled else []
+        why = self.why_not_ready()
         return Health(
             live=True,
             ready=not why,
-            why_not_ready=tuple(why),
+            why_not_ready=why,
             version=__version__,
             started=bridge.started,
             configuration=bridge.configuration,
-            sources=sources,
-            faces=faces,
+            sources=tuple(self._source(name) for name in bridge.runners),
+            faces=tuple(self.face(name) for name in bridge.faces),
             refused=tuple(bridge.refused),
             metrics=bridge.metrics(),
         )
+
+    def why_not_ready(self) -> tuple[str, ...]:
+        """What is missing, in sentences."""
+        bridge = self._bridge
+        states = {name: runner.status for name, runner in bridge.runners.items()}
+        lost = {name: one for name, one in states.items() if one.state is not ConnectionState.Connected}
+        why = [f"{name}: {status.reason or status.state.name}" for name, status in lost.items()]
+        why += [f"{face.name}: {face.detail}" for face in map(self.face, bridge.faces) if face.detail]
+        why += [f"configuration: {fault}" for fault in bridge.refused] if bridge.is_crippled else []
+        return tuple(why)
 
     def _source(self, name: str) -> SourceHealth:
         runner = self._bridge.runners[name]
@@ -70,7 +76,8 @@ class BridgeOperations:
             next_try if status.state is not ConnectionState.Connected else None,
         )
 
-    def _face(self, name: str) -> FaceHealth:
+    def face(self, name: str) -> FaceHealth:
+        """How a face is."""
         if name not in self._bridge.running_faces:
             return FaceHealth(name, running=False, detail="not running")
         face = self._bridge.faces[name]

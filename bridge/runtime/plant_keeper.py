@@ -193,7 +193,8 @@ class PlantKeeper:
 
     def _bridge_machine(self, enterprise: str, site: str, sources: Mapping[str, str]) -> Machine:
         table = getattr(self, "table", None)
-        wanted = bridge_machine(enterprise, site, sources, self._slots.slot)
+        faces, has_broker = self.site.file.northbound.faces, self.site.file.broker.enabled
+        wanted = bridge_machine(enterprise, site, sources, self._slots.slot, faces, has_broker=has_broker)
         if table is not None:
             current: Machine = table.plant.bridge
             if [tag.id for tag in current.tags] == [tag.id for tag in wanted.tags] and current.place == wanted.place:

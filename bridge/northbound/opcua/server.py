@@ -92,6 +92,7 @@ class OpcuaServer:
         self._bridge_name = bridge_name
         self._passwords = Passwords(config.users, clock)
         self._own = Own(self._pki)
+        self._serving: Engine | None = None
         self.certificate_days = CertificateDays()
         self.listening = asyncio.Event()
         self.endpoint: str | None = None
@@ -114,6 +115,15 @@ class OpcuaServer:
         """Where it is and what it is called, as a PLC's programmer must know it."""
         endpoint = self.endpoint or f"opc.tcp://{_in_url(self._config.names[0])}:{self._config.port}/"
         return Server(self._bridge_name, endpoint, self._instances_uri, nodes.OWN, bridge.__version__)
+
+    def metrics(self) -> dict[str, float]:
+        """Who is there."""
+        server = self._serving.iserver if self._serving else None
+        return {
+            "opcua_sessions": server.session_count if server else 0,
+            "opcua_subscriptions": len(server.subscriptions) if server else 0,
+            "opcua_monitored_items": server.subscription_service.item_count if server else 0,
+        }
 
     @property
     def _instances_uri(self) -> str:
@@ -315,7 +325,7 @@ class OpcuaServer:
         except OSError as error:
             raise AddressTaken("OPC UA", _shown(self._config), error.strerror or str(error)) from error
         await self._tell_status(view, status)
-        self.endpoint = endpoint
+        self.endpoint, self._serving = endpoint, engine
         self.listening.set()
         _log.info("OPC UA listens on %s", endpoint)
 
@@ -347,7 +357,7 @@ class OpcuaServer:
 
     async def _stop(self, engine: Engine, status: ServerStatus) -> None:
         """Say goodbye to whoever is there, then close."""
-        self.endpoint = None
+        self.endpoint = self._serving = None
         self.listening.clear()
         if engine.iserver.session_count:
             with suppress(TimeoutError):

@@ -1,0 +1,62 @@
+"""The bridge itself: one model, four outputs (design.md section 3)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from asyncua import Client
+
+from bridge.model.tag import Owner
+from bridge.runtime import self_report
+from bridge.runtime.counters import NOT_SHOWN, counters
+from bridge.sim.qitech.panel import Panel
+from tests.broker import broker, free_port
+from tests.flow.plantfloor import FACES, MqttView, running_bridge, until
+from tests.flow.test_loss_and_return import EXTRUDER, EXTRUDER_TAGS, is_good, site
+
+ALL = ("opcua", "sparkplug", "uns")
+
+
+async def test_sources_faces_counters_and_readiness_are_on_every_face(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(self_report, "COUNTERS_EVERY_S", 0.2)
+    async with broker() as mqtt, MqttView(mqtt) as view, Panel([EXTRUDER], release="3.0") as panel:
+        port = int(panel.url.rpartition(":")[2])
+        async with running_bridge(tmp_path, site(port), mqtt) as floor, Client(floor.opcua_url) as client:
+
+            async def read(name: str) -> object:
+                return await client.get_node(f"ns=2;s=Bridge.{name}").read_value()
+
+            await until(lambda: floor.value("Bridge.Ready").value is True)
+            await until(lambda: is_good(floor, *EXTRUDER_TAGS))
+            await until(lambda: floor.value("Bridge.Faces.uns.Messages").value)
+            await until(lambda: floor.value("Bridge.Faces.opcua.Sessions").value == 1)
+            assert await read("WhyNotReady") == ""
+            assert await read("Faces.sparkplug.Running") is True
+            assert await read("Faces.sparkplug.Trouble") == ""
+            assert floor.value("Bridge.Counters.Updates").value > 0
+            assert floor.value("Bridge.Sources.panel-1.LastUpdate").value
+            assert floor.value("Bridge.Uptime").value >= 0
+            topic = "acme/essen/_bridge/bridge-1/Faces/opcua/Sessions"
+            await until(lambda: json.loads(view.uns.get(topic, b"{}")).get("value") == 1)
+            panel.faults.down()
+            await until(lambda: floor.value("Bridge.Ready").value is False, 30)
+            assert "panel-1: " in str(floor.value("Bridge.WhyNotReady").value)
+            due = floor.value("Bridge.Sources.panel-1.NextTry").value
+            assert due is None or due > floor.bridge.started
+
+
+async def test_every_metric_is_a_tag_or_left_out_on_purpose(tmp_path: Path) -> None:
+    mqtt, opcua = free_port(), free_port()
+    faces = f"broker: {{enabled: true, port: {mqtt}}}\n" + FACES.format(opcua=opcua, mqtt=mqtt)
+    async with running_bridge(tmp_path, "sources: {}\n", None, faces=faces, opcua=opcua) as floor:
+        shown = {metric: name for name, metric, _ in counters(ALL, has_broker=True)}
+        metrics = set(floor.bridge.metrics())
+        assert metrics - set(shown) - NOT_SHOWN == set()
+        assert set(shown) - metrics == set()
+        assert NOT_SHOWN.isdisjoint(shown)
+        for name in shown.values():
+            assert floor.tag(f"Bridge.{name.replace('/', '.')}").definition.owner is Owner.BRIDGE
