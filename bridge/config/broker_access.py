@@ -1,4 +1,4 @@
-"""How the faces reach their MQTT brokers: what cannot work, and what should not be so."""
+"""How sources and faces reach their MQTT brokers: what cannot work, and what should not be so."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 
 def _brokers(file: SiteFile) -> Iterator[tuple[KeyPath, BrokerConfig]]:
-    """Of the faces that run, and where each is written."""
+    """Of the sources, and of the faces that run, and where each is written."""
     sparkplug, uns = file.northbound.sparkplug, file.northbound.uns
     listed = isinstance(sparkplug.broker, tuple)
     for index, broker in enumerate(sparkplug.brokers if sparkplug.enabled else ()):
         yield ("northbound", "sparkplug", "broker", *((index,) if listed else ())), broker
     if uns.enabled:
         yield ("northbound", "uns", "broker"), uns.broker
+    for name, source in file.sources.items():
+        if source.type == "iotistica" and source.mqtt is not None:
+            yield ("sources", name, "mqtt", "broker"), source.mqtt.broker
 
 
 def broker_faults(file: SiteFile, sheaf: Sheaf) -> Iterator[Fault]:

@@ -35,6 +35,7 @@ from bridge.northbound.sparkplug.config import SparkplugConfig
 from bridge.northbound.status.config import StatusConfig
 from bridge.northbound.uns.config import UnsConfig
 from bridge.sources._rules import MachineChoice
+from bridge.sources.iotistica.config import IotisticaConfig, IotisticaMachine
 from bridge.sources.qitech.config import QitechConfig, QitechMachine
 from bridge.sources.quantiix.config import QuantiixConfig, QuantiixMachine
 from bridge.sources.replay.config import ReplayConfig, ReplayMachine
@@ -44,7 +45,7 @@ from bridge.transport.mqtt import BrokerConfig
 from bridge.transport.mqtt_config import TLS_FILES
 
 SourceConfig = Annotated[
-    QitechConfig | QuantiixConfig | TrackMyMachinesConfig | ReplayConfig, Field(discriminator="type")
+    QitechConfig | QuantiixConfig | TrackMyMachinesConfig | IotisticaConfig | ReplayConfig, Field(discriminator="type")
 ]
 """The union of every vendor's configuration, told apart by `type`."""
 
@@ -52,6 +53,7 @@ SELECTORS: Mapping[str, type[MachineChoice]] = {
     "qitech": QitechMachine,
     "quantiix": QuantiixMachine,
     "trackmymachines": TrackMyMachinesMachine,
+    "iotistica": IotisticaMachine,
     "replay": ReplayMachine,
 }
 """How each vendor's machines are named in `machines:`, by source type."""
@@ -346,7 +348,14 @@ def _rooted(file: SiteFile, folder: Path) -> SiteFile:
         ),
         "uns": north.uns.model_copy(update={"broker": rooted_broker(north.uns.broker)}),
     }
-    sources = {name: rooted(rooted(source, "ca_file"), "file") for name, source in file.sources.items()}
+
+    def rooted_source(source: SourceConfig) -> SourceConfig:
+        if not isinstance(source, IotisticaConfig):
+            return rooted(rooted(source, "ca_file"), "file")
+        mqtt = source.mqtt and source.mqtt.model_copy(update={"broker": rooted_broker(source.mqtt.broker)})
+        return source.model_copy(update={"mqtt": mqtt, "rest": source.rest and rooted(source.rest, "ca_file")})
+
+    sources = {name: rooted_source(source) for name, source in file.sources.items()}
     return file.model_copy(update={"sources": sources, "northbound": north.model_copy(update=faces)})
 
 

@@ -58,6 +58,13 @@ READINGS: dict[str, dict[str, ReadingShape]] = {
         "BudgetRate": _OF_CLOUDS["BudgetRate"],
         "Throttled": _OF_CLOUDS["Throttled"],
     },
+    "iotistica": {
+        "MqttMessages": (DataType.Int64, None, "Messages of agents taken since the bridge started"),
+        "MqttRefused": (DataType.Int64, None, "Messages that could not be read"),
+        "MqttDropped": (DataType.Int64, None, "Messages that came faster than they were taken, or were too large"),
+        "MqttDuplicates": (DataType.Int64, None, "Messages that came more than once"),
+        "MqttWaiting": (DataType.Int64, None, "Messages that wait for their dictionary"),
+    },
     "replay": {
         "Position": (DataType.Double, "s", "How far into the recording"),
         "Items": (DataType.Int64, None, "What has been published of the record"),

@@ -38,6 +38,10 @@ def make_source(name: str, config: SourceConfig, house: Surroundings) -> Source:
         return TrackMyMachinesSource(
             name, config, house.clock, house.memory, house.calendar, house.wanted, house.machines
         )
+    if config.type == "iotistica":
+        from bridge.sources.iotistica.source import IotisticaSource
+
+        return IotisticaSource(name, config, house.clock, house.memory, house.wanted)
     if config.type == "replay":
         from bridge.sources.replay.source import ReplaySource
 

@@ -1,0 +1,1 @@
+"""Iotistica by MQTT: what agents publish, and writes to their devices."""

@@ -1,0 +1,1 @@
+"""Iotistica by REST and WebSocket: its cloud's view of the agents."""

@@ -1,0 +1,143 @@
+"""IotisticaSource: agents by MQTT, and their cloud by REST, as one source of machines.
+
+    broker -> mqtt.Listener -.
+                              +-> publish
+    cloud  -> rest.Rest -----'
+
+Rules
+1. Either half may be missing. Both: one that is lost takes its own channels with it, and is connected again here; only
+   where both are lost is the source.
+2. Telemetry is MQTT's where there is MQTT: REST loses what is no number (facts, finding 4). REST fills what MQTT
+   missed.
+
+done: Bronze
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final, Protocol
+
+from bridge.errors import AuthFailed, RateLimited, SourceError
+from bridge.model.observation import Condition
+from bridge.model.status import StatusCode
+from bridge.sources._gravest import gravest
+from bridge.sources._poll import Backoff
+from bridge.sources.iotistica.mqtt.listener import Listener
+from bridge.sources.iotistica.roster import Roster
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from bridge.ports import Clock, Memory, Publish
+    from bridge.sources.iotistica.config import IotisticaConfig
+
+log = logging.getLogger(__name__)
+
+REFUSED_WAIT: Final = 60.0
+"""Seconds until a half that was refused is tried again: a person is needed."""
+
+
+class Half(Protocol):
+    """MQTT or REST. `run` serves until it is lost, as a source's does, and may be called again."""
+
+    @property
+    def title(self) -> str:
+        """What it is called in log lines."""
+
+    @property
+    def channels(self) -> frozenset[str]:
+        """The channels it alone speaks on."""
+
+    @property
+    def is_connected(self) -> bool:
+        """It is at work."""
+
+    async def run(self, publish: Publish) -> None:
+        """Serve. Raises SourceError."""
+
+
+class IotisticaSource:
+    """One installation. The constructor does no I/O; `run` may be called again.
+
+    Args:
+        name: the source's name in the configuration.
+        config: the installation.
+        clock: the one clock.
+        memory: what is known after a restart.
+        wanted: UUIDs of the agents to be read; None for all.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: IotisticaConfig,
+        clock: Clock,
+        memory: Memory,
+        wanted: Collection[str] | None = None,
+    ) -> None:
+        self._name = name
+        self._config = config
+        self._clock = clock
+        self._memory = memory
+        self.roster = Roster(name, config, wanted)
+        self.listener = None if config.mqtt is None else Listener(name, config, config.mqtt, clock, self.roster)
+        self._halves: list[Half] = [half for half in (self.listener,) if half is not None]
+        self._waiting: set[Half] = set()
+        """Halves that were lost and are not tried again yet."""
+
+    @property
+    def name(self) -> str:
+        """The source's name in the configuration."""
+        return self._name
+
+    async def run(self, publish: Publish) -> None:
+        """Serve until nothing of it can be reached any more, or it is cancelled."""
+        self.roster.begin()
+        self._waiting.clear()
+        if len(self._halves) == 1:
+            await self._halves[0].run(publish)
+            return
+        try:
+            async with asyncio.TaskGroup() as group:
+                for half in self._halves:
+                    group.create_task(self._keep(half, publish), name=f"{self._name} {half.title}")
+        except BaseExceptionGroup as errors:
+            raise gravest(errors) from None
+
+    async def _keep(self, half: Half, publish: Publish) -> None:
+        """Serve one half, again and again, as long as the other one is there."""
+        backoff = Backoff(1.0, 60.0)
+        while True:
+            began = self._clock.monotonic()
+            self._waiting.discard(half)
+            try:
+                await half.run(publish)
+            except SourceError as error:
+                self._waiting.add(half)
+                if self._waiting.issuperset(self._halves):
+                    raise
+                log.info("Source %s: %s is lost: %s", self._name, half.title, error)
+                for condition in self._lost(half, error):
+                    publish(condition)
+                wait = _wait_of(error)
+                if self._clock.monotonic() - began > REFUSED_WAIT:
+                    backoff.reset()
+                await self._clock.sleep(max(wait, backoff.next()))
+
+    def _lost(self, half: Half, error: SourceError) -> list[Condition]:
+        is_refused = isinstance(error, AuthFailed)
+        status = StatusCode.UncertainNoCommunicationLastUsableValue
+        if is_refused:
+            status = StatusCode.BadConfigurationError
+        advice = getattr(error, "advice", "") or f"Can this computer reach Iotistica by {half.title}?"
+        reason = f"By {half.title}: {error}"
+        now = self._clock.now()
+        return [Condition(self._name, status, reason, now, None, channel, advice) for channel in sorted(half.channels)]
+
+
+def _wait_of(error: SourceError) -> float:
+    if isinstance(error, RateLimited):
+        return error.retry_after
+    return REFUSED_WAIT if isinstance(error, AuthFailed) else 0.0
