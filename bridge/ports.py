@@ -431,6 +431,34 @@ class Troubled(Protocol):
 
 
 @runtime_checkable
+class Originator(Protocol):
+    """A source that can say where an observation came from."""
+
+    def origin(self, observation: Observation) -> str:
+        """The request or the event, as a person would look for it in the vendor's documents; no secret. Pure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a face said of one tag."""
+
+    value: DataValue | None = None
+    """What it said last, in this session; None where it has said nothing."""
+    why_not: str = ""
+    """Why clients do not see the tag as it is now, in a sentence; "" while they do."""
+    readers: int | None = None
+    """How many clients have asked to be told of it; None where nobody can know, as behind a broker."""
+
+
+@runtime_checkable
+class Witness(Protocol):
+    """A face that remembers what it said."""
+
+    def told(self, tag: Tag) -> Told:
+        """What it said of a tag of the plant, and to how many. Quick, also before it runs."""
+
+
+@runtime_checkable
 class Measured(Protocol):
     """A face that counts what it does."""
 

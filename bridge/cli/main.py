@@ -22,6 +22,7 @@ VERBS = {
     "check": "Find every fault in configurations and mappings, without a network.",
     "tags": "Print every tag of a site and where it appears.",
     "watch": "Show the tags of a running bridge, live.",
+    "why": "Say where one value of a running bridge comes from, and why it is as it is.",
     "write": "Set a set point of a machine, and say what really happened.",
     "call": "Call a command of a machine, and say what really happened.",
     "commands": "Show commands and how they ended; decide about dead letters.",

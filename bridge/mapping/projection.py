@@ -16,7 +16,7 @@ Rules
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -156,9 +156,9 @@ class TagPlan:
         if self._expression is not None:
             raw = self._computed(raw)
         if rule.map is not None:
-            raw = _mapped(raw, rule.map)
+            raw = mapped(raw, rule.map)
         if rule.enum is not None:
-            return _number_of(raw, rule.enum)
+            return number_of(raw, rule.enum)
         value = self._convert(raw)
         if self.scale != 1.0 or self.offset:
             value = self._convert(value * self.scale + self.offset)  # type: ignore[operator]
@@ -357,6 +357,18 @@ class PartProjection:
             found.append(self._item_state[1])
         return found
 
+    @property
+    def payloads(self) -> Mapping[str, Any]:
+        """What each channel said last."""
+        return self._payloads
+
+    def plan_of(self, slot: int) -> TagPlan | None:
+        """How the tag in this slot is made; None where no rule of this mapping makes it."""
+        if self._item_state is not None and slot == self._item_state[1]:
+            return self._item_state[0]
+        plans = (plan for plans in self._plans.values() for plan in plans)
+        return next((plan for plan in plans if slot in plan.slots), None)
+
     def _run(self, channel: str, stamp: datetime, received: datetime) -> Pairs:
         payloads = self._payloads
         payload = payloads[channel]
@@ -433,14 +445,16 @@ def _channel_getter(text: str | None) -> Getter | None:
     return lambda payloads: get(payloads.get(path.channel, MISSING))
 
 
-def _mapped(raw: Any, table: dict[str, Any]) -> Any:
+def mapped(raw: Any, table: dict[str, Any]) -> Any:
+    """What `map` makes of a raw value. Raises ValueError."""
     key = word(raw)
     if key in table:
         return table[key]
     raise ValueError(f"{kind(raw)} is not in map")
 
 
-def _number_of(raw: Any, enum: dict[str, int]) -> int:
+def number_of(raw: Any, enum: dict[str, int]) -> int:
+    """The number of a word of `enum`, or of itself. Raises ValueError."""
     if isinstance(raw, str) and raw in enum:
         return enum[raw]
     if isinstance(raw, int) and not isinstance(raw, bool) and raw in enum.values():
@@ -448,4 +462,4 @@ def _number_of(raw: Any, enum: dict[str, int]) -> int:
     raise ValueError(f"expected one of {', '.join(enum)}, got {kind(raw)}")
 
 
-__all__ = ["Converter", "PartProjection", "TagPlan"]
+__all__ = ["Converter", "PartProjection", "TagPlan", "mapped", "number_of"]

@@ -101,6 +101,8 @@ class Bridge:
         self.keeper: PlantKeeper
         self.table: Table
         self.recorder: Recorder
+        self.secrets: frozenset[str] = frozenset()
+        """What is secret and not in the configuration."""
         self.command_events: CommandEvents
         self.alarms: AlarmKeeper
         self.admin_url = ""
@@ -161,8 +163,8 @@ class Bridge:
         self.table = Table(plant, self.clock, self.log, self.history)
         self.keeper.attach(self.table)
         self.desk = Desk(self.table, self.keeper.target, self._executor, self.journal, self._desk_rules(), self.clock)
-        secrets = frozenset({self.state.admin_token().get_secret_value()})
-        self.recorder = Recorder(self.keeper, self.clock, self.configuration, secrets)
+        self.secrets = frozenset({self.state.admin_token().get_secret_value()})
+        self.recorder = Recorder(self.keeper, self.clock, self.configuration, self.secrets)
         self.command_events = CommandEvents(self.clock, self.log.append)
         self.desk.finished = self._command_ended
         self.alarms = AlarmKeeper(self.state.path / "alarms.json", self.table, self.clock, self.log.append)

@@ -98,6 +98,10 @@ class PartState:
         """How the channels stand, by name and under the rules of these watches."""
         return {name: self._watches[name].heir(watch.rule) for name, watch in watches.items() if name in self._watches}
 
+    def watch(self, channel: str) -> ChannelWatch | None:
+        """How a channel stands."""
+        return self._watches.get(channel)
+
     @property
     def is_alive(self) -> bool:
         """Values flow, or did until a moment ago."""

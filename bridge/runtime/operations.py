@@ -15,6 +15,7 @@ from bridge.model.status import StatusCode
 from bridge.ports import FaceHealth, Health, SourceHealth, Troubled
 from bridge.runtime.declarations import plc_source
 from bridge.runtime.documents import document
+from bridge.runtime.explain import explain, source_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -174,25 +175,8 @@ class BridgeOperations:
 
     def explain(self, tag: Tag) -> Mapping[str, Any]:
         """Where a value comes from and why it is as it is."""
-        state = self._bridge.keeper.states().get(tag.machine)
-        if state is None:
-            return {"owner": "the bridge itself"}
-        for part in state.parts:
-            for spec in part.projection.mapping.tags if part.projection else ():
-                if tag.name in spec.names:
-                    return {
-                        "owner": tag.definition.owner.value,
-                        "part": part.part.name,
-                        "source": part.part.source,
-                        "source_machine": part.part.source_machine,
-                        "mapping": part.part.mapping,
-                        "from": [str(path) for _, path in spec.sources],
-                        "channel": spec.channel,
-                        "connection": part.state.name,
-                        "reason": part.reason,
-                        "advice": part.advice,
-                    }
-        return {"owner": tag.definition.owner.value}
+        name = source_of(self._bridge, tag)
+        return explain(self._bridge, tag, self._source(name) if name in self._bridge.runners else None)
 
 
 def entry_payload(entry: Entry) -> dict[str, Any]:

@@ -54,7 +54,7 @@ from bridge.northbound.opcua.stack.values import TagValues
 from bridge.northbound.opcua.tree import Tree
 from bridge.northbound.opcua.trust import Refused, TrustStore
 from bridge.northbound.opcua.writes import Writes
-from bridge.ports import CertificateDays
+from bridge.ports import CertificateDays, Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -93,6 +93,7 @@ class OpcuaServer:
         self._passwords = Passwords(config.users, clock)
         self._own = Own(self._pki)
         self._serving: Engine | None = None
+        self._values: TagValues | None = None
         self.certificate_days = CertificateDays()
         self.listening = asyncio.Event()
         self.endpoint: str | None = None
@@ -110,6 +111,13 @@ class OpcuaServer:
     def address(self, tag: Tag) -> str:
         """The tag's NodeId."""
         return f"ns={nodes.OWN};s={tag.id}"
+
+    def told(self, tag: Tag) -> Told:
+        """The value in the address space, and how many monitored items are on it."""
+        value = self._values.get(tag.slot) if self._values is not None else None
+        if value is None:
+            return Told(why_not="its node is not in the address space yet")
+        return Told(value.now, readers=value.readers)
 
     def server(self) -> Server:
         """Where it is and what it is called, as a PLC's programmer must know it."""
@@ -199,6 +207,7 @@ class OpcuaServer:
                 gc.freeze()  # a collection over these objects would stop the loop for up to a second
             status = self._status(engine)
             try:
+                self._values = values
                 await self._listen(view, engine, status, sock)
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._keep_status(view, status), name="opcua: server status")
@@ -207,6 +216,7 @@ class OpcuaServer:
                     tasks.create_task(events.run(types), name="opcua: events")
                     tasks.create_task(pump.run(built, values), name="opcua: pump")
             finally:
+                self._values = None
                 await self._stop(engine, status)
                 gc.unfreeze()
 

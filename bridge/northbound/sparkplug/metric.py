@@ -75,6 +75,11 @@ class TagMetric:
         """The time that was sent last."""
         return self._last_ms
 
+    @property
+    def said(self) -> DataValue | None:
+        """What was sent last, births included."""
+        return self._last
+
     def succeed(self, before: TagMetric) -> None:
         """Take over what hosts hold of the metric of this name: its time never goes back, and good is said again."""
         self._last_ms = before._last_ms

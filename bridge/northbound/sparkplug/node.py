@@ -26,7 +26,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from bridge.errors import LinkError, LinkLost, LinkRefused, ProtocolError, SubscribeRefused
-from bridge.model.plant import BRIDGE_MACHINE_ID
+from bridge.model.plant import ALIVE, BRIDGE_MACHINE_ID
 from bridge.model.value import to_milliseconds
 from bridge.northbound.sparkplug import codec
 from bridge.northbound.sparkplug.backfill import Backfill
@@ -39,6 +39,7 @@ from bridge.northbound.sparkplug.publisher import Publisher, own_properties
 from bridge.northbound.sparkplug.session import Patience, Session, State
 from bridge.northbound.sparkplug.topic import EdgeNode, MessageType
 from bridge.northbound.sparkplug.walk import PERSON_NEEDED, Walk
+from bridge.ports import Told
 from bridge.transport.mqtt import Link, Message
 from bridge.transport.mqtt_packet import LARGEST_PACKET
 from bridge.transport.mqtt_version import Spoken
@@ -147,6 +148,19 @@ class SparkplugNode:
         """Where this tag is: "<group>/<edge node>/<device> <metric>"; the bridge's own tags are the node's metrics."""
         device = "" if tag.machine == BRIDGE_MACHINE_ID else f"/{tag.machine}"
         return f"{self.node}{device} {tag.name}"
+
+    def told(self, tag: Tag) -> Told:
+        """What was sent of its metric in this session."""
+        if not self.is_online:
+            return Told(why_not=self._trouble or f"the node is {self.session.state.value}")
+        device = self._plan.devices.get(tag.machine)
+        owner = self._plan.node if tag.machine == BRIDGE_MACHINE_ID else device
+        if owner is None or (metric := owner.metrics.get(tag.slot)) is None:
+            return Told(why_not="it is not in any birth yet")
+        if device is not None and not self.session.is_born(tag.machine):
+            too_large = next((why for why in self._publisher.too_large if why.startswith(f"{tag.machine} ")), "")
+            return Told(why_not=too_large or f"the device {tag.machine} is dead: its {ALIVE} is not true")
+        return Told(metric.said)
 
     def faults(self, plant: Plant) -> Sequence[str]:
         """Ids and metric names that Sparkplug forbids, hosts refuse, or that collide."""

@@ -6,6 +6,7 @@ GET  /metrics               no token    Prometheus text
 GET  /api/v1/health         token       health, sources, faces, refused configuration
 GET  /api/v1/tags?q=GLOB…   token       tags with value, status, age, addresses
 GET  /api/v1/tags/{id}      token       one tag, and where its value comes from
+GET  /api/v1/why?tag=ADDRESS     token      the same, by id or by the tag's address on any face
 GET  /api/v1/machines/{id}/plc?dialect=scl|st&command=NAME…   token       declarations for a PLC, as text
 GET  /api/v1/docs/{nodeset|tags|ignition}?connection=NAME     token       the plant for engineering tools, as text
 GET  /api/v1/stream?q=GLOB… token       server-sent events (see stream.py)
@@ -96,6 +97,7 @@ class AdminApi:
                 Route("/api/v1/health", self._for_admins(self._health)),
                 Route("/api/v1/tags", self._for_admins(self._tags)),
                 Route("/api/v1/tags/{id}", self._for_admins(self._tag)),
+                Route("/api/v1/why", self._for_admins(self._why)),
                 Route("/api/v1/machines/{id}/plc", self._for_admins(self._plc)),
                 Route("/api/v1/docs/{kind}", self._for_admins(self._document)),
                 Route("/api/v1/stream", self._for_admins(self._stream)),
@@ -161,10 +163,27 @@ class AdminApi:
         return {**payload, "addresses": dict(self._operations.addresses(tag))}
 
     async def _tag(self, request: Request) -> Response:
-        identifier = request.path_params["id"]
-        tag = self._view.plant.find(identifier)
+        return self._explained(self._view.plant.find(request.path_params["id"]))
+
+    async def _why(self, request: Request) -> Response:
+        return self._explained(await self._find(request.query_params.get("tag", "")))
+
+    async def _find(self, address: str) -> Tag | None:
+        """The tag of this id, or with this address on any face. In portions: a big plant has many addresses."""
+        plant = self._view.plant
+        tag = plant.find(address) or plant.find(address.rpartition(";s=")[2])
+        if tag is not None or not address:
+            return tag
+        for portion in portions((tag for machine in plant.everything() for tag in machine.tags), PORTION):
+            for tag in portion:
+                if address in self._operations.addresses(tag).values():
+                    return tag
+            await asyncio.sleep(0)
+        return None
+
+    def _explained(self, tag: Tag | None) -> Response:
         if tag is None:
-            raise HTTPException(404, "there is no tag with this id; /api/v1/tags?q=… finds it")
+            raise HTTPException(404, "there is no tag with this id or address; /api/v1/tags?q=… finds it")
         payload = self._addressed(tag, tag_payload(tag, self._view.read(tag), self._clock.now()))
         return _json({**payload, "explain": plain(self._operations.explain(tag))})
 

@@ -40,6 +40,7 @@ from bridge.northbound.uns.subscriptions import Subscriptions
 from bridge.northbound.uns.sweep import left_behind
 from bridge.northbound.uns.topic import Namespace, is_valid
 from bridge.northbound.uns.values import HEARTBEAT_MARGIN, SLICE, Values
+from bridge.ports import Told
 from bridge.transport.mqtt import Link, Message
 from bridge.transport.mqtt_version import Spoken
 
@@ -106,6 +107,14 @@ class UnsPublisher:
     def address(self, tag: Tag) -> str:
         """The tag's topic; for a machine no plant has shown yet, below the bridge's own enterprise and site."""
         return self._branches.address(tag, self._home)
+
+    def told(self, tag: Tag) -> Told:
+        """What was published of it in this session."""
+        if self._reason_down:
+            return Told(why_not=self._reason_down)
+        if self._is_up and tag.slot not in self._branches.topics:
+            return Told(why_not="no broker takes its topic")
+        return Told(self._values.told(tag.slot), why_not=self._refused.of(self._branches.topics.get(tag.slot, "")))
 
     def faults(self, plant: Plant) -> Sequence[str]:
         """What of this plant cannot be published. Also learns where its machines are, for `address`."""

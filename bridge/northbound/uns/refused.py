@@ -54,6 +54,11 @@ class Refused:
         if now - self._marked >= self._lasts_s:
             self._marks, self._marked = (self._marks[1], self._refusals.total), now
 
+    def of(self, topic: str) -> str:
+        """Why the broker does not take this topic; "" where it does."""
+        reason = self._refusals.since(self._marks[0]).get(topic)
+        return f"the broker refuses what is published on its topic ({reason})" if reason else ""
+
     @property
     def trouble(self) -> str:
         """What is refused, and what is too large; "" where nothing is."""

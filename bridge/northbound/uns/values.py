@@ -65,6 +65,10 @@ class Values:
     def __len__(self) -> int:
         return len(self._rounds)
 
+    def told(self, slot: int) -> DataValue | None:
+        """What was said of a tag last, in this session."""
+        return self._told.get(slot)
+
     def begin_session(self) -> None:
         """The broker knows nothing."""
         self._spots.clear()

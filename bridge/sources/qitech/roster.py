@@ -35,6 +35,11 @@ class Roster:
         self._source = source
         self._found: dict[str, FoundMachine] = {}
 
+    def slug(self, key: str) -> str:
+        """What the panel calls a machine's type; "" of one that was never listed."""
+        found = self._found.get(key)
+        return str(found.identity["slug"]) if found is not None else ""
+
     def muster(self, listed: Sequence[ListedMachine], profile: Profile, *, is_complete: bool = True) -> Muster:
         """Take in the panel's list as it is now; in an incomplete one a missing machine has not vanished yet."""
         present = {

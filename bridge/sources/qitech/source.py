@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from bridge.sources.qitech.client import PanelClient, Probe
+from bridge.sources.qitech.client import LIST, PanelClient, Probe
 from bridge.sources.qitech.executor import QitechExecutor
 from bridge.sources.qitech.profile import Profile, reconciled
 from bridge.sources.qitech.report import Report
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from bridge.model.observation import Observation
     from bridge.ports import Clock, Publish
     from bridge.sources.qitech.config import QitechConfig
 
@@ -73,6 +74,12 @@ class QitechSource:
     def name(self) -> str:
         """The source's name in the configuration."""
         return self._name
+
+    def origin(self, observation: Observation) -> str:
+        """The panel's REST request, or the Socket.IO namespace that sent it."""
+        if observation.requested_at is None:
+            return f"Socket.IO, namespace /machine/{observation.machine}"
+        return f"GET {self._config.url}{LIST}/{self._roster.slug(observation.machine)}/{_serial(observation.machine)}"
 
     @property
     def executor(self) -> QitechExecutor:
@@ -147,3 +154,7 @@ class QitechSource:
             log.warning("Source %s: verify is false: anybody on the way may pose as the panel %s", self._name, host)
         if self._config.password is not None and goes_in_clear(self._config.url):
             log.warning("Source %s: the password goes to %s in clear text; use https", self._name, host)
+
+
+def _serial(key: str) -> str:
+    return key.rpartition("/")[2]

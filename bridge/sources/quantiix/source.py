@@ -118,6 +118,14 @@ class QuantiixSource:
         """The source's name in the configuration."""
         return self._name
 
+    def origin(self, observation: Observation) -> str:
+        """The account's request, or that its figures were counted from."""
+        if observation.channel == "info":
+            return "GET machineInfo"
+        path = "machineState" if observation.channel == "state" else "machineActivity"
+        counted = "counted by the bridge from " if observation.channel not in ("state", "activity") else ""
+        return f"{counted}GET {path}?machineId={observation.machine}"
+
     async def run(self, publish: Publish) -> None:
         """Serve until the account cannot be reached or used any more, or it is cancelled."""
         self._warn()

@@ -61,6 +61,10 @@ class ReplaySource:
         """The source's name in the configuration."""
         return self._name
 
+    def origin(self, observation: Observation) -> str:
+        """The record."""
+        return "replayed from a record"
+
     async def run(self, publish: Publish) -> None:
         """Play the record, then be silent until cancelled. Raises NotConnected: no file, or a damaged one."""
         self._publish = publish

@@ -36,7 +36,9 @@ from bridge.sources._waiting import within
 from bridge.sources.trackmymachines.bookings import Bookings
 from bridge.sources.trackmymachines.client import (
     ALL,
+    EVENTS,
     LONGEST,
+    STEP_EVENTS,
     Filter,
     TooMuch,
     TrackMyMachinesClient,
@@ -153,6 +155,10 @@ class TrackMyMachinesSource:
     def name(self) -> str:
         """The source's name in the configuration."""
         return self._name
+
+    def origin(self, observation: Observation) -> str:
+        """The organisation's request that the timeline, or the totals, were read from."""
+        return f"GET {STEP_EVENTS if observation.channel == 'totals' else EVENTS}, of foreign id {observation.machine}"
 
     async def run(self, publish: Publish) -> None:
         """Serve until the organisation cannot be reached or read any more, or it is cancelled."""

@@ -90,6 +90,11 @@ class TagValue:
             self.watchers.remove(watcher)
             self.watchers = self.watchers or None
 
+    @property
+    def readers(self) -> int:
+        """Monitored items that are told of changes, of its mirrors as well."""
+        return sum(one.readers if isinstance(one, TagValue) else 1 for one in self.watchers or ())
+
     def _convert(self, now: DataValue) -> ua.DataValue:
         raise NotImplementedError
 
@@ -142,6 +147,10 @@ class TagValues:
 
     def __len__(self) -> int:
         return len(self._by_slot)
+
+    def get(self, slot: int) -> TagValue | None:
+        """The value attribute of `slot`."""
+        return self._by_slot.get(slot)
 
     def bind(self, slot: int, value: TagValue) -> None:
         """Values of `slot` go to `value` from now on."""
