@@ -115,6 +115,12 @@ class AdminClient:
             body: dict[str, Any] = json.loads(await response.aread())
             return body
 
+    async def health(self) -> tuple[bool, Sequence[str]]:
+        """Whether the bridge is ready, and why not; a bridge that cannot start tells that too."""
+        async with self._answer("/readyz", (), TIMEOUT_S, refusals=False) as response:
+            body: dict[str, Any] = json.loads(await response.aread())
+            return bool(body["ready"]), [str(reason) for reason in body["why_not_ready"]]
+
     async def text(self, path: str, query: Mapping[str, str | Sequence[str]]) -> str:
         """What a route answers, as text."""
         async with self._answer(path, (), TIMEOUT_S, query=query) as response:
@@ -146,6 +152,7 @@ class AdminClient:
         *,
         query: Mapping[str, str | Sequence[str]] | None = None,
         body: Mapping[str, Any] | None = None,
+        refusals: bool = True,
     ) -> AsyncIterator[httpx.Response]:
         url = self._access.url
         method = "GET" if body is None else "POST"
@@ -157,7 +164,8 @@ class AdminClient:
                 httpx.AsyncClient(timeout=httpx.Timeout(TIMEOUT_S, read=timeout_s), trust_env=False) as client,
                 client.stream(method, url + path, params=params, headers=headers, content=content) as response,
             ):
-                await _accepted(response, url)
+                if refusals:
+                    await _accepted(response, url)
                 yield response
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
             raise click.UsageError(f"{url} is no URL of a bridge; expected {DEFAULT_URL}") from None
@@ -194,10 +202,16 @@ def _read(path: Path) -> str:
         raise click.ClickException(f"{path} cannot be read: {reason}; {hint}") from None
 
 
+def running(state_dir: Path) -> Path:
+    """The state directory in use: a simulated bridge keeps its own beside it."""
+    simulated = Path(f"{state_dir}-simulated")
+    return simulated if (simulated / ADDRESS_FILE).exists() and not (state_dir / ADDRESS_FILE).exists() else state_dir
+
+
 def _offer_simulated(state_dir: Path) -> None:
     """`run --simulate` keeps its state apart: say so where only that one runs."""
-    simulated = Path(f"{state_dir}-simulated")
-    if (simulated / ADDRESS_FILE).exists() and not (state_dir / ADDRESS_FILE).exists():
+    simulated = running(state_dir)
+    if simulated != state_dir:
         raise Unreachable(f"the bridge of {state_dir} does not run, a simulated one does: --state-dir {simulated}")
 
 

@@ -21,6 +21,7 @@ VERBS = {
     "run": "Run the bridge of a site.",
     "check": "Find every fault in configurations and mappings, without a network.",
     "tags": "Print every tag of a site and where it appears.",
+    "health": "Say whether a running bridge does its work, and why not.",
     "watch": "Show the tags of a running bridge, live.",
     "why": "Say where one value of a running bridge comes from, and why it is as it is.",
     "write": "Set a set point of a machine, and say what really happened.",

@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     )
 )
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--simulate", is_flag=True, help="Replace every source by its simulator: acceptance before the machine.")
+@click.option(
+    "--simulate",
+    is_flag=True,
+    envvar="PLANTBRIDGE_SIMULATE",
+    help="Replace every source by its simulator: acceptance before the machine.  [env: PLANTBRIDGE_SIMULATE=1]",
+)
 @click.option("--state-dir", type=click.Path(path_type=Path), help="Keep state here instead of bridge.state_directory.")
 @click.option(
     "--log-level",

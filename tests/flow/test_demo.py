@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -20,6 +21,7 @@ from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 
 from bridge.transport.mqtt import BrokerConfig
 from tests.broker import Broker, free_port
+from tests.docker.test_files import used_metrics
 from tests.flow.plantfloor import MqttView, until
 
 START_S = 40.0
@@ -116,6 +118,8 @@ async def test_the_first_line_says_where_everything_is_and_all_of_it_is_there(tm
             async with asyncio.timeout(15):
                 while (await http.get(f"{where['status']}/readyz")).status_code != 200:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
+            exposed = set(re.findall(r"^(plantbridge_\w+)", (await http.get(f"{where['status']}/metrics")).text, re.M))
+            assert used_metrics() <= exposed, "docker/ shows metrics that no bridge has"
         async with MqttView(DemoBroker(where["mqtt"])) as view:
             await until(lambda: any(topic.endswith("/Monitoring/Pressure") for topic in view.uns), 20)
         assert await running.interrupt() == 0
