@@ -401,8 +401,14 @@ class Operations(Protocol):
     def alarms(self) -> Sequence[AlarmCondition]:
         """What is active or not acknowledged."""
 
-    def acknowledge(self, condition: str, by: str, comment: str) -> bool:
-        """Somebody has seen an alarm; False where it is none, or acknowledged already. Who may is the door's to say."""
+    def acknowledge(self, condition: str, by: str, comment: str | None) -> bool:
+        """Somebody has seen an alarm; False where it is none, or acknowledged already. Who may is the door's to say.
+
+        Without a comment (None) the one it has stays.
+        """
+
+    def comment(self, condition: str, by: str, comment: str) -> bool:
+        """Somebody says something about an alarm; False where it is none, or over."""
 
     async def document(self, kind: str, connection: str) -> str:
         """A page of the plant as it is: "nodeset", "tags" or "ignition". Raises NotDeclared.

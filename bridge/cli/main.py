@@ -27,6 +27,7 @@ VERBS = {
     "write": "Set a set point of a machine, and say what really happened.",
     "call": "Call a command of a machine, and say what really happened.",
     "commands": "Show commands and how they ended; decide about dead letters.",
+    "alarms": "Show what is wrong now; acknowledge it.",
     "record": "Record what vendors say to a running bridge, without secrets, for a bug report.",
     "replay": "Run a bridge from a record: what a customer saw, again.",
     "docs": "Print what the programmer of a PLC declares for a machine.",

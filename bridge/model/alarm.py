@@ -23,7 +23,8 @@ class AlarmKind(StrEnum):
 ALARM_ACTIVE: Final = "AlarmActive"
 ALARM_INACTIVE: Final = "AlarmInactive"
 ALARM_ACKNOWLEDGED: Final = "AlarmAcknowledged"
-ALARM_EVENTS: Final = frozenset({ALARM_ACTIVE, ALARM_INACTIVE, ALARM_ACKNOWLEDGED})
+ALARM_COMMENTED: Final = "AlarmCommented"
+ALARM_EVENTS: Final = frozenset({ALARM_ACTIVE, ALARM_INACTIVE, ALARM_ACKNOWLEDGED, ALARM_COMMENTED})
 """Kinds of the events that tell of a condition; their data is `AlarmCondition.data()`."""
 
 
@@ -53,6 +54,11 @@ class AlarmCondition:
     """Of a limit alarm: its limits by name."""
     acked_by: str = ""
     comment: str = ""
+    commented_by: str = ""
+    """Who said the comment."""
+    commented: datetime | None = None
+    last_severity: int = 0
+    """What the severity was before it changed; 0 where it never did."""
 
     @property
     def retain(self) -> bool:
@@ -72,6 +78,9 @@ class AlarmCondition:
             "acked": self.acked,
             "acked_by": self.acked_by,
             "comment": self.comment,
+            "commented_by": self.commented_by,
+            "commented": self.commented.isoformat() if self.commented else None,
+            "last_severity": self.last_severity,
             "retain": self.retain,
             "since": self.since.isoformat(),
             **self.limits,

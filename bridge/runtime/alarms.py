@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from bridge.model.alarm import ALARM_ACKNOWLEDGED, ALARM_ACTIVE, ALARM_INACTIVE, AlarmCondition, AlarmKind
+from bridge.model.alarm import (
+    ALARM_ACKNOWLEDGED,
+    ALARM_ACTIVE,
+    ALARM_COMMENTED,
+    ALARM_INACTIVE,
+    AlarmCondition,
+    AlarmKind,
+)
 from bridge.model.event import Event
 from bridge.runtime.state_directory import write_atomically
 
@@ -37,6 +44,7 @@ _log = logging.getLogger(__name__)
 MAX_CONDITIONS: Final = 5000
 """Conditions that are active or not acknowledged; more are told as events only."""
 MAX_COMMENT: Final = 500
+MAX_NAME: Final = 120
 SOURCE_SEVERITY: Final = 700
 _LEVELS: Final = {"low": "Low", "high": "High", "low_low": "LowLow", "high_high": "HighHigh"}
 """The inner limits first."""
@@ -154,22 +162,40 @@ class AlarmKeeper:
             watch.id, watch.kind, watch.machine, watch.name, watch.tag, True, level, False, severity, now, "", ""
         )
         after = replace(after, limits=watch.limits)
+        if before is not None:
+            last = before.last_severity if before.severity == severity else before.severity
+            kept = {key: getattr(before, key) for key in ("comment", "commented_by", "commented")}
+            after = replace(after, last_severity=last, **kept)
         if before is not None and before.active and severity <= before.severity:
-            seen = {key: getattr(before, key) for key in ("acked", "acked_by", "comment", "raised")}
+            seen = {key: getattr(before, key) for key in ("acked", "acked_by", "raised")}
             after = replace(after, **seen)
         self._tell(after, ALARM_ACTIVE, watch.words(level))
 
     def _end(self, before: AlarmCondition, words: str) -> None:
         self._tell(replace(before, active=False, level="", since=self._clock.now()), ALARM_INACTIVE, words)
 
-    def acknowledge(self, identifier: str, by: str, comment: str) -> bool:
-        """Somebody has seen it; False where there is nothing to acknowledge."""
+    def acknowledge(self, identifier: str, by: str, comment: str | None) -> bool:
+        """Somebody has seen it; False where there is nothing to acknowledge. None: the comment stays as it is."""
         condition = self._conditions.get(identifier)
         if condition is None or condition.acked:
             return False
-        after = replace(condition, acked=True, acked_by=by[:120], comment=comment[:MAX_COMMENT])
-        self._tell(after, ALARM_ACKNOWLEDGED, f"acknowledged by {by[:120]}")
+        after = replace(condition, acked=True, acked_by=by[:MAX_NAME])
+        if comment is not None:
+            after = self._with(after, by, comment)
+        self._tell(after, ALARM_ACKNOWLEDGED, f"acknowledged by {by[:MAX_NAME]}")
         return True
+
+    def comment(self, identifier: str, by: str, comment: str) -> bool:
+        """Somebody says something about it; False where there is no such alarm now."""
+        condition = self._conditions.get(identifier)
+        if condition is None:
+            return False
+        self._tell(self._with(condition, by, comment), ALARM_COMMENTED, f"a comment by {by[:MAX_NAME]}")
+        return True
+
+    def _with(self, condition: AlarmCondition, by: str, comment: str) -> AlarmCondition:
+        now = self._clock.now()
+        return replace(condition, comment=comment[:MAX_COMMENT], commented_by=by[:MAX_NAME], commented=now)
 
     def _tell(self, condition: AlarmCondition, kind: str, words: str) -> None:
         told = replace(condition, message=f"{condition.name}: {words}", event=f"alarm:{uuid.uuid4()}")
@@ -210,7 +236,12 @@ class AlarmKeeper:
 
 def _condition(fields: dict[str, Any]) -> AlarmCondition:
     return AlarmCondition(
-        **{**fields, "kind": AlarmKind(fields["kind"]), "since": datetime.fromisoformat(fields["since"])}
+        **{
+            **fields,
+            "kind": AlarmKind(fields["kind"]),
+            "since": datetime.fromisoformat(fields["since"]),
+            "commented": datetime.fromisoformat(fields["commented"]) if fields.get("commented") else None,
+        }
     )
 
 

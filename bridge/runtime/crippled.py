@@ -148,8 +148,12 @@ class CrippledBridge:
         """There is no machine."""
         return ()
 
-    def acknowledge(self, condition: str, by: str, comment: str) -> bool:
+    def acknowledge(self, condition: str, by: str, comment: str | None) -> bool:
         """There is nothing to acknowledge."""
+        return False
+
+    def comment(self, condition: str, by: str, comment: str) -> bool:
+        """There is nothing to say something about."""
         return False
 
     async def document(self, kind: str, connection: str) -> str:

@@ -161,9 +161,13 @@ class BridgeOperations:
         """What is active or not acknowledged."""
         return self._bridge.alarms.conditions
 
-    def acknowledge(self, condition: str, by: str, comment: str) -> bool:
+    def acknowledge(self, condition: str, by: str, comment: str | None) -> bool:
         """Somebody has seen it."""
         return self._bridge.alarms.acknowledge(condition, by, comment)
+
+    def comment(self, condition: str, by: str, comment: str) -> bool:
+        """Somebody says something about it."""
+        return self._bridge.alarms.comment(condition, by, comment)
 
     async def document(self, kind: str, connection: str) -> str:
         """A page made from the plant as it is now."""

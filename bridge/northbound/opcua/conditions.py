@@ -1,4 +1,4 @@
-"""Alarms as conditions (Part 9): their events, ConditionRefresh and Acknowledge.
+"""Alarms as conditions (Part 9): their events, ConditionRefresh, Acknowledge and AddComment.
 
 A condition has an id and no node of its own: clients know it by its events (Part 9, 5.5.2 allows it). Limits are
 ExclusiveLimitAlarmType, what a vendor says OffNormalAlarmType, a lost source SystemOffNormalAlarmType.
@@ -47,7 +47,8 @@ def condition_fields(event: Event) -> dict[Path, ua.Variant]:
     group = "SystemConditionClassType" if is_source else "ProcessConditionClassType"
     active, acked = bool(data["active"]), bool(data["acked"])
     level = str(data.get("level") or "")
-    severity = ua.Variant(data["severity"], _V.UInt16)
+    told = ua.Variant(event.time, _V.DateTime)
+    said = data.get("commented")
     fields: dict[str, ua.Variant] = {
         "ConditionClassId": ua.Variant(standard(group), _V.NodeId),
         "ConditionClassName": _text(group.removesuffix("Type")),
@@ -55,10 +56,15 @@ def condition_fields(event: Event) -> dict[Path, ua.Variant]:
         "BranchId": ua.Variant(ua.NodeId(), _V.NodeId),
         "Retain": ua.Variant(bool(data["retain"]), _V.Boolean),
         "Quality": ua.Variant(ua.StatusCode(), _V.StatusCode),
-        "Severity": severity,
-        "LastSeverity": severity,
+        "Quality/SourceTimestamp": told,
+        "Severity": ua.Variant(data["severity"], _V.UInt16),
+        "LastSeverity": ua.Variant(data.get("last_severity") or 0, _V.UInt16),
+        "LastSeverity/SourceTimestamp": told,
         "Comment": _text(str(data.get("comment") or "")),
-        "ClientUserId": ua.Variant(convert.text(str(data.get("acked_by") or "")), _V.String),
+        "Comment/SourceTimestamp": ua.Variant(datetime.fromisoformat(str(said)), _V.DateTime) if said else told,
+        "ClientUserId": ua.Variant(
+            convert.text(str(data.get("commented_by") or data.get("acked_by") or "")), _V.String
+        ),
         "InputNode": ua.Variant(ua.NodeId(str(data["tag"]), OWN), _V.NodeId),
         "SuppressedOrShelved": ua.Variant(False, _V.Boolean),
         **_state("EnabledState", "Enabled", True),
@@ -118,19 +124,42 @@ class Conditions:
         by_path: dict[Path, ua.Variant] = {((0, name),): value for name, value in fields.items()}
         return Notification(type_id, self._types.supertypes(type_id), server, by_path)
 
-    def acknowledge(self, visitor: Visitor, condition: ua.NodeId, event: Any, comment: str) -> int:
+    def knows(self, condition: ua.NodeId) -> bool:
+        """Whether it is the id of an alarm that stands or is not acknowledged."""
+        return self._found(condition) is not None
+
+    def acknowledge(self, visitor: Visitor, condition: ua.NodeId, event: Any, comment: str | None) -> int:
         """Note that this visitor has seen it; a status code."""
-        codes = ua.StatusCodes
+        found = self._may(visitor, condition, event)
+        if isinstance(found, int):
+            return found
+        words = None if comment is None else convert.text(comment)
+        done = self._operations.acknowledge(found.id, visitor.requester, words)
+        return 0 if done else int(ua.StatusCodes.BadConditionBranchAlreadyAcked)
+
+    def comment(self, visitor: Visitor, condition: ua.NodeId, event: Any, comment: str | None) -> int:
+        """Note what this visitor says about it; a status code."""
+        found = self._may(visitor, condition, event)
+        if isinstance(found, int):
+            return found
+        if comment is not None:
+            self._operations.comment(found.id, visitor.requester, convert.text(comment))
+        return 0
+
+    def _may(self, visitor: Visitor, condition: ua.NodeId, event: Any) -> AlarmCondition | int:
+        """The condition, if this visitor may say something about it and means what it is now; else why not."""
         if visitor.rights is Role.OBSERVER:
-            return int(codes.BadUserAccessDenied)
-        known = {one.id: one for one in self._operations.alarms()}
-        found = known.get(str(condition.Identifier)) if condition.NamespaceIndex == OWN else None
+            return int(ua.StatusCodes.BadUserAccessDenied)
+        found = self._found(condition)
         if found is None:
-            return int(codes.BadNodeIdUnknown)
+            return int(ua.StatusCodes.BadNodeIdUnknown)
         if event not in (self._event_id(found.event), self._event_id(found.raised)):
-            return int(codes.BadEventIdUnknown)
-        done = self._operations.acknowledge(found.id, visitor.requester, convert.text(comment))
-        return 0 if done else int(codes.BadConditionBranchAlreadyAcked)
+            return int(ua.StatusCodes.BadEventIdUnknown)
+        return found
+
+    def _found(self, condition: ua.NodeId) -> AlarmCondition | None:
+        known = {one.id: one for one in self._operations.alarms()}
+        return known.get(str(condition.Identifier)) if condition.NamespaceIndex == OWN else None
 
 
 def _told(condition: AlarmCondition) -> Event:

@@ -14,6 +14,7 @@ GET  /api/v1/record?source=NAME…&machine=ID…&keep_hosts=true&anonymous=true 
 GET  /api/v1/events?limit=N token       the newest events first
 POST /api/v1/reload         token       read the configuration again
      /api/v1/commands…      token       see commands.py
+     /api/v1/alarms…        token       see alarms.py
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from bridge.errors import NotDeclared, NotRecordable
+from bridge.northbound.status.alarms import AlarmRoutes
 from bridge.northbound.status.commands import CommandRoutes
 from bridge.northbound.status.exposition import CONTENT_TYPE, exposition
 from bridge.northbound.status.filter import TagFilter
@@ -79,6 +81,7 @@ class AdminApi:
         submit: Submit | None = None,
     ) -> None:
         self._commands = CommandRoutes(operations, clock, submit)
+        self._alarms = AlarmRoutes(operations)
         self._view = view
         self._operations = operations
         self._clock = clock
@@ -106,7 +109,7 @@ class AdminApi:
                 Route("/api/v1/reload", self._for_admins(self._reload), methods=["POST"]),
                 *(
                     Route(path, self._for_admins(handler), methods=[verb])
-                    for verb, path, handler in self._commands.routes()
+                    for verb, path, handler in (*self._commands.routes(), *self._alarms.routes())
                 ),
             ],
             exception_handlers={HTTPException: _refused, Exception: _failed},

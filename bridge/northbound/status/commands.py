@@ -55,17 +55,17 @@ class CommandRoutes:
         if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:6]) <= MOST):
             raise HTTPException(400, f"limit must be 1 to {MOST}")
         found = await self._operations.commands(int(limit), asked.get("machine", ""), asked.get("dead") == "true")
-        return _json({"commands": [plain(dict(entry)) for entry in found]})
+        return json_answer({"commands": [plain(dict(entry)) for entry in found]})
 
     async def _show(self, request: Request) -> Response:
         entry = await self._operations.command(request.path_params["id"])
         if entry is None:
             where = "plantbridge commands list, or GET /api/v1/commands"
             raise HTTPException(404, f"there is no command with this id; list them: {where}")
-        return _json(plain(dict(entry)))
+        return json_answer(plain(dict(entry)))
 
     async def _send(self, request: Request) -> Response:
-        body = await _body(request)
+        body = await read_body(request)
         target, arguments = body.get("target"), body.get("args")
         if not isinstance(target, str) or not target:
             raise HTTPException(400, 'expected {"target": "<tag id>", "value": …} or {"target": …, "args": {…}}')
@@ -79,16 +79,16 @@ class CommandRoutes:
         who = str(body.get("user") or "admin")[:64]
         command = Command(f"admin:{uuid.uuid4()}", target, arguments, Door.ADMIN, who, now, now + EXPIRY, Role.ENGINEER)
         outcome = await self._submit(command).result
-        return _json({"id": command.id, **outcome_payload(outcome)})
+        return json_answer({"id": command.id, **outcome_payload(outcome)})
 
     async def _retry(self, request: Request) -> Response:
         outcome = await _found(self._operations.retry(request.path_params["id"], "admin"))
-        return _json(outcome_payload(outcome))
+        return json_answer(outcome_payload(outcome))
 
     async def _discard(self, request: Request) -> Response:
-        reason = str((await _body(request)).get("reason", ""))[:200]
+        reason = str((await read_body(request)).get("reason", ""))[:200]
         await _found(self._operations.discard(request.path_params["id"], "admin", reason))
-        return _json({"discarded": request.path_params["id"]})
+        return json_answer({"discarded": request.path_params["id"]})
 
 
 def outcome_payload(outcome: Outcome) -> dict[str, Any]:
@@ -122,7 +122,8 @@ async def _found(work: Awaitable[Any]) -> Any:
         raise HTTPException(404, f"no dead letter and no kept booking has this id; list them: {where}") from None
 
 
-async def _body(request: Request) -> dict[str, Any]:
+async def read_body(request: Request) -> dict[str, Any]:
+    """The JSON object that was sent. Raises HTTPException."""
     raw = b""
     async for chunk in request.stream():
         raw += chunk
@@ -137,5 +138,6 @@ async def _body(request: Request) -> dict[str, Any]:
     return body
 
 
-def _json(body: Mapping[str, Any] | Any) -> Response:
+def json_answer(body: Mapping[str, Any] | Any) -> Response:
+    """An answer that nobody keeps."""
     return Response(orjson.dumps(body), 200, {"Cache-Control": "no-store"}, "application/json")

@@ -173,8 +173,11 @@ class FakeDesk:
     def alarms(self) -> list[Any]:
         return list(self.keeper.conditions) if self.keeper else []
 
-    def acknowledge(self, condition: str, by: str, comment: str) -> bool:
+    def acknowledge(self, condition: str, by: str, comment: str | None) -> bool:
         return bool(self.keeper.acknowledge(condition, by, comment))
+
+    def comment(self, condition: str, by: str, comment: str) -> bool:
+        return bool(self.keeper.comment(condition, by, comment))
 
     @property
     def asked(self) -> list[tuple[str, Any]]:

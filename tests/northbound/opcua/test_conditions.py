@@ -28,6 +28,13 @@ ALARMS = (
 CONDITION, FAULT = "ns=2;s=extruder-1.Monitoring.Pressure.Alarm", "ns=2;s=extruder-1.Alarms.Fault.Alarm"
 FIELDS = ["ConditionId", "EventType", "ActiveState/Id", "AckedState/Id", "Retain", "Severity"]
 TYPE, REFRESH, REFRESH_2, ACKNOWLEDGE = "ns=0;i=2782", "ns=0;i=3875", "ns=0;i=12912", "ns=0;i=9111"
+ADD_COMMENT, CONFIRM, ENABLE, DISABLE, SHELVE = (
+    "ns=0;i=9029",
+    "ns=0;i=9113",
+    "ns=0;i=9027",
+    "ns=0;i=9028",
+    "ns=0;i=2949",
+)
 
 
 @asynccontextmanager
@@ -114,6 +121,48 @@ async def test_a_client_that_comes_late_asks_what_there_is(tmp_path: Path) -> No
         assert len(await peer.ask(heard=3)) == 3
         said = [["ByteString", fault[6]], ["LocalizedText", {"text": ""}]]
         assert (await peer.ask(call=[FAULT, ACKNOWLEDGE, said]))["status"] == "Good"  # with the id of the refresh
+
+
+async def test_a_comment_is_told_to_everybody_and_kept_until_another_is_said(tmp_path: Path) -> None:
+    async with alarmed() as home, event_peer(home, tmp_path, "operator") as peer:
+        fields = ["EventId", "Comment", "ClientUserId", "AckedState/Id", "Severity", "LastSeverity"]
+        assert (await peer.ask(watch={"node": SERVER, "fields": fields}))["status"] == "Good"
+        say(home, **{"Pressure/High": True})
+        [[event, comment, *_, severity, last]] = await peer.ask(heard=1)
+        assert (comment, severity, last) == ("", 500, 0)
+        said = [["ByteString", event], ["LocalizedText", {"text": "a filter is blocked"}]]
+        assert (await peer.ask(call=[CONDITION, ADD_COMMENT, said]))["status"] == "Good"
+        [[_, comment, who, acked, severity, _]] = await peer.ask(heard=1)
+        assert (comment, acked, severity) == ("a filter is blocked", False, 500)
+        assert who.startswith("operator@")
+        nothing = [["ByteString", event], ["LocalizedText", {"text": ""}]]
+        assert (await peer.ask(call=[CONDITION, ACKNOWLEDGE, nothing]))["status"] == "Good"
+        [[_, comment, _, acked, *_]] = await peer.ask(heard=1)
+        assert (comment, acked) == ("a filter is blocked", True)
+        say(home, **{"Pressure/HighHigh": True})
+        [[*_, severity, last]] = await peer.ask(heard=1)
+        assert (severity, last) == (700, 500)
+
+
+async def test_what_conditions_do_not_do_is_said(tmp_path: Path) -> None:
+    async with alarmed() as home, event_peer(home, tmp_path, "operator") as peer:
+        assert (await peer.ask(watch={"node": SERVER, "fields": ["EventId", "ConfirmedState", "ShelvingState"]}))[
+            "status"
+        ]
+        say(home, Fault=True)
+        [[event, confirmed, shelved]] = await peer.ask(heard=1)
+        assert (confirmed, shelved) == (None, None)
+        said = [["ByteString", event], ["LocalizedText", {"text": ""}]]
+        for method, given, status in (
+            (CONFIRM, said, "BadMethodInvalid"),
+            (SHELVE, [["Double", 1000]], "BadMethodInvalid"),
+            (ENABLE, [], "BadConditionAlreadyEnabled"),
+            (DISABLE, [], "BadNotExecutable"),
+        ):
+            assert (await peer.ask(call=[FAULT, method, given]))["status"] == status, method
+            assert (await peer.ask(call=[CONDITION, method, given]))["status"] == "BadNodeIdUnknown", method
+        assert (await peer.ask(call=["ns=0;i=2881", ACKNOWLEDGE, said]))["status"] == "BadNodeIdInvalid"
+        assert await peer.ask(attributes=[[DISABLE, "Executable"], [ENABLE, "Executable"]]) == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,9 @@
-"""Methods of conditions, which belong to types of namespace 0: ConditionRefresh, ConditionRefresh2, Acknowledge."""
+"""Methods of conditions, which belong to types of namespace 0 (Part 9, 5.5 to 5.8).
+
+ConditionRefresh, ConditionRefresh2, Acknowledge and AddComment are done. A condition cannot be disabled: Enable says
+that it is enabled, Disable that it cannot be. What is optional and not there (Confirm, shelving, suppression) is
+answered BadMethodInvalid, as of an object without that method.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +21,29 @@ if TYPE_CHECKING:
 REFRESH = ua.NodeId(ua.ObjectIds.ConditionType_ConditionRefresh)
 REFRESH_2 = ua.NodeId(ua.ObjectIds.ConditionType_ConditionRefresh2)
 ACKNOWLEDGE = ua.NodeId(ua.ObjectIds.AcknowledgeableConditionType_Acknowledge)
-METHODS = frozenset({REFRESH, REFRESH_2, ACKNOWLEDGE})
+ADD_COMMENT = ua.NodeId(ua.ObjectIds.ConditionType_AddComment)
+ENABLE = ua.NodeId(ua.ObjectIds.ConditionType_Enable)
+DISABLE = ua.NodeId(ua.ObjectIds.ConditionType_Disable)
+_ABSENT = (
+    "AcknowledgeableConditionType_Confirm",
+    *(f"ShelvedStateMachineType_{one}" for one in ("TimedShelve", "OneShotShelve", "Unshelve")),
+    *(
+        f"AlarmConditionType_{one}"
+        for one in ("Silence", "Suppress", "Unsuppress", "RemoveFromService", "PlaceInService")
+    ),
+    "AlarmConditionType_Reset",
+)
+ABSENT = frozenset(ua.NodeId(getattr(ua.ObjectIds, name)) for name in _ABSENT)
+METHODS = frozenset({REFRESH, REFRESH_2, ACKNOWLEDGE, ADD_COMMENT, ENABLE, DISABLE, *ABSENT})
 
 _CODES = ua.StatusCodes
 _ARGUMENTS: dict[ua.NodeId, tuple[ua.VariantType, ...]] = {
     REFRESH: (ua.VariantType.UInt32,),
     REFRESH_2: (ua.VariantType.UInt32, ua.VariantType.UInt32),
     ACKNOWLEDGE: (ua.VariantType.ByteString, ua.VariantType.LocalizedText),
+    ADD_COMMENT: (ua.VariantType.ByteString, ua.VariantType.LocalizedText),
+    ENABLE: (),
+    DISABLE: (),
 }
 
 
@@ -35,7 +56,13 @@ class ConditionRoom(Protocol):
     def refresh(self, type_name: str) -> Notification:
         """RefreshStartEventType or RefreshEndEventType."""
 
-    def acknowledge(self, visitor: Visitor, condition: ua.NodeId, event: Any, comment: str) -> int:
+    def knows(self, condition: ua.NodeId) -> bool:
+        """Whether there is such a condition."""
+
+    def acknowledge(self, visitor: Visitor, condition: ua.NodeId, event: Any, comment: str | None) -> int:
+        """A status code."""
+
+    def comment(self, visitor: Visitor, condition: ua.NodeId, event: Any, comment: str | None) -> int:
         """A status code."""
 
 
@@ -50,6 +77,11 @@ def call(
     room: ConditionRoom, session: Subscribed, visitor: Visitor, asked: ua.CallMethodRequest
 ) -> ua.CallMethodResult:
     """Answer one call of one of METHODS."""
+    is_refresh = asked.MethodId in (REFRESH, REFRESH_2)
+    if not is_refresh and asked.ObjectId.NamespaceIndex == 0:  # a type, of which nothing can be asked (Part 9, 5.5.6)
+        return _result(_CODES.BadNodeIdInvalid)
+    if asked.MethodId in ABSENT:
+        return _result(_CODES.BadMethodInvalid if room.knows(asked.ObjectId) else _CODES.BadNodeIdUnknown)
     wanted, given = _ARGUMENTS[asked.MethodId], asked.InputArguments or []
     if len(given) != len(wanted):
         code = _CODES.BadArgumentsMissing if len(given) < len(wanted) else _CODES.BadTooManyArguments
@@ -60,10 +92,20 @@ def call(
         result.InputArgumentResults = [ua.StatusCode(_CODES.BadTypeMismatch if one else 0) for one in wrong]
         return result
     values = [one.Value for one in given]
-    if asked.MethodId == ACKNOWLEDGE:
-        comment = values[1].Text if values[1] is not None else None
-        return _result(room.acknowledge(visitor, asked.ObjectId, values[0], comment or ""))
+    if asked.MethodId in (ENABLE, DISABLE):
+        code = _CODES.BadConditionAlreadyEnabled if asked.MethodId == ENABLE else _CODES.BadNotExecutable
+        return _result(code if room.knows(asked.ObjectId) else _CODES.BadNodeIdUnknown)
+    if not is_refresh:
+        act = room.acknowledge if asked.MethodId == ACKNOWLEDGE else room.comment
+        return _result(act(visitor, asked.ObjectId, values[0], _comment(values[1])))
     return _result(_refresh(room, session.event_items(values[0]), values[1] if len(values) > 1 else None))
+
+
+def _comment(given: ua.LocalizedText | None) -> str | None:
+    """None where neither text nor locale is given: what was said before stays (Part 9, 5.5.6)."""
+    if given is None or not (given.Text or given.Locale):
+        return None
+    return given.Text or ""
 
 
 def _refresh(room: ConditionRoom, items: EventItems | None, only: int | None) -> int:

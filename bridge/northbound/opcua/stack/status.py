@@ -124,6 +124,8 @@ async def advertise(aspace: AddressSpace, limits: OpcuaLimits, fastest_ms: float
         ua.EventNotifier.SubscribeToEvents.mask | ua.EventNotifier.HistoryRead.mask, ua.VariantType.Byte
     )
     await _write(aspace, IDS.Server, notifier, now, ua.AttributeIds.EventNotifier)
+    never = ua.Variant(False, ua.VariantType.Boolean)  # conditions cannot be disabled: see `conditions`
+    await _write(aspace, IDS.ConditionType_Disable, never, now, ua.AttributeIds.Executable)
     fastest = ua.Variant(fastest_ms, ua.VariantType.Double)
     await _write(aspace, IDS.Server_ServerCapabilities_MinSupportedSampleRate, fastest, now)
 
