@@ -38,9 +38,11 @@ lint: $(READY) ## ruff, mypy --strict, import-linter
 bench: $(READY) ## Measure the hot path and print a table; nothing is asserted
 	$(BIN)/python -m benchmarks $(BENCH)
 
-schema: $(READY) ## Write the JSON Schemas that editors use
+schema: $(READY) ## Write the JSON Schemas that editors use, and the reference pages
 	$(BIN)/plantbridge schema bridge > examples/bridge.schema.json
 	$(BIN)/plantbridge schema mapping > mappings/mapping.schema.json
+	$(BIN)/plantbridge schema bridge --markdown > docs/reference/bridge.md
+	$(BIN)/plantbridge schema mapping --markdown > docs/reference/mapping.md
 
 golden: $(READY) ## Write what tests hold the code to: released tag ids and commands, the PLC sources of the examples
 	$(BIN)/python -m tests.mapping.golden

@@ -10,6 +10,7 @@ import pytest
 from asyncua import ua
 
 from bridge.config.check import check_paths
+from bridge.config.reference import reference
 from bridge.config.schema import bridge_schema, mapping_schema
 from tests import plc_examples
 
@@ -33,6 +34,12 @@ LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 )
 def test_the_committed_schema_is_the_generated_one(file: str, schema: object) -> None:
     assert json.loads((ROOT / file).read_text()) == schema(), "run: make schema"  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("page", "schema"), [("bridge", bridge_schema), ("mapping", mapping_schema)])
+def test_the_committed_reference_is_the_generated_one(page: str, schema: object) -> None:
+    committed = (ROOT / "docs" / "reference" / f"{page}.md").read_text(encoding="utf-8")
+    assert committed == reference(schema()), "run: make schema"  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("example", sorted(path.parent.name for path in (ROOT / "examples").glob("*/bridge.yaml")))
