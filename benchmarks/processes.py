@@ -63,6 +63,7 @@ class Child:
         self._process = subprocess.Popen(
             [str(word) for word in command],
             cwd=ROOT,
+            env={key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"},  # as installed
             stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
             stdout=subprocess.PIPE if talks else self._errors,
             stderr=self._errors,

@@ -70,6 +70,7 @@ def _check_site(checked: Checked, files: list[Path], folder: Path, environment: 
         checked.faults.extend(error.faults)
         checked.is_partial = True
         return
+    checked.faults.extend(site.library.prove())
     checked.sites.append(site)
     checked.faults.extend(broker_access.file_faults(site.file, sheaf))
     checked.warnings.extend(broker_access.warnings(site.file, sheaf))

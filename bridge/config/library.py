@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +13,7 @@ from bridge.config.documents import Document, read_document, validate
 from bridge.errors import ConfigError, Fault, did_you_mean
 from bridge.mapping.compile import CompiledMapping, KeyPath, compile_mapping, deep_merge
 from bridge.mapping.examples import run_examples
+from bridge.mapping.match import matches, may_match
 from bridge.mapping.prefix import prefixed
 from bridge.mapping.schema import MappingFile
 
@@ -51,13 +52,18 @@ class MappingLibrary:
     _documents: dict[str, Document] = field(default_factory=dict)
     _resolved: dict[str, MappingFile] = field(default_factory=dict)
     _compiled: dict[tuple[str, str, str], CompiledMapping] = field(default_factory=dict)
+    _proved: set[str] = field(default_factory=set)
+    """Files that were tried before they were shipped."""
 
     @classmethod
     def load(cls, folders: Iterable[Path], *, shipped: bool = True) -> MappingLibrary:
         """Read every mapping of these folders (and the shipped ones); a later one of a name replaces an earlier."""
         library = cls()
-        chosen = [shipped_folder("mappings"), *folders] if shipped else list(folders)
-        for folder in chosen:
+        if shipped:
+            for file in yaml_files(shipped_folder("mappings")):
+                library.add(file)
+            library._proved = {document.file for document in library._documents.values()}
+        for folder in folders:
             for file in yaml_files(folder):
                 library.add(file)
         library.resolve()
@@ -89,7 +95,7 @@ class MappingLibrary:
         self._documents[name] = document
 
     def resolve(self) -> None:
-        """Resolve `extends`, validate and compile everything, and run the examples."""
+        """Resolve `extends`, validate everything; compile all that is not proved, and run its examples."""
         for name, document in self._documents.items():
             try:
                 self._resolved[name] = self._validated(name, document)
@@ -97,6 +103,8 @@ class MappingLibrary:
                 self.faults.extend(error.faults)
         extended = {document.data.get("extends") for document in self._documents.values()}
         for name, file in list(self._resolved.items()):
+            if self._documents[name].file in self._proved:
+                continue  # it is compiled when a machine has it: to compile all takes a quarter of a second
             if file.abstract and name in extended:
                 continue  # may be incomplete; it is compiled as part of those that extend it
             before = len(self.faults)
@@ -104,6 +112,12 @@ class MappingLibrary:
             if len(self.faults) > before:
                 del self._resolved[name]
         self.faults[:] = dict.fromkeys(self.faults)  # a fault of a base shows in all that extend it
+
+    def prove(self) -> list[Fault]:
+        """Compile the shipped ones too, and run their examples; every fault there is."""
+        self._proved.clear()
+        self.resolve()
+        return self.faults
 
     def _validated(self, name: str, document: Document) -> MappingFile:
         if not isinstance(document.data, dict) or "extends" not in document.data:
@@ -197,15 +211,7 @@ class MappingLibrary:
 
     def candidates(self, identity: Mapping[str, str | int]) -> list[CompiledMapping]:
         """Mappings that match, or would once the source has said more of the machine's identity."""
-
-        def fits(mapping: CompiledMapping) -> bool:
-            known = {key: identity.get(key, wanted) for key, wanted in mapping.match.items()}
-            return bool(mapping.match) and all(
-                known[key] == wanted or (isinstance(wanted, list) and known[key] in wanted)
-                for key, wanted in mapping.match.items()
-            )
-
-        return [mapping for mapping in self._all() if fits(mapping)]
+        return [self.compiled(name) for name in self.names if may_match(self._resolved[name].match, identity)]
 
     def examples(self, files: Collection[str] | None = None) -> int:
         """How many examples there are, in all files or in these."""
@@ -217,12 +223,9 @@ class MappingLibrary:
 
     def choose(self, identity: Mapping[str, str | int]) -> CompiledMapping | None:
         """The mapping for a machine with this identity: of those that match, the one that asks most."""
-        matching = [m for m in self._all() if m.matches(identity)]
-        return max(matching, key=lambda mapping: len(mapping.match), default=None)
-
-    def _all(self) -> Iterator[CompiledMapping]:
-        for name in self.names:
-            yield self.compiled(name)
+        matching = [name for name in self.names if matches(self._resolved[name].match, identity)]
+        chosen = max(matching, key=lambda name: len(self._resolved[name].match), default=None)
+        return None if chosen is None else self.compiled(chosen)
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,13 +134,6 @@ class CompiledMapping:
     examples: tuple[ExampleRule, ...] = ()
     was: Mapping[str, str] = field(default_factory=dict)
 
-    def matches(self, identity: Mapping[str, str | int]) -> bool:
-        """This mapping is for machines with this identity."""
-        return bool(self.match) and all(
-            identity.get(key) in (wanted if isinstance(wanted, list) else [wanted])
-            for key, wanted in self.match.items()
-        )
-
 
 class _Compiler:
     def __init__(self, file: MappingFile, overrides: Mapping[str, Any], report: Report) -> None:

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from bridge.mapping.compile import command_definition
+from bridge.mapping.match import matches
 from bridge.model.tag import Alarm
 from bridge.model.value import DataType
 from tests.mapping.rig import HEAD, compiled, faults, mapping_file
@@ -581,7 +582,7 @@ def test_hazards_of_all_texts_are_the_tags() -> None:
 
 def test_mapping_without_match_matches_nothing() -> None:
     head = "version: 1\nmapping: test/machine\nchannels: {live: {}}\n"
-    assert not compiled("", head=head).matches({"vendor": 1})
+    assert not matches(compiled("", head=head).match, {"vendor": 1})
 
 
 @pytest.mark.parametrize(
@@ -595,7 +596,7 @@ def test_mapping_without_match_matches_nothing() -> None:
 )
 def test_mapping_matches_by_identity(match: str, identity: dict[str, str | int], does: bool) -> None:
     head = f"version: 1\nmapping: test/machine\nmatch: {match}\nchannels: {{live: {{}}}}\n"
-    assert compiled("", head=head).matches(identity) is does
+    assert matches(compiled("", head=head).match, identity) is does
 
 
 def test_earlier_names_are_kept() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from bridge.config.library import MappingLibrary
 from bridge.mapping.compile import CompiledMapping
+from bridge.mapping.match import matches
 from bridge.sources.qitech.catalogue import MACHINE_TYPES
 from tests.mapping.qitech import CATALOGUE, HAZARDS, LEFT_OUT
 
@@ -56,7 +57,7 @@ def test_machine_has_exactly_one_mapping_in_each_profile_it_exists_in(name: str)
     kind = CATALOGUE[name]
     for profile in kind.profiles:
         identity = {"vendor": 1, "machine": kind.number, "serial": 7, "slug": kind.slug, "profile": profile}
-        matching = [one for one in SHIPPED.names if mapping_of(one).matches(identity)]
+        matching = [one for one in SHIPPED.names if matches(mapping_of(one).match, identity)]
         assert matching == [name]
         assert SHIPPED.choose(identity) is mapping_of(name)
 

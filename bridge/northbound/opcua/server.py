@@ -44,6 +44,7 @@ from bridge.northbound.opcua.passwords import Passwords
 from bridge.northbound.opcua.plc.sheet import Server
 from bridge.northbound.opcua.pump import Pump
 from bridge.northbound.opcua.service_level import service_level
+from bridge.northbound.opcua.stack import companion
 from bridge.northbound.opcua.stack.access import Account
 from bridge.northbound.opcua.stack.engine import Engine, Guards, ServiceError
 from bridge.northbound.opcua.stack.nodeset import BASE, model_of, nodeset
@@ -187,9 +188,8 @@ class OpcuaServer:
             handshakes = Handshakes(orders, self._config.handshake_timeout)
             with _collector_off():
                 engine = self._engine(lambda: view.plant, workers, offers, orders, handshakes)
-                own, _ = await asyncio.gather(self._certificate(workers), engine.init())
-                engine.use(own.certificate, own.key)
-                self._own.show(own)
+                certificate = self._certificate(workers)
+                await engine.init()
                 tree = await self._tree(engine)
                 built = await self._nodes(
                     engine,
@@ -204,6 +204,9 @@ class OpcuaServer:
                 engine.iserver.conditions = Conditions(operations, types, self._clock, event_id)
                 engine.iserver.history = HistoryReads(view, types, tree.space.compiled)
                 await pump.take(built, values)
+                own = await certificate
+                engine.use(own.certificate, own.key)
+                self._own.show(own)
                 gc.freeze()  # a collection over these objects would stop the loop for up to a second
             status = self._status(engine)
             try:
@@ -301,7 +304,7 @@ class OpcuaServer:
         namespaces = Namespaces()
         if self._config.machinery:
             for _, file in NODESETS:
-                await engine.import_xml(xmlstring=_nodeset(file), auto_load_definitions=False)
+                await companion.read_in(engine, _nodeset(file))
             indices = [await engine.get_namespace_index(uri) for uri, _ in NODESETS]
             namespaces = Namespaces(*indices)
         fastest = float(self._config.sampling_interval_ms)

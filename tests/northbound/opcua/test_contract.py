@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 from asyncua import Server, ua
-from asyncua.common import connection, utils
+from asyncua.common import connection, utils, xmlimporter
 from asyncua.crypto import security_policies
 from asyncua.server import (
     address_space,
@@ -94,6 +94,9 @@ def test_an_untested_minor_is_refused(installed: str) -> None:
         (monitored_item_service.MonitoredItemService, "_delete_monitored_items", ["self", "mid"]),
         (monitored_item_service.MonitoredItemService, "_revise_queue_size", ["self", "requested"]),
         (monitored_item_service.MonitoredItemValues, "set_current_datavalue", ["self", "cur_val"]),
+        (xmlimporter.XmlImporter, "__init__", ["self", "server", "strict_mode", "auto_load_definitions"]),
+        (xmlimporter.XmlImporter, "_get_server", ["self"]),
+        (xmlimporter.XmlImporter, "_add_missing_reverse_references", ["self", "new_nodes"]),
         (Server, "_set_endpoints", ["self", "policy", "mode", "level"]),
         (Server, "_setup_server_nodes", ["self"]),
         (connection.SecureConnection, "is_open", ["self"]),

@@ -74,27 +74,35 @@ class LeanValue:
         return self._callbacks
 
 
-class _Filler:
-    """What the generated code talks to. An item that has to wait for another one is given back."""
+class Filler:
+    """What the generated code and the importer talk to."""
 
     def __init__(self, aspace: AddressSpace) -> None:
         self._aspace = aspace
         self._shared: dict[tuple[ua.VariantType, Any], ua.DataValue] = {}
-        self._known: set[tuple[ua.NodeId, ua.NodeId, ua.NodeId]] = set()
-        """Source, type and target of every reference."""
+        self._known: dict[ua.NodeId, set[tuple[ua.NodeId, ua.NodeId]]] = {}
+        """Type and target of every reference of the nodes that were touched."""
 
     def try_add_nodes(self, items: Iterable[ua.AddNodesItem], check: bool) -> Iterator[ua.AddNodesItem]:
+        """Add nodes; gives back those whose parent or type is not there."""
         for item in items:
             if not self._add(item):
                 yield item
 
     def try_add_references(self, items: Iterable[ua.AddReferencesItem]) -> Iterator[ua.AddReferencesItem]:
+        """Add references; gives back those with an end that is not there."""
         for item in items:
             source, target = self._aspace.get(item.SourceNodeId), self._aspace.get(item.TargetNodeId)
             if source is None or target is None:
                 yield item
             else:
                 self._refer(source, item.ReferenceTypeId, target, forward=item.IsForward)
+
+    def refer_back(self, source: ua.NodeId, reference: ua.ReferenceDescription) -> None:
+        """The other direction of a reference, for nodes that are there."""
+        target, back = self._aspace.get(reference.NodeId), self._aspace.get(source)
+        if target is not None and back is not None:
+            self._refer(target, reference.ReferenceTypeId, back, forward=not reference.IsForward)
 
     def _add(self, item: ua.AddNodesItem) -> bool:
         get = self._aspace.get
@@ -148,10 +156,12 @@ class _Filler:
         target_type: ua.NodeId | None = None,
     ) -> None:
         """A reference, unless there is one of this type to this target. `target_type` where it is known already."""
-        key = (source.nodeid, kind, target.nodeid)
-        if key in self._known:
+        known = self._known.get(source.nodeid)
+        if known is None:
+            known = self._known[source.nodeid] = {(one.ReferenceTypeId, one.NodeId) for one in source.references}
+        if (kind, target.nodeid) in known:
             return
-        self._known.add(key)
+        known.add((kind, target.nodeid))
         node_class = _value(target, A.NodeClass)
         if target_type is None:
             target_type = _type_of(target) if node_class in _TYPED else _NO_TYPE
@@ -191,4 +201,4 @@ def _type_of(node: NodeData) -> ua.NodeId:
 
 def fill(aspace: AddressSpace) -> None:
     """Put the standard nodes into an empty address space. Takes a third of a second; asyncua's own way thrice that."""
-    standard_address_space.fill_address_space(_Filler(aspace))
+    standard_address_space.fill_address_space(Filler(aspace))
