@@ -444,6 +444,31 @@ class Originator(Protocol):
         """The request or the event, as a person would look for it in the vendor's documents; no secret. Pure."""
 
 
+@runtime_checkable
+class Probing(Protocol):
+    """A source that can find out what its server speaks."""
+
+    async def probe(self) -> str:
+        """What the server speaks, in words for a person. A request or two; raises SourceError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What a broker must let a face do."""
+
+    subscribes: tuple[str, ...] = ()
+    publishes: tuple[str, ...] = ()
+    """Topics nobody uses, beside those that are: an empty message there harms nobody."""
+
+
+@runtime_checkable
+class Brokered(Protocol):
+    """A face behind a broker."""
+
+    def rights(self) -> Rights:
+        """What it needs, for the plant it was last asked about; also before it runs. Pure."""
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a face said of one tag."""

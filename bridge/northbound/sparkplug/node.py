@@ -39,7 +39,7 @@ from bridge.northbound.sparkplug.publisher import Publisher, own_properties
 from bridge.northbound.sparkplug.session import Patience, Session, State
 from bridge.northbound.sparkplug.topic import EdgeNode, MessageType
 from bridge.northbound.sparkplug.walk import PERSON_NEEDED, Walk
-from bridge.ports import Told
+from bridge.ports import Rights, Told
 from bridge.transport.mqtt import Link, Message
 from bridge.transport.mqtt_packet import LARGEST_PACKET
 from bridge.transport.mqtt_version import Spoken
@@ -148,6 +148,10 @@ class SparkplugNode:
         """Where this tag is: "<group>/<edge node>/<device> <metric>"; the bridge's own tags are the node's metrics."""
         device = "" if tag.machine == BRIDGE_MACHINE_ID else f"/{tag.machine}"
         return f"{self.node}{device} {tag.name}"
+
+    def rights(self) -> Rights:
+        """Commands and the primary host's state. What it publishes cannot be tried without hosts taking it for data."""
+        return Rights(self.session.subscriptions)
 
     def told(self, tag: Tag) -> Told:
         """What was sent of its metric in this session."""

@@ -152,11 +152,16 @@ class Session:
         self._death = Message(self._node.topic(MessageType.NDEATH), codec.payload(now_ms, [metric], None), qos=1)
         return self._death
 
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        """What the node must hear, whatever its state."""
+        return self._node.subscriptions if self._host is None else (*self._node.subscriptions, *self._host.topics)
+
     def accepted(self) -> tuple[str, ...]:
         """The broker took us: what to subscribe to, at QoS 1, before any birth."""
         self._expect(State.CONNECTING)
         self.state = State.SUBSCRIBING
-        return self._node.subscriptions if self._host is None else (*self._node.subscriptions, *self._host.topics)
+        return self.subscriptions
 
     def subscribed(self, monotonic: float) -> None:
         """Commands would reach us now: births are due, or the primary host is waited for."""

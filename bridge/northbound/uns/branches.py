@@ -73,6 +73,10 @@ class Branches:
         root = self._namespace.branch_at(self._places.get(tag.machine, home), tag.machine)
         return f"{root}/{tag.name}"
 
+    def known(self) -> list[str]:
+        """Where the machines of the plant that was learned are."""
+        return [self._namespace.branch_at(place, machine) for machine, place in self._places.items()]
+
     def roots(self) -> dict[str, str]:
         """The branch of every machine, by id."""
         return {identifier: branch.root for identifier, branch in self._branches.items()}

@@ -38,9 +38,9 @@ from bridge.northbound.uns.refused import Refused
 from bridge.northbound.uns.snapshots import Snapshots
 from bridge.northbound.uns.subscriptions import Subscriptions
 from bridge.northbound.uns.sweep import left_behind
-from bridge.northbound.uns.topic import Namespace, is_valid
+from bridge.northbound.uns.topic import CMD, SNAPSHOT, Namespace, is_valid
 from bridge.northbound.uns.values import HEARTBEAT_MARGIN, SLICE, Values
-from bridge.ports import Told
+from bridge.ports import Rights, Told
 from bridge.transport.mqtt import Link, Message
 from bridge.transport.mqtt_version import Spoken
 
@@ -62,6 +62,8 @@ STEADY_S = 10.0
 """A session that lasted so long forgives what failed before it; two bridges of one name end each other's sooner."""
 OFTEN = 2
 """So many sessions that did not last, and this one, are no accident."""
+CHECKED = 20
+"""Topics whose rights are asked for: machines have the same ones."""
 INFO_TICK_S = 1.0
 """How often it is looked whether there is something new to say about the bridge."""
 
@@ -107,6 +109,14 @@ class UnsPublisher:
     def address(self, tag: Tag) -> str:
         """The tag's topic; for a machine no plant has shown yet, below the bridge's own enterprise and site."""
         return self._branches.address(tag, self._home)
+
+    def rights(self) -> Rights:
+        """Its own branch, and where commands and questions come in."""
+        roots = [root for root in self._branches.known() if root != self._namespace.bridge]
+        asked = (CMD,) * self._config.commands.enabled + (SNAPSHOT,) * self._config.snapshots
+        topics = tuple(f"{root}/{CMD}/#" if word == CMD else f"{root}/{word}" for root in roots for word in asked)
+        written = tuple(f"{root}/doctor" for root in (self._namespace.bridge, *roots))
+        return Rights(topics[:CHECKED], written[:CHECKED])
 
     def told(self, tag: Tag) -> Told:
         """What was published of it in this session."""
