@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from bridge.model.action import Action
 from bridge.model.alarm import AlarmCondition
-from bridge.model.command import Argument, Command, Door, Outcome
+from bridge.model.command import Argument, Command, Door, Outcome, Role
 from bridge.model.event import Event
 from bridge.model.history import Continuation, EventPage, Gap, HistoricValue, Page
 from bridge.model.observation import Condition, Inventory, Observation, Reading
@@ -389,7 +389,7 @@ class Operations(Protocol):
     def newest_taken(self, target: str, door: Door, within_s: float) -> Taken | None:
         """The command of this door and target that the desk took last, also before a restart, if it is so young."""
 
-    async def retry(self, identifier: str, requester: str) -> Outcome:
+    async def retry(self, identifier: str, requester: str, role: Role) -> Outcome:
         """Send a dead letter again, as a new command of this requester; try a kept booking now. Raises KeyError."""
 
     async def discard(self, identifier: str, requester: str, reason: str) -> None:

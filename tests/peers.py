@@ -1,7 +1,7 @@
-"""Finds the real peers that are not Python packages: mosquitto, and node with the packages of tests/peers.
+"""Finds the real peers that are not Python packages: mosquitto, node with the packages of tests/peers, and Chromium.
 
-A test says `@pytest.mark.peer("mosquitto")` or `peer("node")`. Where the peer is absent the test is skipped; with
-PLANTBRIDGE_PEERS=required in the environment it is an error instead. See tests/conftest.py.
+A test says `@pytest.mark.peer("mosquitto")`, `peer("node")` or `peer("chromium")`. Where the peer is absent
+the test is skipped; with PLANTBRIDGE_PEERS=required in the environment it is an error instead. See tests/conftest.py.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ PEERS = Path(__file__).parent / "peers"
 
 PLUGIN = "mosquitto_dynamic_security"
 """The peer that refuses subscriptions, which mosquitto's acl_file does not."""
+
+CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""What distributions call it; the first is enough, and small."""
 
 ADMIN_PATHS = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"))
 """Where distributions put daemons that are not on a user's PATH."""
@@ -41,8 +44,15 @@ def node_packages() -> tuple[str, ...]:
     return tuple(json.loads((PEERS / "package.json").read_text(encoding="utf-8"))["dependencies"])
 
 
+def chromium() -> str | None:
+    """The path of a Chromium, for Playwright."""
+    return next((path for name in CHROMIUM if (path := program(name))), None)
+
+
 def missing(peer: str) -> str | None:
     """Why this peer cannot be used, or None."""
+    if peer == "chromium":
+        return None if chromium() else "chromium is not installed (Debian: chromium-headless-shell)"
     if peer == PLUGIN:
         return None if plugin() else f"mosquitto's plugin {PLUGIN} is not installed"
     if program(peer) is None:

@@ -116,6 +116,7 @@ async def _announce(bridge: Bridge, password: str, as_json: bool) -> None:
         "opcua": client_url("opc.tcp", opcua.host, opcua.port),
         "mqtt": client_url("mqtt", broker.host, broker.port),
         "status": bridge.admin_url,
+        "page": page_url(bridge),
         "operator": {"user": OPERATOR, "password": password},
         "state_dir": str(bridge.state.path),
         "machines": list(bridge.table.plant.machines),
@@ -125,6 +126,11 @@ async def _announce(bridge: Bridge, password: str, as_json: bool) -> None:
         click.echo(json.dumps(where))
     else:
         click.echo(_guide(bridge, where, password))
+
+
+def page_url(bridge: Bridge) -> str:
+    """Where a browser finds the status page, logged in: what follows "#" is not sent, and the page removes it."""
+    return f"{bridge.admin_url}/#token={bridge.state.admin_token().get_secret_value()}"
 
 
 def _write_example(bridge: Bridge) -> dict[str, Any]:
@@ -201,6 +207,7 @@ def _guide(bridge: Bridge, where: dict[str, Any], password: str) -> str:
         f"          {note}" if note else "",
         f"  MQTT       {where['mqtt']}   embedded broker, MQTT 3.1.1, {who}",
         f"  Admin API  {where['status']}   token in {bridge.state.path / 'admin.token'}",
+        f"  Page       {where['page']}   the same in a browser, logged in",
         f"  Machines   {', '.join(plant.machines)}",
         "",
         "Read a value, subscribe, watch:",

@@ -35,6 +35,7 @@ from bridge.runtime.collector import settled
 from bridge.runtime.command_events import CommandEvents
 from bridge.runtime.faces import identity, listening_faults, plant_faces, plant_faults, status_face, until_open
 from bridge.runtime.inventory import InventoryStore
+from bridge.runtime.logins import SiteLogins
 from bridge.runtime.memory import SourceMemory
 from bridge.runtime.offline import OfflinePlant
 from bridge.runtime.operations import BridgeOperations
@@ -239,7 +240,8 @@ class Bridge:
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:
             self._group = group
-            status = status_face(self.site, self.clock, self.state.admin_token())
+            logins = SiteLogins(lambda: self.site, self.clock)
+            status = status_face(self.site, self.clock, self.state.admin_token(), logins)
             status_task = self._start_face(status)
             house = [
                 group.create_task(self._tick(), name="housekeeping"),

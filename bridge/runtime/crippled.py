@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from bridge.config.site import Site
     from bridge.model.alarm import AlarmCondition
-    from bridge.model.command import Door, Outcome
+    from bridge.model.command import Door, Outcome, Role
     from bridge.model.event import Event
     from bridge.model.tag import Tag
     from bridge.ports import Clock, RecordingWish, Taken
@@ -119,7 +119,7 @@ class CrippledBridge:
         """None was taken."""
         return None
 
-    async def retry(self, identifier: str, requester: str) -> Outcome:
+    async def retry(self, identifier: str, requester: str, role: Role) -> Outcome:
         """There is nothing to send again."""
         raise KeyError(identifier)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from bridge.config.site import Site
     from bridge.model.plant import Plant
+    from bridge.northbound.status.session import Logins
     from bridge.ports import Clock, Northbound
     from bridge.transport.mqtt import BrokerConfig
 
@@ -63,9 +64,9 @@ def plant_faces(site: Site, clock: Clock, state_directory: Path) -> dict[str, No
     return faces
 
 
-def status_face(site: Site, clock: Clock, token: SecretStr) -> StatusServer:
-    """Health, metrics and the admin API."""
-    return StatusServer(site.file.northbound.status, token, clock)
+def status_face(site: Site, clock: Clock, token: SecretStr, logins: Logins) -> StatusServer:
+    """Health, metrics, the admin API and the status page."""
+    return StatusServer(site.file.northbound.status, token, clock, logins)
 
 
 async def until_open(face: Northbound) -> None:

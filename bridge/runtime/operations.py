@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge import __version__
 from bridge.commands.journal import State
-from bridge.model.command import Door, Outcome, Result, Role
+from bridge.model.command import Door, Outcome, Result
 from bridge.model.connection import ConnectionState
 from bridge.model.status import StatusCode
 from bridge.ports import FaceHealth, Health, SourceHealth, Troubled
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from bridge.commands.journal import Entry
     from bridge.model.alarm import AlarmCondition
+    from bridge.model.command import Role
     from bridge.model.event import Event
     from bridge.model.tag import Tag
     from bridge.ports import RecordingWish, Taken
@@ -111,7 +112,7 @@ class BridgeOperations:
         since = self._bridge.clock.now() - timedelta(seconds=within_s)
         return self._bridge.journal.newest_taken(target, door, since)
 
-    async def retry(self, identifier: str, requester: str) -> Outcome:
+    async def retry(self, identifier: str, requester: str, role: Role) -> Outcome:
         """Send a dead letter again, as a new command; try to deliver a booking that is kept, now."""
         if await self._is_kept(identifier):
             return self._bridge.desk.hurry(identifier)
@@ -128,7 +129,7 @@ class BridgeOperations:
             requester=requester,
             issued=now,
             expires=now + timedelta(seconds=30),
-            role=Role.ENGINEER,
+            role=role,
         )
         ticket = self._bridge.desk.submit(again)
         if await ticket.accepted is None:  # what was refused at once leaves the letter where it is

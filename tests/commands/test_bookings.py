@@ -19,7 +19,7 @@ from bridge.commands.desk import Desk, DeskRules
 from bridge.commands.journal import Journal, State
 from bridge.commands.people import People
 from bridge.model.action import Action
-from bridge.model.command import Outcome, Result
+from bridge.model.command import Outcome, Result, Role
 from bridge.model.event import Event
 from bridge.model.status import StatusCode
 from bridge.runtime.operations import BridgeOperations
@@ -298,7 +298,7 @@ async def test_what_is_too_late_is_left_to_a_person_who_may_send_it_with_its_own
     assert (await floor.book(START, "P1")).result is Result.EXPIRED
     assert [entry.command.id for entry in await floor.journal.dead()] == ["StartStep P1", "FinishStep P1"]
     floor.returns()
-    outcome = await BridgeOperations(floor).retry("StartStep P1", "anna")  # type: ignore[arg-type]
+    outcome = await BridgeOperations(floor).retry("StartStep P1", "anna", Role.ENGINEER)  # type: ignore[arg-type]
     assert (outcome, floor.vendor.names) == (DONE, ["start P1"])
     assert abs(floor.vendor.booked[0][2] - booked) < timedelta(minutes=1)
 
@@ -312,7 +312,7 @@ async def test_a_person_discards_a_kept_booking_or_has_it_tried_now(floor: Shopf
     assert (await floor.book(START, "P1")).sentence == "Discarded by anna: a mistake"
     assert (floor.pending(), floor.kinds()) == (1, ["BookingDiscarded"])
     floor.vendor.is_connected = True  # and nobody has told the desk
-    assert (await operations.retry("StartStep P2", "anna")).result is Result.QUEUED
+    assert (await operations.retry("StartStep P2", "anna", Role.ENGINEER)).result is Result.QUEUED
     await floor.over()
     assert floor.vendor.names == ["start P2"]
     with pytest.raises(KeyError):

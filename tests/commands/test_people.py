@@ -18,7 +18,7 @@ from bridge.commands.journal import Entry, State
 from bridge.commands.people import People
 from bridge.mapping.targets import CommandTarget
 from bridge.model.action import Action
-from bridge.model.command import UNSET_TIMES, Argument, Outcome, Result
+from bridge.model.command import UNSET_TIMES, Argument, Outcome, Result, Role
 from bridge.model.email import is_email, without_emails
 from bridge.model.plant import Part
 from bridge.model.status import StatusCode
@@ -226,9 +226,9 @@ async def test_a_dead_letter_that_is_sent_again_asks_anew_who_it_is(shop: Shop) 
     await shop.ends(START, {"Part": "P3", "Who": ANNA}, id="by address")
     shop.desk.rules = replace(shop.desk.rules, people=People({"anna": SHIFT, "0451": OTTO}))
     operations = BridgeOperations(BridgeOf(shop))  # type: ignore[arg-type]
-    assert (await operations.retry("by login", "admin")).result is Result.UNKNOWN
-    assert (await operations.retry("by badge", "admin")).result is Result.UNKNOWN
-    refused = await operations.retry("by address", "admin")
+    assert (await operations.retry("by login", "admin", Role.ENGINEER)).result is Result.UNKNOWN
+    assert (await operations.retry("by badge", "admin", Role.ENGINEER)).result is Result.UNKNOWN
+    refused = await operations.retry("by address", "admin", Role.ENGINEER)
     assert (refused.result, "no e-mail addresses" in refused.sentence) == (Result.REJECTED, True)
     assert shop.sent_to == [ANNA, ANNA, ANNA, SHIFT, OTTO]
     assert "by address" in {entry.command.id for entry in await shop.journal.dead()}

@@ -1,1 +1,1 @@
-"""Health, readiness and the admin API."""
+"""Health, readiness, metrics, the admin API and the status page."""

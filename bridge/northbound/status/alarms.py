@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
 
-from bridge.northbound.status.commands import json_answer, read_body
+from bridge.model.command import Role
+from bridge.northbound.status.body import json_answer, read_body
 from bridge.northbound.status.payload import instant
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from bridge.model.alarm import AlarmCondition
     from bridge.northbound.status.commands import Handler
+    from bridge.northbound.status.session import Principal
     from bridge.ports import Operations
 
 
@@ -29,10 +31,10 @@ class AlarmRoutes:
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
-    def routes(self) -> Iterator[tuple[str, str, Handler]]:
-        """Method, path and handler of each."""
-        yield "GET", "/api/v1/alarms", self._list
-        yield "POST", "/api/v1/alarms/{id:path}/acknowledge", self._acknowledge
+    def routes(self) -> Iterator[tuple[str, str, Handler, Role]]:
+        """Method, path, handler and least role of each."""
+        yield "GET", "/api/v1/alarms", self._list, Role.OBSERVER
+        yield "POST", "/api/v1/alarms/{id:path}/acknowledge", self._acknowledge, Role.OPERATOR
 
     async def _list(self, _: Request) -> Response:
         found = sorted(self._operations.alarms(), key=lambda one: one.since, reverse=True)
@@ -40,7 +42,8 @@ class AlarmRoutes:
 
     async def _acknowledge(self, request: Request) -> Response:
         identifier, body = request.path_params["id"], await read_body(request)
-        comment, who = body.get("comment"), str(body.get("user") or "admin")[:64]
+        asker: Principal = request.state.who
+        comment, who = body.get("comment"), asker.user or str(body.get("user") or asker.name)[:64]
         if not (comment is None or isinstance(comment, str)):
             raise HTTPException(400, "comment must be a text")
         known = {one.id: one for one in self._operations.alarms()}

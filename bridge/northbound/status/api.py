@@ -1,20 +1,26 @@
 """The admin API: routes and what they answer. Errors are JSON: `{"error": "not_found", "detail": "…"}`.
 
-GET  /healthz               no token    200 the process lives
-GET  /readyz                no token    200 or 503 with why_not_ready
-GET  /metrics               no token    Prometheus text
-GET  /api/v1/health         token       health, sources, faces, refused configuration
-GET  /api/v1/tags?q=GLOB…   token       tags with value, status, age, addresses
-GET  /api/v1/tags/{id}      token       one tag, and where its value comes from
-GET  /api/v1/why?tag=ADDRESS     token      the same, by id or by the tag's address on any face
-GET  /api/v1/machines/{id}/plc?dialect=scl|st&command=NAME…   token       declarations for a PLC, as text
-GET  /api/v1/docs/{nodeset|tags|ignition}?connection=NAME     token       the plant for engineering tools, as text
-GET  /api/v1/stream?q=GLOB… token       server-sent events (see stream.py)
-GET  /api/v1/record?source=NAME…&machine=ID…&keep_hosts=true&anonymous=true   token   what sources publish, as lines
-GET  /api/v1/events?limit=N token       the newest events first
-POST /api/v1/reload         token       read the configuration again
-     /api/v1/commands…      token       see commands.py
-     /api/v1/alarms…        token       see alarms.py
+Nobody has to say who they are for the first six; the rest wants the admin token, or the cookie of a login, and a role.
+
+GET  /                      the status page; its parts are below /page/
+GET  /healthz               200 the process lives
+GET  /readyz                200 or 503 with why_not_ready
+GET  /metrics               Prometheus text
+GET  /api/v1/session        who is logged in; POST /api/v1/login, /api/v1/logout (see login.py)
+
+GET  /api/v1/health         health, sources, faces, refused configuration
+GET  /api/v1/tags?q=GLOB…   tags with value, status, age, addresses
+GET  /api/v1/tags/{id}      one tag, and where its value comes from
+GET  /api/v1/why?tag=ADDRESS   the same, by id or by the tag's address on any face
+GET  /api/v1/machines/{id}/plc?dialect=scl|st&command=NAME…   declarations for a PLC, as text
+GET  /api/v1/docs/{nodeset|tags|ignition}?connection=NAME     the plant for engineering tools, as text
+GET  /api/v1/stream?q=GLOB… server-sent events (see stream.py)
+GET  /api/v1/record?source=NAME…&machine=ID…&keep_hosts=true&anonymous=true   what sources publish, as lines
+GET  /api/v1/events?limit=N the newest events first
+GET  /api/v1/screen?q=WORDS&only=bad,uncertain&offset=N&limit=N&pin=ID&view=NAME   server-sent events (see screen.py)
+POST /api/v1/reload         read the configuration again; an Engineer
+     /api/v1/commands…      see commands.py
+     /api/v1/alarms…        see alarms.py
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from datetime import timedelta
 from http import HTTPStatus
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -32,12 +39,19 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from bridge.errors import NotDeclared, NotRecordable
+from bridge.errors import HistoryUnreadable, NotDeclared, NotRecordable
+from bridge.model.command import Role
 from bridge.northbound.status.alarms import AlarmRoutes
 from bridge.northbound.status.commands import CommandRoutes
 from bridge.northbound.status.exposition import CONTENT_TYPE, exposition
 from bridge.northbound.status.filter import TagFilter
-from bridge.northbound.status.payload import event_payload, health_payload, plain, tag_payload
+from bridge.northbound.status.login import LoginRoutes
+from bridge.northbound.status.overview import Overview
+from bridge.northbound.status.page import Page
+from bridge.northbound.status.payload import event_payload, health_payload, instant, plain, tag_payload
+from bridge.northbound.status.screen import WIDEST, Dropped, PatientStream, Screen, Shown
+from bridge.northbound.status.search import Search
+from bridge.northbound.status.session import NoLogins
 from bridge.northbound.status.stream import PORTION, TagStream, portions
 from bridge.ports import RecordingWish
 
@@ -47,12 +61,15 @@ if TYPE_CHECKING:
 
     from bridge.model.tag import Tag
     from bridge.northbound.status.guard import Guard
+    from bridge.northbound.status.session import Logins
     from bridge.ports import Clock, Operations, Submit, TagView
 
 MAX_STREAMS = 16
 """Streams at once; each costs at most one plant of memory."""
 
 MAX_EVENTS = 1000
+TREND = timedelta(minutes=10)
+MOST_POINTS = 1000
 
 Handler = Callable[["Request"], Awaitable[Response]]
 
@@ -69,6 +86,7 @@ class AdminApi:
         guard: who may ask.
         stopping: done when the server stops.
         submit: takes commands; None where none are taken.
+        logins: who may log in by name and password.
     """
 
     def __init__(
@@ -79,6 +97,7 @@ class AdminApi:
         guard: Guard,
         stopping: asyncio.Future[None],
         submit: Submit | None = None,
+        logins: Logins | None = None,
     ) -> None:
         self._commands = CommandRoutes(operations, clock, submit)
         self._alarms = AlarmRoutes(operations)
@@ -89,27 +108,38 @@ class AdminApi:
         self._stopping = stopping
         self._streams = 0
         self._numbers = count(1)
+        self._page = Page()
+        self._login = LoginRoutes(operations, guard, logins or NoLogins())
+        self._overview = Overview(view, operations, clock)
+        self._dropped = Dropped()
 
     def application(self) -> Starlette:
         """The routes as an ASGI application."""
         return Starlette(
             routes=[
+                Route("/", self._for_anybody(self._page.index)),
+                Route("/page/{name}", self._for_anybody(self._page.file)),
                 Route("/healthz", self._for_anybody(self._live)),
                 Route("/readyz", self._for_anybody(self._ready)),
                 Route("/metrics", self._for_anybody(self._metrics)),
-                Route("/api/v1/health", self._for_admins(self._health)),
-                Route("/api/v1/tags", self._for_admins(self._tags)),
-                Route("/api/v1/tags/{id}", self._for_admins(self._tag)),
-                Route("/api/v1/why", self._for_admins(self._why)),
-                Route("/api/v1/machines/{id}/plc", self._for_admins(self._plc)),
-                Route("/api/v1/docs/{kind}", self._for_admins(self._document)),
-                Route("/api/v1/stream", self._for_admins(self._stream)),
-                Route("/api/v1/record", self._for_admins(self._record)),
-                Route("/api/v1/events", self._for_admins(self._events)),
-                Route("/api/v1/reload", self._for_admins(self._reload), methods=["POST"]),
+                Route("/api/v1/session", self._login.session),
+                Route("/api/v1/login", self._login.log_in, methods=["POST"]),
+                Route("/api/v1/logout", self._login.log_out, methods=["POST"]),
+                Route("/api/v1/health", self._for(self._health)),
+                Route("/api/v1/tags", self._for(self._tags)),
+                Route("/api/v1/tags/{id}", self._for(self._tag)),
+                Route("/api/v1/tags/{id}/trend", self._for(self._trend)),
+                Route("/api/v1/why", self._for(self._why)),
+                Route("/api/v1/machines/{id}/plc", self._for(self._plc)),
+                Route("/api/v1/docs/{kind}", self._for(self._document)),
+                Route("/api/v1/stream", self._for(self._stream)),
+                Route("/api/v1/screen", self._for(self._screen)),
+                Route("/api/v1/record", self._for(self._record, Role.ENGINEER)),
+                Route("/api/v1/events", self._for(self._events)),
+                Route("/api/v1/reload", self._for(self._reload, Role.ENGINEER), methods=["POST"]),
                 *(
-                    Route(path, self._for_admins(handler), methods=[verb])
-                    for verb, path, handler in (*self._commands.routes(), *self._alarms.routes())
+                    Route(path, self._for(handler, role), methods=[verb])
+                    for verb, path, handler, role in (*self._commands.routes(), *self._alarms.routes())
                 ),
             ],
             exception_handlers={HTTPException: _refused, Exception: _failed},
@@ -122,10 +152,10 @@ class AdminApi:
 
         return guarded
 
-    def _for_admins(self, handler: Handler) -> Handler:
+    def _for(self, handler: Handler, role: Role = Role.OBSERVER) -> Handler:
         async def guarded(request: Request) -> Response:
             self._guard.check_host(request)
-            self._guard.check_token(request)
+            request.state.who = self._guard.admit(request, role)
             return await handler(request)
 
         return guarded
@@ -190,6 +220,19 @@ class AdminApi:
         payload = self._addressed(tag, tag_payload(tag, self._view.read(tag), self._clock.now()))
         return _json({**payload, "explain": plain(self._operations.explain(tag))})
 
+    async def _trend(self, request: Request) -> Response:
+        """What a tag with `history: true` has been lately: [time, value], the oldest first; none if not kept."""
+        tag, history = self._view.plant.find(request.path_params["id"]), self._view.history
+        if tag is None or history is None or not tag.definition.history:
+            return _json({"values": []})
+        start = self._clock.now() - TREND
+        try:
+            page = await history.query(tag.id, start, newest_first=True, limit=MOST_POINTS)
+        except HistoryUnreadable as error:
+            raise HTTPException(503, str(error)) from None
+        points = [[instant(one.value.source_timestamp), one.value.value] for one in reversed(page.values)]
+        return _json({"values": points})
+
     async def _plc(self, request: Request) -> Response:
         asked = request.query_params
         machine, dialect, commands = request.path_params["id"], asked.get("dialect", ""), asked.getlist("command")
@@ -213,12 +256,20 @@ class AdminApi:
             raise HTTPException(503, f"{MAX_STREAMS} streams are open already")
         name = f"status-stream-{next(self._numbers)}"
         stream = TagStream(self._view, self._clock, name, wanted, self._stopping)
-        return StreamingResponse(self._counted(stream), media_type="text/event-stream", headers=_HEADERS)
+        return StreamingResponse(self._while_counted(stream.events()), media_type="text/event-stream", headers=_HEADERS)
 
-    async def _counted(self, stream: TagStream) -> AsyncIterator[bytes]:
+    async def _screen(self, request: Request) -> Response:
+        shown, view = _shown(request), request.query_params.get("view", "")[:40]
+        if self._streams >= MAX_STREAMS:
+            raise HTTPException(503, f"{MAX_STREAMS} views are open already; close one")
+        screen = Screen(self._view, self._operations, self._overview, self._clock, shown, self._stopping)
+        events = screen.events(f"status-screen-{next(self._numbers)}", self._dropped.word_for(view))
+        return PatientStream(self._while_counted(events), _HEADERS, self._dropped, view)
+
+    async def _while_counted(self, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         self._streams += 1
         try:
-            async for event in stream.events():
+            async for event in events:
                 yield event
         finally:
             self._streams -= 1
@@ -261,6 +312,18 @@ def _json(body: dict[str, Any], status: int = 200, headers: dict[str, str] | Non
 def _filter(request: Request) -> TagFilter:
     try:
         return TagFilter(*filter(None, request.query_params.getlist("q")))
+    except ValueError as error:
+        raise HTTPException(400, str(error)) from None
+
+
+def _shown(request: Request) -> Shown:
+    asked = request.query_params
+    numbers = [asked.get(name, "0") for name in ("offset", "limit")]
+    if not all(text.isascii() and text.isdigit() and len(text) <= 7 for text in numbers) or int(numbers[1]) > WIDEST:
+        raise HTTPException(400, f"offset and limit must be numbers, limit at most {WIDEST}")
+    only = frozenset(filter(None, asked.get("only", "").split(",")))
+    try:
+        return Shown(Search(asked.get("q", "")), only, int(numbers[0]), int(numbers[1]), asked.get("pin", "")[:200])
     except ValueError as error:
         raise HTTPException(400, str(error)) from None
 

@@ -10,24 +10,24 @@ POST /api/v1/commands/{id}/discard  put a dead letter, or a kept booking, aside;
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bridge.model.command import Command, Door, ItemOutcome, Outcome, Role
+from bridge.northbound.status.body import json_answer, read_body
 from bridge.northbound.status.payload import plain
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from bridge.northbound.status.session import Principal
     from bridge.ports import Clock, Operations, Submit
 
 EXPIRY = timedelta(seconds=30)
-BODY_LIMIT = 64 * 1024
 MOST = 1000
 
 Handler = Callable[["Request"], Awaitable[Response]]
@@ -41,13 +41,13 @@ class CommandRoutes:
         self._clock = clock
         self._submit = submit
 
-    def routes(self) -> Iterator[tuple[str, str, Handler]]:
-        """Method, path and handler of each. An id is its caller's: it may have slashes."""
-        yield "GET", "/api/v1/commands", self._list
-        yield "POST", "/api/v1/commands", self._send
-        yield "GET", "/api/v1/commands/{id:path}", self._show
-        yield "POST", "/api/v1/commands/{id:path}/retry", self._retry
-        yield "POST", "/api/v1/commands/{id:path}/discard", self._discard
+    def routes(self) -> Iterator[tuple[str, str, Handler, Role]]:
+        """Method, path, handler and least role of each. An id is its caller's: it may have slashes."""
+        yield "GET", "/api/v1/commands", self._list, Role.OBSERVER
+        yield "POST", "/api/v1/commands", self._send, Role.OPERATOR
+        yield "GET", "/api/v1/commands/{id:path}", self._show, Role.OBSERVER
+        yield "POST", "/api/v1/commands/{id:path}/retry", self._retry, Role.OPERATOR
+        yield "POST", "/api/v1/commands/{id:path}/discard", self._discard, Role.OPERATOR
 
     async def _list(self, request: Request) -> Response:
         asked = request.query_params
@@ -76,18 +76,23 @@ class CommandRoutes:
         if self._submit is None:
             raise HTTPException(503, "no commands are taken now")
         now = self._clock.now()
-        who = str(body.get("user") or "admin")[:64]
-        command = Command(f"admin:{uuid.uuid4()}", target, arguments, Door.ADMIN, who, now, now + EXPIRY, Role.ENGINEER)
+        asker: Principal = request.state.who
+        who = asker.user or str(body.get("user") or asker.name)[:64]
+        command = Command(
+            f"admin:{uuid.uuid4()}", target, arguments, Door.ADMIN, who, now, now + EXPIRY, asker.role, user=asker.user
+        )
         outcome = await self._submit(command).result
         return json_answer({"id": command.id, **outcome_payload(outcome)})
 
     async def _retry(self, request: Request) -> Response:
-        outcome = await _found(self._operations.retry(request.path_params["id"], "admin"))
+        asker: Principal = request.state.who
+        outcome = await _found(self._operations.retry(request.path_params["id"], asker.name, asker.role))
         return json_answer(outcome_payload(outcome))
 
     async def _discard(self, request: Request) -> Response:
         reason = str((await read_body(request)).get("reason", ""))[:200]
-        await _found(self._operations.discard(request.path_params["id"], "admin", reason))
+        asker: Principal = request.state.who
+        await _found(self._operations.discard(request.path_params["id"], asker.name, reason))
         return json_answer({"discarded": request.path_params["id"]})
 
 
@@ -120,24 +125,3 @@ async def _found(work: Awaitable[Any]) -> Any:
     except KeyError:
         where = "plantbridge commands list, or GET /api/v1/commands"
         raise HTTPException(404, f"no dead letter and no kept booking has this id; list them: {where}") from None
-
-
-async def read_body(request: Request) -> dict[str, Any]:
-    """The JSON object that was sent. Raises HTTPException."""
-    raw = b""
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > BODY_LIMIT:
-            raise HTTPException(413, f"at most {BODY_LIMIT} bytes")
-    try:
-        body = orjson.loads(raw or b"{}")
-    except orjson.JSONDecodeError as error:
-        raise HTTPException(400, f"no JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise HTTPException(400, "expected a JSON object")
-    return body
-
-
-def json_answer(body: Mapping[str, Any] | Any) -> Response:
-    """An answer that nobody keeps."""
-    return Response(orjson.dumps(body), 200, {"Cache-Control": "no-store"}, "application/json")

@@ -84,8 +84,8 @@ def health_payload(health: Health) -> Payload:
         "started": instant(health.started),
         "configuration": health.configuration,
         "refused": list(health.refused),
-        "sources": [_source_payload(source) for source in health.sources],
-        "faces": [_face_payload(face) for face in health.faces],
+        "sources": [source_payload(source) for source in health.sources],
+        "faces": [face_payload(face) for face in health.faces],
         "metrics": dict(health.metrics),
     }
 
@@ -101,7 +101,8 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
-def _source_payload(source: SourceHealth) -> Payload:
+def source_payload(source: SourceHealth) -> Payload:
+    """One source as a person wants to see it."""
     return {
         "name": source.name,
         "type": source.type,
@@ -115,5 +116,6 @@ def _source_payload(source: SourceHealth) -> Payload:
     }
 
 
-def _face_payload(face: FaceHealth) -> Payload:
+def face_payload(face: FaceHealth) -> Payload:
+    """One face."""
     return {"name": face.name, "running": face.running, "detail": face.detail}

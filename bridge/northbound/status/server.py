@@ -12,6 +12,7 @@ import uvicorn
 from bridge.errors import AddressTaken
 from bridge.northbound.status.api import AdminApi
 from bridge.northbound.status.guard import Guard
+from bridge.northbound.status.session import NoLogins, Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from bridge.model.plant import Plant
     from bridge.model.tag import Tag
     from bridge.northbound.status.config import StatusConfig
+    from bridge.northbound.status.session import Logins
     from bridge.ports import Clock, Operations, Submit, TagView
 
 _log = logging.getLogger(__name__)
@@ -32,6 +34,9 @@ GOODBYE_S = 2
 
 MAX_CONNECTIONS = 128
 
+UNTAKEN_MS = 60_000
+"""So long the system keeps what a browser does not take, then it ends the connection."""
+
 
 class StatusServer:
     """Health, metrics and the admin API (see `bridge.ports.Northbound`).
@@ -40,13 +45,15 @@ class StatusServer:
         config: where to listen.
         token: the admin token; must not be empty.
         clock: time.
+        logins: who may log in by name and password, beside the token's holder.
     """
 
     name = "status"
 
-    def __init__(self, config: StatusConfig, token: SecretStr, clock: Clock) -> None:
+    def __init__(self, config: StatusConfig, token: SecretStr, clock: Clock, logins: Logins | None = None) -> None:
         self._config = config
-        self._guard = Guard(token, config.host)
+        self._logins = logins or NoLogins()
+        self._guard = Guard(token, config.host, Sessions(clock, self._logins))
         self._clock = clock
         self._url: str | None = None
         self._listening = asyncio.Event()
@@ -62,7 +69,7 @@ class StatusServer:
         with await self._bound() as listener:
             self._announce(listener)
             stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            api = AdminApi(view, operations, self._clock, self._guard, stopping, submit)
+            api = AdminApi(view, operations, self._clock, self._guard, stopping, submit, self._logins)
             try:
                 await _serve(api.application(), listener, stopping)
             finally:
@@ -99,6 +106,8 @@ def _listener(
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: what a reader does not take is not kept for ever (tcp(7))
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNTAKEN_MS)
         listener.bind(address)
         listener.listen(MAX_CONNECTIONS)
         listener.setblocking(False)

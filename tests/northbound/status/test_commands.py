@@ -37,7 +37,7 @@ class Desk(FakeOperations):
     async def command(self, identifier: str) -> Mapping[str, Any] | None:
         return {"id": identifier} if identifier in IDS else None
 
-    async def retry(self, identifier: str, requester: str) -> Outcome:
+    async def retry(self, identifier: str, requester: str, role: Role) -> Outcome:
         self._note("retry", identifier)
         return DONE
 

@@ -18,6 +18,7 @@ from pydantic import SecretStr, ValidationError
 from bridge.errors import AddressTaken, NotDeclared, NotRecordable
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
+from bridge.model.alarm import AlarmCondition
 from bridge.model.event import Event
 from bridge.model.plant import Plant
 from bridge.model.status import StatusCode
@@ -53,6 +54,7 @@ class FakeOperations:
     def __init__(self) -> None:
         self.current = HEALTH
         self.reload_faults: list[str] = []
+        self.conditions: list[AlarmCondition] = []
 
     def health(self) -> Health:
         return self.current
@@ -84,6 +86,9 @@ class FakeOperations:
     async def _lines(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
         yield f"{wish}\n".encode()
         yield b"{}\n"
+
+    def alarms(self) -> Sequence[AlarmCondition]:
+        return self.conditions
 
     def explain(self, tag: Tag) -> dict[str, Any]:
         return {"rule": ("a", 1), "at": NOW, "status": StatusCode.Good, "odd": object}

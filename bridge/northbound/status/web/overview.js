@@ -1,0 +1,128 @@
+// The night shift's first question: what is grey, why, and what is to be done.
+import { h, show } from "./dom.js";
+import { faultList } from "./faults.js";
+import { SEVERITIES, age, badge, plural, severity, since, span, stateBadge, statusBadge } from "./words.js";
+
+export function overviewPage(main) {
+  const body = h("div", { id: "overview" });
+  show(main, body);
+  return {
+    query: {},
+    overview(told) {
+      show(body, headline(told), causes(told), refused(told), sources(told), faces(told), about(told));
+    },
+  };
+}
+
+function headline(told) {
+  const { good, uncertain, bad } = told.values;
+  const grey = uncertain + bad;
+  let words = told.ready ? "All values flow" : "The bridge is not ready";
+  if (grey) words = `${plural(grey, "value is", "values are")} not Good`;
+  else if (told.ready && !good) words = "Nothing has been received yet";
+  const kind = bad || !told.ready ? "bad" : uncertain ? "uncertain" : "good";
+  const counts = Object.entries(told.values).map(([name, count]) =>
+    h("li", {}, h("a", { href: `#/tags?only=${name}`, "data-key": `count-${name}` }, badge(name, SEVERITIES[name]), h("strong", {}, ` ${count}`))),
+  );
+  const why = grey ? [] : told.why_not_ready;
+  return h(
+    "section",
+    { class: `headline ${kind}`, "aria-labelledby": "headline" },
+    h("h1", { id: "headline" }, badge(kind, words)),
+    why.length ? h("ul", {}, why.map((one) => h("li", {}, one))) : null,
+    h("ul", { class: "counts", "aria-label": "Values by quality" }, counts),
+  );
+}
+
+function causes(told) {
+  if (!told.causes.length) return null;
+  return h(
+    "section",
+    { "aria-labelledby": "causes" },
+    h("h2", { id: "causes" }, "What is grey, and why"),
+    h("ul", { class: "cards" }, told.causes.map((cause) => causeCard(cause))),
+    told.more_causes ? h("p", {}, `and ${told.more_causes} more: `, h("a", { href: "#/tags?only=bad,uncertain" }, "all of them")) : null,
+  );
+}
+
+function causeCard(cause) {
+  const q = cause.machines.length === 1 && !cause.more_machines ? `${cause.machines[0]}.*` : "";
+  const link = `#/tags?${new URLSearchParams({ q, only: severity(cause.status) })}`;
+  const key = `cause-${cause.status}-${cause.reason}`;
+  const names = cause.machines.join(", ") + (cause.more_machines ? ` and ${cause.more_machines} more` : "");
+  return h(
+    "li",
+    { class: `card ${severity(cause.status)}` },
+    h("p", { class: "reason" }, cause.reason || cause.status),
+    cause.advice ? h("p", { class: "advice" }, h("strong", {}, "What to do: "), cause.advice) : null,
+    h("p", {}, statusBadge(cause.status), " ", h("a", { href: link, "data-key": key }, plural(cause.count, "value")), ` of ${names}`, cause.source ? ` (source ${cause.source})` : ""),
+    h("p", { class: "quiet" }, "Since ", since(cause.since)),
+  );
+}
+
+function refused(told) {
+  if (!told.refused.length) return null;
+  return h(
+    "section",
+    { class: "card bad", "aria-labelledby": "refused" },
+    h("h2", { id: "refused" }, badge("bad", "The changed configuration is refused; the old one keeps running")),
+    faultList(told.refused),
+  );
+}
+
+function sources(told) {
+  return h(
+    "section",
+    { "aria-labelledby": "sources" },
+    h("h2", { id: "sources" }, "Sources"),
+    told.sources.length ? h("ul", { class: "cards" }, told.sources.map(sourceCard)) : h("p", { class: "quiet" }, "None is configured."),
+  );
+}
+
+function sourceCard(source) {
+  const row = (name, ...value) => [h("dt", {}, name), h("dd", {}, ...value)];
+  return h(
+    "li",
+    { class: "card" },
+    h("h3", {}, source.name, " ", stateBadge(source.state)),
+    source.reason ? h("p", { class: "reason" }, source.reason) : null,
+    source.advice ? h("p", { class: "advice" }, h("strong", {}, "What to do: "), source.advice) : null,
+    h(
+      "dl",
+      {},
+      row("Type", source.type),
+      row("Since", since(source.since)),
+      source.next_try_in === null ? null : row("Next try", `in ${span(source.next_try_in)}`),
+      row("Last value", source.last_update ? `${age(source.last_update)} ago` : "none yet"),
+      row("Machines", source.machines),
+      source.reconnects ? row("Reconnects", source.reconnects) : null,
+      source.budget ? row("Requests", budget(source.budget)) : null,
+    ),
+  );
+}
+
+function budget({ used, limit, rate, throttled }) {
+  const words = [];
+  if (used !== undefined) words.push(`${used} in the last minute${limit === undefined ? "" : ` of ${limit}`}`);
+  if (rate !== undefined) words.push(`now ${Math.round(rate * 10) / 10} a minute`);
+  if (throttled) words.push(`refused as too many: ${throttled}`);
+  return words.join("; ");
+}
+
+function faces(told) {
+  return h(
+    "section",
+    { "aria-labelledby": "faces" },
+    h("h2", { id: "faces" }, "Faces"),
+    h(
+      "ul",
+      { class: "plain" },
+      told.faces.map((face) =>
+        h("li", {}, badge(face.running && !face.detail ? "good" : "bad", face.name), face.running ? "" : " does not run", face.detail && face.running ? `: ${face.detail}` : ""),
+      ),
+    ),
+  );
+}
+
+const about = (told) =>
+  h("p", { class: "quiet" }, `plantbridge ${told.version}, up for ${age(told.started)}, configuration ${told.configuration}, ${plural(told.machines, "machine")}`);
