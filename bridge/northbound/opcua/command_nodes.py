@@ -153,10 +153,7 @@ class CommandNodes:
         kind = tree.space.add(base, identifier, attributes, None, reference=sp.HAS_SUBTYPE)
         for definition in FIELDS:
             parent = tree.folder(COMMAND_TYPE, kind, definition.name.split("/")[:-1], TYPES)
-            looks = tree.shape(definition)
-            member = ua.NodeId(f"{COMMAND_TYPE}.{definition.name.replace('/', '.')}", TYPES)
-            nothing = sp.constant(None, ua.VariantType.Null)
-            tree.space.add(parent, member, looks.attributes, looks.type_id, value=nothing, is_declaration=True)
+            tree.declare(parent, ua.NodeId(f"{COMMAND_TYPE}.{definition.name.replace('/', '.')}", TYPES), definition)
 
     def build(self, machine: str, node: NodeData, command: CommandDefinition) -> tuple[str, str]:
         """The nodes of one command, made or found; the ids of its two."""

@@ -296,9 +296,8 @@ class Nodes:
         prefix = str(kind.nodeid.Identifier)
         identifier = ua.NodeId(f"{prefix}.{tag.name.replace('/', '.')}", TYPES)
         if self._space.get(identifier) is None:
-            looks = self._tree.shape(tag.definition)
             parent = self._tree.folder(prefix, kind, tag.name.split("/")[:-1], TYPES)
-            self._space.add(parent, identifier, looks.attributes, looks.type_id, value=_NOTHING, is_declaration=True)
+            self._tree.declare(parent, identifier, tag.definition)
 
     # --- what goes ---------------------------------------------------------------------------------------------------
 
@@ -326,9 +325,6 @@ class Nodes:
         for parent in self._tree.take_out(node):
             if _is_ours(parent) and not any(_has_content(one) for one in parent.references):
                 self._take_out(parent)
-
-
-_NOTHING = sp.constant(None, ua.VariantType.Null)
 
 
 def _identification(browse_name: ua.QualifiedName, data_type: ua.NodeId, text: str | None) -> Attributes:

@@ -37,6 +37,7 @@ def standard(name: str) -> ua.NodeId:
     return ua.NodeId(getattr(ua.ObjectIds, name))
 
 
+_NOTHING = sp.constant(None, ua.VariantType.Null)
 OBJECT, FOLDER, PROPERTY = standard("BaseObjectType"), standard("FolderType"), standard("PropertyType")
 
 
@@ -159,6 +160,28 @@ class Tree:
             if self.space.get(identifier) is None:
                 words = texts({number: name for name, number in enumeration.items()})
                 self.look(variable, "ValueAsText", _T, Mirror(value, lambda now: convert.mirrored(now, _T, words)))
+
+    def declare(self, parent: NodeData, identifier: ua.NodeId, definition: TagDefinition) -> None:
+        """A variable of a type, with the properties its own type makes mandatory: importers look for them."""
+        looks = self.shape(definition)
+        node = self.space.add(parent, identifier, looks.attributes, looks.type_id, value=_NOTHING, is_declaration=True)
+        properties = [(one.name, one.attributes) for one in looks.properties]
+        if looks.type_id == standard("MultiStateValueDiscreteType"):
+            text = property_attributes(
+                ua.QualifiedName("ValueAsText", 0), ua.NodeId(_T.value), None, ua.VariantType.Null
+            )
+            properties.append(("ValueAsText", text))
+        for name, attributes in properties:
+            property_id = ua.NodeId(f"{identifier.Identifier}.{name}", TYPES)
+            self.space.add(
+                node,
+                property_id,
+                attributes,
+                PROPERTY,
+                reference=sp.HAS_PROPERTY,
+                is_declaration=True,
+                is_mandatory=True,
+            )
 
     def value_of(self, tag: Tag) -> TagValue:
         """Where the values of a tag that has a variable go."""

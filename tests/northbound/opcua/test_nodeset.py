@@ -1,19 +1,25 @@
-"""The plant as NodeSet2 XML: what asyncua's importer makes of it, node by node."""
+"""The plant as NodeSet2 XML: what the importers of asyncua and node-opcua make of it, node by node."""
 
+import json
 import os
+import re
 import xml.etree.ElementTree as Xml
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
+import pytest
 from asyncua import Node, Server, ua
 
+from bridge.config.site import load_site
 from bridge.model.plant import Plant
 from bridge.model.tag import TagDefinition
 from bridge.model.value import DataType
 from bridge.northbound.opcua.config import OpcuaConfig
 from bridge.northbound.opcua.server import NODESETS, OpcuaServer
+from bridge.runtime.offline import OfflinePlant
 from bridge.transport.clock import SystemClock
+from tests import peers
 from tests.northbound.opcua.house import APPLICATION
 from tests.one_of_everything import DEFINITIONS, MODES, filled_table, machine
 
@@ -98,3 +104,29 @@ async def test_no_key_and_no_value_is_made_for_it(tmp_path: Path) -> None:
     xml = await face(tmp_path).nodeset(replace(table.plant))
     assert os.listdir(tmp_path) == []
     assert "Grüße" not in xml  # what Status/Message says now
+
+
+@pytest.mark.peer("node")
+async def test_a_product_that_is_not_ours_imports_the_demo_and_browses_all_of_it(tmp_path: Path) -> None:
+    demo = Path(__file__).parents[3] / "examples" / "demo" / "bridge.yaml"
+    offline = OfflinePlant(load_site([demo], {"DEMO_OPERATOR_HASH": "scrypt$1"}))
+    text = await face(tmp_path).nodeset(offline.plant)
+    xml = tmp_path / "plant.xml"
+    xml.write_text(text, encoding="utf-8")
+    others = [str(files("bridge.northbound.opcua") / "nodesets" / file) for _, file in NODESETS]
+    printed = await peers.run_node("opcua_nodeset.js", INSTANCES, *others, str(xml))
+    found = json.loads(printed.splitlines()[-1])
+    assert {INSTANCES, TYPES, *(uri for uri, _ in NODESETS)} <= set(found["namespaces"])
+    written = set(re.findall(r'<UA\w+ NodeId="ns=1;s=([^"]+)"', text))
+    assert written == set(found["nodes"])  # all of it can be reached from Objects
+    for machine_ in offline.plant.everything():
+        for tag in machine_.tags:
+            node, definition = found["nodes"][tag.id], tag.definition
+            assert (node["class"], node["dataType"]) == ("Variable", definition.data_type.value), tag.id
+            assert node.get("unit") == (definition.unit.unit_id if definition.unit else None), tag.id
+            if definition.eu_range and definition.enumeration is None:
+                assert node["range"] == list(definition.eu_range), tag.id
+            if definition.enumeration:
+                assert set(node["texts"]) - {""} == set(definition.enumeration), tag.id
+    standby = found["nodes"]["extruder-1.Commands.StandbyCall.OutputArguments"]
+    assert ["ErrorText", "String"] in standby["arguments"]

@@ -37,6 +37,7 @@ _HAS_TYPE = ua.NodeId(ua.ObjectIds.HasTypeDefinition)
 _HAS_RULE = ua.NodeId(ua.ObjectIds.HasModellingRule)
 _NO_TYPE = ua.NodeId()
 _OPTIONAL = ua.NodeId(ua.ObjectIds.ModellingRule_Optional)
+_MANDATORY = ua.NodeId(ua.ObjectIds.ModellingRule_Mandatory)
 
 
 def constant(value: Any, variant_type: ua.VariantType) -> LeanValue:
@@ -148,7 +149,7 @@ class Space:
         self._aspace = aspace
         self._forget = forget
         self._type_references: dict[ua.NodeId, ua.ReferenceDescription] = {}
-        self._rule = self._to(_HAS_RULE, _OPTIONAL)
+        self._optional, self._mandatory = (self._to(_HAS_RULE, rule) for rule in (_OPTIONAL, _MANDATORY))
         self._record: Record | None = None
         self._last_back: tuple[NodeData, ua.NodeId, ua.ReferenceDescription] | None = None
 
@@ -175,14 +176,18 @@ class Space:
         reference: ua.NodeId = HAS_COMPONENT,
         value: LeanValue | TagValue | None = None,
         is_declaration: bool = False,
+        is_mandatory: bool = False,
     ) -> NodeData:
-        """A new node below `parent`. `attributes` is kept, and may be shared by many: never change it afterwards."""
+        """A new node below `parent`; a declaration is a part of a type.
+
+        `attributes` is kept, and may be shared by many: never change it afterwards.
+        """
         node = NodeData(node_id)
         self.dress(node, attributes, value)
         if type_id is not None:
             node.references.append(self._type_reference(type_id))
         if is_declaration:
-            node.references.append(self._rule)
+            node.references.append(self._mandatory if is_mandatory else self._optional)
         self._aspace[node_id] = node
         if self._record is not None:
             self._record.added.append(Added(parent.nodeid, node_id))
