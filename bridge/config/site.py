@@ -23,6 +23,7 @@ from bridge.config.keypath import KeyPath
 from bridge.config.library import Locator, MappingLibrary, is_mapping, yaml_files
 from bridge.config.merge import Sheaf, read_sheaf
 from bridge.config.shifts import ShiftRules, TimeZone
+from bridge.config.vendor_profile import SHIPPED, own_profiles, profile_faults
 from bridge.errors import ConfigError, Fault, did_you_mean
 from bridge.mapping.clash import BRIDGE, Clash, clashes
 from bridge.mapping.compile import CompiledMapping
@@ -320,9 +321,10 @@ def load_sheaf(sheaf: Sheaf, folder: Path, files: tuple[Path, ...]) -> Site:
         faults.extend(checker.faults)
         faults.extend(_people_faults(file, sheaf))
         faults.extend(broker_faults(file, sheaf))
+        faults.extend(profile_faults(file.sources, sheaf))
     if faults or file is None:
         raise ConfigError(faults)
-    site = Site(file, library, machines, folder, (*files, *library.files))
+    site = Site(file, library, machines, folder, (*files, *library.files, *own_profiles(file.sources)))
     before = len(library.faults)
     own = _override_faults(site, sheaf)
     if own or len(library.faults) > before:
@@ -353,7 +355,8 @@ def _rooted(file: SiteFile, folder: Path) -> SiteFile:
         if not isinstance(source, IotisticaConfig):
             return rooted(rooted(source, "ca_file"), "file")
         mqtt = source.mqtt and source.mqtt.model_copy(update={"broker": rooted_broker(source.mqtt.broker)})
-        return source.model_copy(update={"mqtt": mqtt, "rest": source.rest and rooted(source.rest, "ca_file")})
+        own = source if source.profile in SHIPPED else rooted(source, "profile")
+        return own.model_copy(update={"mqtt": mqtt, "rest": source.rest and rooted(source.rest, "ca_file")})
 
     sources = {name: rooted_source(source) for name, source in file.sources.items()}
     return file.model_copy(update={"sources": sources, "northbound": north.model_copy(update=faces)})

@@ -39,9 +39,11 @@ def make_source(name: str, config: SourceConfig, house: Surroundings) -> Source:
             name, config, house.clock, house.memory, house.calendar, house.wanted, house.machines
         )
     if config.type == "iotistica":
+        from bridge.config.vendor_profile import profile_of
         from bridge.sources.iotistica.source import IotisticaSource
 
-        return IotisticaSource(name, config, house.clock, house.memory, house.wanted)
+        profile = profile_of(config)
+        return IotisticaSource(name, config, house.clock, house.memory, house.wanted, profile=profile)
     if config.type == "replay":
         from bridge.sources.replay.source import ReplaySource
 

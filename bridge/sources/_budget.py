@@ -221,6 +221,13 @@ class Budget:
             self._tokens = 0.0
             self._filled = self._clean_since = max(self._filled, self._clock.monotonic() + pause)
 
+    def hold(self, seconds: float) -> None:
+        """Let nothing out for so many seconds, at most LONGEST_PAUSE: the vendor hints before it says 429."""
+        self._accrue()
+        if seconds > 0:
+            self._tokens = min(self._tokens, 0.0)
+            self._filled = max(self._filled, self._clock.monotonic() + min(seconds, LONGEST_PAUSE))
+
     def answered(self) -> None:
         """A request was answered, and not with 429."""
         self._refused_since = None

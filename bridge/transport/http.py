@@ -181,6 +181,16 @@ SENDING: Final = "http11.send_request_headers.started"
 """Steps of a `Trace`: none of a request's bytes leave before SENDING."""
 
 
+class Departure:
+    """A `Trace` that knows whether a request has begun to leave: before that it certainly did nothing."""
+
+    is_sending = False
+
+    async def __call__(self, step: str, _: Any) -> None:
+        """A step of the request."""
+        self.is_sending |= step == SENDING
+
+
 async def fetch(
     client: httpx.AsyncClient,
     method: str,

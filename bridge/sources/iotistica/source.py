@@ -24,14 +24,21 @@ from bridge.model.observation import Condition
 from bridge.model.status import StatusCode
 from bridge.sources._gravest import gravest
 from bridge.sources._poll import Backoff
+from bridge.sources.iotistica.lapses import Lapses
 from bridge.sources.iotistica.mqtt.listener import Listener
+from bridge.sources.iotistica.notebook import Notebook
+from bridge.sources.iotistica.presence import Presence
+from bridge.sources.iotistica.rest.rest import Rest
 from bridge.sources.iotistica.roster import Roster
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from bridge.ports import Clock, Memory, Publish
+    import httpx
+
+    from bridge.ports import Clock, Memory, Publish, Published
     from bridge.sources.iotistica.config import IotisticaConfig
+    from bridge.sources.iotistica.profile import Profile
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +74,8 @@ class IotisticaSource:
         clock: the one clock.
         memory: what is known after a restart.
         wanted: UUIDs of the agents to be read; None for all.
+        profile: what the cloud's API looks like; needed where `rest` is configured.
+        transport: takes the place of the network of REST in tests.
     """
 
     def __init__(
@@ -76,14 +85,25 @@ class IotisticaSource:
         clock: Clock,
         memory: Memory,
         wanted: Collection[str] | None = None,
+        *,
+        profile: Profile | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._name = name
         self._config = config
         self._clock = clock
-        self._memory = memory
         self.roster = Roster(name, config, wanted)
         self.listener = None if config.mqtt is None else Listener(name, config, config.mqtt, clock, self.roster)
-        self._halves: list[Half] = [half for half in (self.listener,) if half is not None]
+        self.notebook = Notebook(memory)
+        self.presence = Presence(name)
+        self.rest = None
+        if config.rest is not None and profile is not None:
+            self.rest = Rest(
+                name, config.rest, profile, clock, self.roster, self.presence, self.notebook,
+                has_mqtt=config.mqtt is not None, transport=transport,
+            )  # fmt: skip
+        self._lapses = Lapses()
+        self._halves: list[Half] = [half for half in (self.listener, self.rest) if half is not None]
         self._waiting: set[Half] = set()
         """Halves that were lost and are not tried again yet."""
 
@@ -113,8 +133,10 @@ class IotisticaSource:
             began = self._clock.monotonic()
             self._waiting.discard(half)
             try:
-                await half.run(publish)
+                await half.run(self._heard(publish) if half is self.listener else publish)
             except SourceError as error:
+                if half is self.listener:
+                    self._lapses.lost()
                 self._waiting.add(half)
                 if self._waiting.issuperset(self._halves):
                     raise
@@ -125,6 +147,16 @@ class IotisticaSource:
                 if self._clock.monotonic() - began > REFUSED_WAIT:
                     backoff.reset()
                 await self._clock.sleep(max(wait, backoff.next()))
+
+    def _heard(self, publish: Publish) -> Publish:
+        """Hear what MQTT publishes: the first sample after a loss tells what was missed."""
+
+        def hear(item: Published) -> None:
+            publish(item)
+            if (lapses := self._lapses.hear(item)) and self.rest is not None:
+                self.rest.fill(lapses)
+
+        return hear
 
     def _lost(self, half: Half, error: SourceError) -> list[Condition]:
         is_refused = isinstance(error, AuthFailed)

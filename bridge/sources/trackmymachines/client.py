@@ -33,7 +33,7 @@ from bridge.sources.trackmymachines.payloads import (
     parse_step_events,
 )
 from bridge.sources.trackmymachines.timeline import DAY, SECOND, Window
-from bridge.transport.http import SENDING, Answer, BodyTooLong, fetch
+from bridge.transport.http import Answer, BodyTooLong, Departure, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -81,15 +81,6 @@ class Filter(NamedTuple):
 
 
 ALL: Final = Filter("none")
-
-
-class _Departure:
-    """Whether a request has begun to leave (see `bridge.transport.http.Trace`)."""
-
-    is_sending = False
-
-    async def __call__(self, step: str, _: Any) -> None:
-        self.is_sending |= step == SENDING
 
 
 class TrackMyMachinesClient:
@@ -194,7 +185,7 @@ class TrackMyMachinesClient:
         turn = await self._budget.turn(Priority.COMMAND)
         if self._steps.is_closed:
             raise NotSent("TrackMyMachines is not connected now")
-        departure = _Departure()
+        departure = Departure()
         try:
             answer = await fetch(
                 self._steps, method, path, json=orjson.dumps({"step_event": fields}), headers=self._headers,
