@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
-    from bridge.northbound.opcua.stack.space import Added
+    from bridge.northbound.opcua.stack.space import Added, Record
     from bridge.northbound.opcua.tree import Tree
     from bridge.ports import Clock
 
@@ -60,6 +60,7 @@ class ModelChanges:
         with self._tree.space.recorded() as record:
             yield
         changes = self._added(record.added)
+        self._referred(record, changes)
         for parent, node_id in record.removed:
             changes[node_id] = NODE_DELETED
             changes[parent] = changes.get(parent, 0) | REFERENCE_DELETED
@@ -77,6 +78,15 @@ class ModelChanges:
                 changes[one.node_id] = NODE_ADDED
                 changes[one.parent] = changes.get(one.parent, 0) | REFERENCE_ADDED
         return changes
+
+    @staticmethod
+    def _referred(record: Record, changes: dict[ua.NodeId, int]) -> None:
+        """References that came and went between nodes of ours: machines in areas, types of what was there."""
+        new = {one.node_id for one in record.added}
+        for verb, pairs in ((REFERENCE_ADDED, record.linked), (REFERENCE_DELETED, record.unlinked)):
+            for node_id in (one for pair in pairs for one in pair):
+                if node_id.NamespaceIndex == OWN and node_id not in new:
+                    changes[node_id] = changes.get(node_id, 0) | verb
 
     def _tell(self, changes: dict[ua.NodeId, int]) -> None:
         now = self._clock.now()

@@ -59,6 +59,8 @@ MAX_ID = 120
 """Characters of a NodeId: PLC strings hold 254 bytes, some clients' fields far fewer."""
 CHUNK = 250
 """Tags built before the loop may turn."""
+RESERVED = ("Areas", "Machines")
+"""NodeIds of our own folders."""
 GONE = "The machine or tag is no longer configured or present"
 
 MACHINES, IDENTIFICATION_TYPE = 1001, 1012
@@ -79,6 +81,8 @@ def faults(plant: Plant) -> list[str]:
     """What of this plant cannot be shown: ids too long or twice, and tags that are folders of other tags."""
     found = []
     for machine in plant.everything():
+        if machine.id in RESERVED:
+            found.append(f"{machine.id}: this is the NodeId of the folder of all {machine.id.lower()}")
         for tag in machine.tags:
             if len(tag.id) > MAX_ID:
                 found.append(f"{tag.id}: a NodeId may have {MAX_ID} characters, this has {len(tag.id)}")
@@ -178,6 +182,7 @@ class Nodes:
         node = self._space.get(identifier)
         if node is not None:
             self._space.dress(node, attributes)
+            self._space.retype(node, type_id)
             self._place(machine, node, type_id)
             return node
         is_bridge = not machine.parts
@@ -200,9 +205,10 @@ class Nodes:
         for reference in [one for one in node.references if _is_area(one)]:
             if reference.NodeId == area.nodeid:
                 return
-            node.references.remove(reference)
             before = self._tree.node(reference.NodeId)
-            before.references = [one for one in before.references if one.NodeId != node.nodeid]
+            self._space.unlink(before, node, sp.ORGANIZES)
+            if _may_go(before):
+                self._take_out(before)
         self._space.link(area, node, sp.ORGANIZES, type_id)
 
     def _area(self, levels: Iterable[str]) -> NodeData:
@@ -323,7 +329,7 @@ class Nodes:
 
     def _take_out(self, node: NodeData) -> None:
         for parent in self._tree.take_out(node):
-            if _is_ours(parent) and not any(_has_content(one) for one in parent.references):
+            if _may_go(parent):
                 self._take_out(parent)
 
 
@@ -338,10 +344,10 @@ def _is_area(reference: ua.ReferenceDescription) -> bool:
     return not reference.IsForward and isinstance(identifier, str) and identifier.startswith("Areas")
 
 
-def _is_ours(node: NodeData) -> bool:
-    """A machine or one of its folders: what may go when it is empty."""
-    identifier = node.nodeid.Identifier
-    return node.nodeid.NamespaceIndex == OWN and isinstance(identifier, str) and not identifier.startswith("Areas")
+def _may_go(node: NodeData) -> bool:
+    """A machine, one of its folders or an area, that is empty."""
+    is_ours = node.nodeid.NamespaceIndex == OWN and node.nodeid.Identifier not in RESERVED
+    return is_ours and not any(_has_content(one) for one in node.references)
 
 
 def _has_content(reference: ua.ReferenceDescription) -> bool:

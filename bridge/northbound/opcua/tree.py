@@ -30,6 +30,8 @@ OWN, TYPES = 2, 3
 """Namespace indices that never change: our instances, our types."""
 
 _T = ua.VariantType.LocalizedText
+OPTIONAL = frozenset({"EURange", "EngineeringUnits", "EnumStrings", "EnumValues"})
+"""Properties a variable has by its mapping."""
 
 
 def standard(name: str) -> ua.NodeId:
@@ -148,8 +150,17 @@ class Tree:
         else:
             value = self.value_of(tag)
             self.space.dress(variable, looks.attributes, value)
+            self.space.retype(variable, looks.type_id)
+            self._withdraw(variable, {one.name for one in looks.properties})
         self._properties(variable, tag, looks, value)
         return value
+
+    def _withdraw(self, variable: NodeData, wanted: set[str]) -> None:
+        """Properties that its mapping does not give it any more."""
+        for name in OPTIONAL - wanted:
+            node = self.space.get(ua.NodeId(f"{variable.nodeid.Identifier}.{name}", OWN))
+            if node is not None:
+                self.take_out(node)
 
     def _properties(self, variable: NodeData, tag: Tag, looks: Shape, value: TagValue) -> None:
         for one in looks.properties:

@@ -1,9 +1,10 @@
 """What clients are told when machines come, change and go."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from asyncua import Client
+from asyncua import Client, ua
 
 from bridge.model.tag import TagDefinition
 from bridge.model.value import DataType
@@ -29,6 +30,7 @@ async def test_a_change_of_the_plant_is_one_event_that_names_what_is_topmost(tmp
             "ns=2;s=laser-3": ADDED,
             "ns=2;s=laser-4": ADDED,
             "ns=5;i=1001": REFERENCE_ADDED,
+            "ns=2;s=Areas:acme:essen:extrusion:line-1": REFERENCE_ADDED,
         }
         fresh = TagDefinition("Monitoring/Fresh", DataType.Double)
         show(home, machine(home.slots, "extruder-1", (*DEFINITIONS, fresh)), known["winder-2"])
@@ -37,6 +39,45 @@ async def test_a_change_of_the_plant_is_one_event_that_names_what_is_topmost(tmp
             "ns=2;s=extruder-1.Monitoring.Fresh": ADDED,
             "ns=2;s=extruder-1.Monitoring": REFERENCE_ADDED,
         }
+
+
+@pytest.mark.peer("node")
+async def test_a_machine_that_moves_is_told_with_both_areas(tmp_path: Path) -> None:
+    async with house() as home, event_peer(home, tmp_path) as peer:
+        wish = {"node": SERVER, "fields": ["Changes"], "where": MODEL_CHANGE}
+        assert (await peer.ask(watch=wish))["status"] == "Good"
+        known = here(home)
+        moved = replace(known["winder-2"], place=replace(known["winder-2"].place, area="hall-9"))
+        show(home, known["extruder-1"], moved)
+        [[changes]] = await peer.ask(heard=1)
+        assert {one["affected"]: one["verb"] for one in changes} == {
+            "ns=2;s=winder-2": REFERENCE_ADDED | REFERENCE_DELETED,
+            "ns=2;s=Areas:acme:essen:hall-9": ADDED,
+            "ns=2;s=Areas:acme:essen": REFERENCE_ADDED | REFERENCE_DELETED,
+            "ns=2;s=Areas:acme:essen:winding": DELETED,  # nothing else was there
+        }
+
+
+@pytest.mark.peer("node")
+async def test_a_machine_of_another_type_and_a_tag_without_its_range_are_told(tmp_path: Path) -> None:
+    async with house(unsecured_read_only=True) as home, event_peer(home, tmp_path) as peer, Client(home.url) as client:
+        wish = {"node": SERVER, "fields": ["Changes"], "where": MODEL_CHANGE}
+        assert (await peer.ask(watch=wish))["status"] == "Good"
+        known = here(home)
+        plain = (replace(DEFINITIONS[0], eu_range=None), *DEFINITIONS[1:])
+        other = replace(machine(home.slots, "extruder-1", plain), type_name="qitech/other")
+        show(home, other, known["winder-2"])
+        [[changes]] = await peer.ask(heard=1)
+        pressure = "ns=2;s=extruder-1.Monitoring.Pressure"
+        assert {one["affected"]: one["verb"] for one in changes} == {
+            "ns=2;s=extruder-1": REFERENCE_ADDED | REFERENCE_DELETED,
+            pressure: REFERENCE_ADDED | REFERENCE_DELETED,
+            f"{pressure}.EURange": DELETED,
+        }
+        kind = await client.get_node("ns=2;s=extruder-1").read_type_definition()
+        assert (kind.NamespaceIndex, kind.Identifier) == (3, "qitech.other")
+        analog = await client.get_node(pressure).read_type_definition()
+        assert analog.Identifier == ua.ObjectIds.AnalogUnitType
 
 
 @pytest.mark.peer("node")

@@ -139,6 +139,9 @@ class Record:
     added: list[Added] = field(default_factory=list)
     removed: list[tuple[ua.NodeId, ua.NodeId]] = field(default_factory=list)
     """Parent and node."""
+    linked: list[tuple[ua.NodeId, ua.NodeId]] = field(default_factory=list)
+    unlinked: list[tuple[ua.NodeId, ua.NodeId]] = field(default_factory=list)
+    """Parent and node, of references beside the one a node was made with."""
 
 
 class Space:
@@ -191,7 +194,7 @@ class Space:
         self._aspace[node_id] = node
         if self._record is not None:
             self._record.added.append(Added(parent.nodeid, node_id))
-        self.link(parent, node, reference, type_id)
+        self._refer(parent, node, reference, type_id)
         return node
 
     def dress(
@@ -206,6 +209,31 @@ class Space:
 
     def link(self, parent: NodeData, node: NodeData, reference: ua.NodeId, type_id: ua.NodeId | None = None) -> None:
         """A reference from `parent` to `node`, and back."""
+        self._refer(parent, node, reference, type_id)
+        if self._record is not None:
+            self._record.linked.append((parent.nodeid, node.nodeid))
+
+    def unlink(self, parent: NodeData, node: NodeData, reference: ua.NodeId) -> None:
+        """Take that reference away, and the one back."""
+        for one, other in ((parent, node), (node, parent)):
+            one.references = [
+                ref for ref in one.references if (ref.NodeId, ref.ReferenceTypeId) != (other.nodeid, reference)
+            ]
+        if self._record is not None:
+            self._record.unlinked.append((parent.nodeid, node.nodeid))
+
+    def retype(self, node: NodeData, type_id: ua.NodeId) -> None:
+        """Give a node that is there another type definition, where it has another."""
+        wanted = self._type_reference(type_id)
+        references = [wanted if one.ReferenceTypeId == _HAS_TYPE else one for one in node.references]
+        if references == node.references:
+            return
+        node.references = references
+        if self._record is not None:
+            self._record.linked.append((node.nodeid, type_id))
+            self._record.unlinked.append((node.nodeid, type_id))
+
+    def _refer(self, parent: NodeData, node: NodeData, reference: ua.NodeId, type_id: ua.NodeId | None) -> None:
         parent.references.append(_describe(reference, node, forward=True, type_id=type_id))
         node.references.append(self._back(parent, reference))
 
