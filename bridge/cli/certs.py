@@ -134,7 +134,7 @@ def trust(pki: Path, which: str) -> None:
 @click.argument("thumbprint")
 @_with_pki
 def reject(pki: Path, thumbprint: str) -> None:
-    """Trust a client no longer. It is shut out from its next connect on."""
+    """Trust a client no longer. A running bridge ends its sessions within seconds."""
     from bridge.northbound.opcua import pki as store
 
     try:

@@ -83,7 +83,7 @@ def trust(pki: Path, certificate: x509.Certificate, by: str, now: datetime) -> P
 
 
 def reject(pki: Path, mark: str, by: str, now: datetime) -> Entry:
-    """Shut the client of this certificate out, from its next connect on. Raises NotFound."""
+    """Shut the client of this certificate out; a running bridge ends its sessions. Raises NotFound."""
     found = find(pki, mark, "trusted")
     (pki / "rejected" / file_name(found[0].certificate)).write_bytes(found[0].certificate.public_bytes(Encoding.DER))
     for entry in found:

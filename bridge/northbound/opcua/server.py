@@ -54,6 +54,7 @@ from bridge.northbound.opcua.stack.status import ServerStatus, advertise
 from bridge.northbound.opcua.stack.values import TagValues
 from bridge.northbound.opcua.tree import Tree
 from bridge.northbound.opcua.trust import Refused, TrustStore
+from bridge.northbound.opcua.trust_watch import TrustWatch
 from bridge.northbound.opcua.writes import Writes
 from bridge.ports import CertificateDays, Told
 
@@ -92,6 +93,7 @@ class OpcuaServer:
         self._application_uri = config.application_uri or f"urn:plantbridge:{bridge_name}"
         self._bridge_name = bridge_name
         self._passwords = Passwords(config.users, clock)
+        self._trust = TrustStore(self._pki, clock, trust_required=config.trust is Trust.REQUIRED)
         self._own = Own(self._pki)
         self._serving: Engine | None = None
         self._values: TagValues | None = None
@@ -215,6 +217,7 @@ class OpcuaServer:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._keep_status(view, status), name="opcua: server status")
                     tasks.create_task(self._keep_certificate(engine, workers), name="opcua: certificate")
+                    tasks.create_task(self._watch_trust(engine, workers), name="opcua: trust")
                     tasks.create_task(handshakes.run(), name="opcua: handshakes")
                     tasks.create_task(events.run(types), name="opcua: events")
                     tasks.create_task(pump.run(built, values), name="opcua: pump")
@@ -238,7 +241,7 @@ class OpcuaServer:
         handshakes: Handshakes,
     ) -> Engine:
         """The server as it is before it knows any machine."""
-        config, trust = self._config, self._trust_store()
+        config, trust = self._config, self._trust
         writes = Writes(
             plant,
             lambda node_id: engine.iserver.aspace.get(node_id) is not None,
@@ -259,10 +262,6 @@ class OpcuaServer:
         engine = Engine(config, guards, self._clock)
         engine.show(self._application_uri, f"plantbridge {self._bridge_name}")
         return engine
-
-    def _trust_store(self) -> TrustStore:
-        required = self._config.trust is Trust.REQUIRED
-        return TrustStore(self._pki, self._clock, trust_required=required)
 
     def _user_of(self, der: bytes) -> Account | None:
         """The user who logs in with this certificate, if it is valid now."""
@@ -356,6 +355,10 @@ class OpcuaServer:
                     await engine.change(own.certificate, own.key)
                     self._own.show(own)
                     looked = -math.inf
+
+    async def _watch_trust(self, engine: Engine, workers: Executor) -> None:
+        in_worker = functools.partial(asyncio.get_running_loop().run_in_executor, workers)
+        await TrustWatch(self._trust, self._clock).run(engine, in_worker)
 
     async def _keep_status(self, view: TagView, status: ServerStatus) -> None:
         """CurrentTime and ServiceLevel, every second."""

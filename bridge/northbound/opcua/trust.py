@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -30,6 +31,7 @@ from bridge.northbound.opcua.certificates import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from bridge.ports import Clock
@@ -50,6 +52,10 @@ class Refused(Exception):
     def __init__(self, status: str, sentence: str) -> None:
         super().__init__(sentence)
         self.status = status
+
+
+class _Unknown(Refused):
+    """Nobody has trusted it, or whoever signed it."""
 
 
 class TrustStore:
@@ -77,6 +83,18 @@ class TrustStore:
             self._keep(certificate, refused, peer)
             raise
 
+    def check_again(self, der: bytes) -> None:
+        """Whether a client that was let in would still be. Raises Refused; tells and keeps nothing."""
+        if self._trust_required:
+            self._check_chain(x509.load_der_x509_certificate(der))
+
+    def stamp(self) -> frozenset[tuple[str, int, int, int]]:
+        """Another one when a file that decides is another one."""
+        folders = {"trusted": SUFFIXES, "issuers": SUFFIXES, "crl": CRL_SUFFIXES}
+        return frozenset(
+            _stamps(path for name, suffixes in folders.items() for path in files_of(self._pki / name, suffixes))
+        )
+
     def _check_form(
         self, certificate: x509.Certificate, key: object, uris: list[str], application_uri: str | None
     ) -> None:
@@ -103,6 +121,12 @@ class TrustStore:
             )
 
     def _check_trust(self, certificate: x509.Certificate, peer: str) -> None:
+        try:
+            self._check_chain(certificate)
+        except _Unknown:
+            self._let_in_by_window(certificate, peer)
+
+    def _check_chain(self, certificate: x509.Certificate) -> None:
         trusted = self._certificates("trusted")
         chain = _chain(certificate, [*trusted.values(), *self._certificates("issuers").values()])
         for child, issuer in itertools.pairwise(chain):
@@ -110,8 +134,7 @@ class TrustStore:
                 whose = "it" if child is certificate else f"its issuer {thumbprint(child)}"
                 raise Refused("BadCertificateRevoked", f"{whose} was revoked by {issuer.subject.rfc4514_string()}")
         if not any(thumbprint(one) in trusted for one in chain):
-            self._let_in_by_window(certificate, peer)
-            return
+            raise _Unknown("BadCertificateUntrusted", "nobody trusts it")
         for issuer in chain[1:]:
             self._check_time(issuer, "BadCertificateIssuerTimeInvalid", f"its issuer {thumbprint(issuer)}")
 
@@ -196,6 +219,13 @@ class TrustStore:
         if len(self._told) > MAX_FILES:
             self._told.popitem(last=False)
         _log.warning(message, *arguments)
+
+
+def _stamps(paths: Iterable[Path]) -> Iterator[tuple[str, int, int, int]]:
+    for path in paths:
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            yield str(path), status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def file_name(certificate: x509.Certificate) -> str:

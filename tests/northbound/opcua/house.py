@@ -123,6 +123,26 @@ def identity(
     return made
 
 
+def crl(authority: Identity, revoked: Identity, signer: Identity | None = None) -> bytes:
+    """A revocation list of this authority, DER."""
+    now = datetime.now(UTC)
+    entry = (
+        x509.RevokedCertificateBuilder()
+        .serial_number(revoked.certificate.serial_number)
+        .revocation_date(now - timedelta(days=1))
+        .build()
+    )
+    made = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority.certificate.subject)
+        .last_update(now - timedelta(days=1))
+        .next_update(now + timedelta(days=30))
+        .add_revoked_certificate(entry)
+        .sign((signer or authority).key, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.DER)
+
+
 CONFIRMED = Outcome(Result.CONFIRMED, StatusCode.Good, "")
 
 

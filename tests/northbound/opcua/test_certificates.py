@@ -14,7 +14,7 @@ from bridge.northbound.opcua import window
 from bridge.northbound.opcua.certificates import load_or_make, prepare, thumbprint
 from bridge.northbound.opcua.trust import MAX_REJECTED, Refused, TrustStore
 from bridge.transport.clock import SystemClock
-from tests.northbound.opcua.house import APPLICATION, HOSTS, Identity, identity, own_certificate
+from tests.northbound.opcua.house import APPLICATION, HOSTS, Identity, crl, identity, own_certificate
 
 NOW = datetime.now(UTC)
 
@@ -235,21 +235,3 @@ def test_audit_is_bounded(pki: Path) -> None:
     lines = (pki / "audit.log").read_text().splitlines()
     assert len(lines) <= window.MAX_LINES
     assert lines[-1].endswith("the newest")
-
-
-def crl(authority: Identity, revoked: Identity, signer: Identity | None = None) -> bytes:
-    entry = (
-        x509.RevokedCertificateBuilder()
-        .serial_number(revoked.certificate.serial_number)
-        .revocation_date(NOW - timedelta(days=1))
-        .build()
-    )
-    made = (
-        x509.CertificateRevocationListBuilder()
-        .issuer_name(authority.certificate.subject)
-        .last_update(NOW - timedelta(days=1))
-        .next_update(NOW + timedelta(days=30))
-        .add_revoked_certificate(entry)
-        .sign((signer or authority).key, hashes.SHA256())
-    )
-    return made.public_bytes(serialization.Encoding.DER)

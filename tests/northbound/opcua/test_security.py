@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from bridge.cli.main import main
 from bridge.northbound.opcua.certificates import load, make, thumbprint
-from tests.northbound.opcua.house import House, Identity, house, identity, raw, secure_client
+from tests.northbound.opcua.house import House, Identity, Seen, crl, eventually, house, identity, raw, secure_client
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -177,6 +178,61 @@ async def test_foreign_certificate_is_refused_until_a_person_trusts_it(
     assert not list((home.pki / "rejected").glob(f"*{mark}.der"))
     async with await secure_client(home, stranger) as client:
         assert await client.get_node(PRESSURE).read_value() == 12.5
+
+
+def cli(*words: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    assert ended.value.code == 0
+
+
+async def test_rejected_client_is_cut_off_and_nobody_else_is(home: House, caplog: pytest.LogCaptureFixture) -> None:
+    client, gone, heard = identity("soon-rejected"), asyncio.Event(), bytearray()
+    home.trust(client)
+    mark = thumbprint(client.certificate)
+    async with await secure_client(home, identity("trusted")) as other:
+        rejected = await secure_client(home, client)
+        await rejected.connect()
+        watched = rejected.uaclient.protocol
+        assert watched is not None
+        receive, lose = watched.data_received, watched.connection_lost
+        watched.data_received = lambda data: (heard.extend(data), receive(data))  # type: ignore[method-assign]
+        watched.connection_lost = lambda why: (lose(why), gone.set())  # type: ignore[method-assign]
+        subscription = await rejected.create_subscription(1000, Seen())
+        await subscription.subscribe_data_change(rejected.get_node(PRESSURE))
+        with caplog.at_level(logging.WARNING, "bridge"):
+            cli("certs", "reject", mark, "--pki", str(home.pki))
+            await eventually(lambda: gone.is_set() and "Cut off" in caplog.text, 15)
+        assert b"ERRF" in heard
+        assert f"certificate {mark}: BadCertificateUntrusted" in caplog.text
+        assert caplog.text.count("Cut off") == 1
+        await eventually(lambda: len(home_sessions(home)) == 1, 15)
+        assert await other.get_node(PRESSURE).read_value() == 12.5
+        await leave(rejected)
+    assert await refused(await secure_client(home, client)) == "BadCertificateUntrusted"
+
+
+async def test_client_that_a_new_revocation_list_names_is_cut_off(
+    home: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority, member = identity("plant-authority", is_ca=True), identity("plant-member", issuer="plant-authority")
+    home.trust(authority)
+    client = await secure_client(home, member)
+    await client.connect()
+    assert await client.get_node(PRESSURE).read_value() == 12.5
+    with caplog.at_level(logging.WARNING, "bridge"):
+        (home.pki / "crl" / "plant.crl").write_bytes(crl(authority, member))
+        await eventually(lambda: "Cut off" in caplog.text, 15)
+    assert f"certificate {thumbprint(member.certificate)}: BadCertificateRevoked" in caplog.text
+    await eventually(lambda: not home_sessions(home), 15)
+    await leave(client)
+    assert await refused(await secure_client(home, member)) == "BadCertificateRevoked"
+
+
+async def leave(client: Client) -> None:
+    """Of a client whose connection is gone."""
+    with suppress(UaError, ConnectionError, TimeoutError):
+        await client.disconnect()
 
 
 async def test_certificate_that_names_another_application_is_refused(home: House) -> None:

@@ -34,6 +34,9 @@ class Channel(Protocol):
     def peer(self) -> str:
         """The client's address."""
 
+    def cut_off(self, status: int, sentence: str) -> None:
+        """Close the connection, and say why."""
+
 
 CHANNEL: ContextVar[Channel | None] = ContextVar("channel", default=None)
 """The channel of the request being processed. asyncua hands the connection to nobody; this is how a session sees it."""

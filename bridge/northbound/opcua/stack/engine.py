@@ -138,6 +138,11 @@ class GuardedInternalServer(InternalServer):
         """Those sessions."""
         return list(self._external_sessions.values())
 
+    @property
+    def guarded_sessions(self) -> list[GuardedSession]:
+        """Those sessions, as what they are."""
+        return [one for one in self.external_sessions if isinstance(one, GuardedSession)]
+
     def external_session(self, token: ua.NodeId) -> GuardedSession | None:
         """The session of this authentication token."""
         session = self.lookup_external_session(token)
@@ -234,6 +239,19 @@ class Engine(Server):
         await self.iserver.start()
         self.bserver = Listener(self.iserver, sock, self.limits, self._policies)
         await self.bserver.start()
+
+    def client_certificates(self) -> set[bytes]:
+        """Of the sessions there are, DER."""
+        return {one.peer_certificate for one in self.iserver.guarded_sessions if one.peer_certificate}
+
+    async def cut_off(self, certificate: bytes, status: int, sentence: str) -> list[str]:
+        """End every session of this certificate, with its connection; where each came from."""
+        ended = [one for one in self.iserver.guarded_sessions if one.peer_certificate == certificate]
+        for session in ended:
+            if session.channel is not None:
+                session.channel.cut_off(status, sentence)
+            await session.close_session(True)
+        return [session.channel.peer if session.channel is not None else "" for session in ended]
 
     async def stop(self) -> None:
         """Close connections, sessions, subscriptions and the socket."""

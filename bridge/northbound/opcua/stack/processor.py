@@ -18,7 +18,7 @@ from asyncua import ua
 from asyncua.common.utils import Buffer, ServiceError
 from asyncua.crypto.uacrypto import InvalidSignature
 from asyncua.server.uaprocessor import UaProcessor
-from asyncua.ua.ua_binary import nodeid_from_binary, struct_to_binary
+from asyncua.ua.ua_binary import nodeid_from_binary, struct_to_binary, uatcp_to_binary
 
 from bridge.northbound.opcua.stack import chunks, services
 from bridge.northbound.opcua.stack.access import CERTIFIED, CHANNEL
@@ -373,6 +373,15 @@ class GuardedProcessor(UaProcessor):
         if self._transport.get_write_buffer_size() > self.iserver.limits.send_buffer:
             _log.warning("Cutting off the OPC UA client %s, which does not read", self.peer)
             self._transport.abort()
+
+    def cut_off(self, status: int, sentence: str) -> None:
+        """Close the connection, and say why (Part 6, 7.1.2.5); a client that does not read is not waited for."""
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
+            return
+        message = ua.ErrorMessage(ua.StatusCode(status), sentence)
+        self._transport.write(uatcp_to_binary(ua.MessageType.Error, message))
+        self._transport.close()
 
     def _void_parked(self) -> None:
         """The session ends: its Publish requests are answered so, and do not serve the next session (Part 4, 5.6.4)."""

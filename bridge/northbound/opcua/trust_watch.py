@@ -1,0 +1,60 @@
+"""Sessions end when the certificate they came with is not trusted any more: rejected, or revoked by a new list."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from asyncua import ua
+from cryptography import x509
+
+from bridge.northbound.opcua.certificates import common_name, thumbprint
+from bridge.northbound.opcua.trust import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bridge.northbound.opcua.stack.engine import Engine
+    from bridge.northbound.opcua.trust import TrustStore
+    from bridge.ports import Clock
+
+_log = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+
+
+class TrustWatch:
+    """Looks every second whether another file decides than before, and then at every session."""
+
+    def __init__(self, trust: TrustStore, clock: Clock) -> None:
+        self._trust = trust
+        self._clock = clock
+
+    async def run(self, engine: Engine, in_worker: Callable[..., Awaitable[object]]) -> None:
+        """Until cancelled. `in_worker` calls a function with arguments in a thread."""
+        before: object = None
+        while True:
+            now = await in_worker(self._trust.stamp)
+            if now != before:
+                before = now
+                await self._look_at_all(engine, in_worker)
+            await self._clock.sleep(EVERY_S)
+
+    async def _look_at_all(self, engine: Engine, in_worker: Callable[..., Awaitable[object]]) -> None:
+        for der in engine.client_certificates():
+            try:
+                await in_worker(self._trust.check_again, der)
+            except Refused as refused:
+                for peer in await engine.cut_off(der, getattr(ua.StatusCodes, refused.status), str(refused)):
+                    self._tell(der, peer, refused)
+
+    def _tell(self, der: bytes, peer: str, refused: Refused) -> None:
+        certificate = x509.load_der_x509_certificate(der)
+        _log.warning(
+            "Cut off the OPC UA client %s of %s, certificate %s: %s: %s",
+            common_name(certificate),
+            peer,
+            thumbprint(certificate),
+            refused.status,
+            refused,
+        )
