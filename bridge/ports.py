@@ -416,6 +416,9 @@ class Operations(Protocol):
         `connection` is what Ignition calls its connection to this server; "" for the usual name.
         """
 
+    async def outline(self) -> Mapping[str, Any]:
+        """The plant, its addresses and the settings as plain data, without values and secrets: to compare with."""
+
     def record(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
         """A header, then what sources publish, redacted, as lines of JSON, in portions; until it is closed.
 

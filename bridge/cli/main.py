@@ -21,6 +21,7 @@ VERBS = {
     "run": "Run the bridge of a site.",
     "check": "Find every fault in configurations and mappings, without a network.",
     "doctor": "Look at everything a site depends on, and say what to do about what is wrong.",
+    "plan": "Say what a changed configuration does to each face, before it is in force.",
     "tags": "Print every tag of a site and where it appears.",
     "health": "Say whether a running bridge does its work, and why not.",
     "watch": "Show the tags of a running bridge, live.",

@@ -160,6 +160,10 @@ class CrippledBridge:
         """There is nothing to describe."""
         raise NotDeclared("there is no plant while the configuration has faults")
 
+    async def outline(self) -> Mapping[str, Any]:
+        """There is nothing to compare with."""
+        return {"configuration": "", "settings": {}, "faces": [], "machines": {}}
+
     def record(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
         """No source speaks."""
         raise NotRecordable("there is nothing to record while the configuration has faults")

@@ -16,6 +16,7 @@ from bridge.ports import FaceHealth, Health, SourceHealth, Troubled
 from bridge.runtime.declarations import plc_source
 from bridge.runtime.documents import document
 from bridge.runtime.explain import explain, source_of
+from bridge.runtime.outline import outline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -173,6 +174,11 @@ class BridgeOperations:
     async def document(self, kind: str, connection: str) -> str:
         """A page made from the plant as it is now."""
         return await document(kind, self._bridge.table.plant, self._bridge.faces, connection)
+
+    async def outline(self) -> Mapping[str, Any]:
+        """What there is, to compare a changed configuration with."""
+        bridge = self._bridge
+        return await outline(bridge.table.plant, bridge.faces, bridge.site, bridge.configuration)
 
     def record(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
         """What sources publish, redacted, as lines of JSON."""
