@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 Outline = dict[str, Any]
 
-PERSONAL = ("email", "user_email", "users", "people")
-"""Keys of settings that are left out: they name people, or hold what lets them in."""
+LEFT_OUT = ("email", "user_email", "users", "people", "state_directory")
+"""Keys of settings that are not compared: they name people, or let them in, or are where the files happen to be."""
 
 
 async def outline(plant: Plant, faces: Mapping[str, Northbound], site: Site, configuration: str = "") -> Outline:
@@ -31,7 +31,6 @@ async def outline(plant: Plant, faces: Mapping[str, Northbound], site: Site, con
         machines[machine.id] = _machine(machine, faces)
         await asyncio.sleep(0)
     told = dict(_flat("", site.file.model_dump(mode="json", exclude={"version", "machines"})))
-    told["bridge.state_directory"] = str(site.state_directory)
     return {"configuration": configuration, "settings": told, "faces": list(faces), "machines": machines}
 
 
@@ -63,7 +62,7 @@ def _flat(above: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Settings by their whole path; secrets are masked by their type already."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if key not in PERSONAL:
+            if key not in LEFT_OUT:
                 yield from _flat(f"{above}.{key}" if above else str(key), item)
     else:
         yield above, value

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SHOWN = ("unit", "range", "enum", "description", "access")
 """What hosts are told of a tag beside its name and type; a change of it needs a birth."""
-AT_START = ("bridge.state_directory", "limits.", "broker.", "northbound.status.")
+AT_START = ("limits.", "broker.", "northbound.status.")
 """Settings that a running bridge does not take over (see `Bridge.reload`)."""
 IDENTITY = ("bridge.name", "bridge.enterprise", "bridge.site")
 

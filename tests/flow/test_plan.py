@@ -116,7 +116,7 @@ async def test_another_data_type_is_refused(planned: Planned, tmp_path: Path) ->
         (folder / "mappings").mkdir(parents=True)
         (folder / "mappings" / "mock.yaml").write_text(mapping.format(rule))
         machine = MOCK.replace("serial: 1}", "serial: 1}, mapping: acme/mock")
-        (folder / "bridge.yaml").write_text(HEAD + "mappings: [mappings]" + SOURCES + machine)
+        (folder / "bridge.yaml").write_text(HEAD + "mappings: [mappings]\n" + SOURCES + machine)
     code, out = await planned(tmp_path / "new" / "bridge.yaml", "--against", tmp_path / "old" / "bridge.yaml")
     assert (code, "mock-1.Monitoring.X would change from Double to String: give it a new name" in out) == (1, True)
 
