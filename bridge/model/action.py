@@ -40,3 +40,5 @@ class Action:
     """Flushes the lane and goes first."""
     requires: Mapping[str, Value] = field(default_factory=dict)
     """Tag ids of the plant that must read so, fresh and Good, before it is sent."""
+    command: str = ""
+    """Id of the command it is sent for, unique for ever: a vendor that has such ids does it once. "": of none."""

@@ -20,7 +20,8 @@ import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
 from bridge.errors import AuthFailed, RateLimited, SourceError
-from bridge.model.observation import Condition
+from bridge.model.event import Event
+from bridge.model.observation import Condition, Observation
 from bridge.model.status import StatusCode
 from bridge.sources._gravest import gravest
 from bridge.sources._poll import Backoff
@@ -100,7 +101,7 @@ class IotisticaSource:
         if config.rest is not None and profile is not None:
             self.rest = Rest(
                 name, config.rest, profile, clock, self.roster, self.presence, self.notebook,
-                has_mqtt=config.mqtt is not None, transport=transport,
+                has_mqtt=config.mqtt is not None, writes=config.writes, transport=transport,
             )  # fmt: skip
         self._lapses = Lapses()
         self._halves: list[Half] = [half for half in (self.listener, self.rest) if half is not None]
@@ -137,6 +138,7 @@ class IotisticaSource:
             except SourceError as error:
                 if half is self.listener:
                     self._lapses.lost()
+                    self.presence.release()
                 self._waiting.add(half)
                 if self._waiting.issuperset(self._halves):
                     raise
@@ -153,6 +155,10 @@ class IotisticaSource:
 
         def hear(item: Published) -> None:
             publish(item)
+            if isinstance(item, Observation):
+                self.presence.hear(item.machine)
+            elif isinstance(item, Event):
+                self.presence.note(item)
             if (lapses := self._lapses.hear(item)) and self.rest is not None:
                 self.rest.fill(lapses)
 

@@ -24,7 +24,7 @@ from bridge.sources.iotistica.rest.config import RestRules
 from bridge.sources.iotistica.rest.rest import Rest
 from bridge.sources.iotistica.roster import Roster
 from bridge.transport.clock import VirtualClock
-from bridge.transport.http import http_client
+from bridge.transport.http import SENDING, http_client
 
 START = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 AGENT = "d9069bba-f80e-424a-9c4c-583ea4deb9a4"
@@ -129,6 +129,8 @@ class Cloud:
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         self.times.append(self.clock.monotonic())
+        if (trace := request.extensions.get("trace")) is not None:
+            await trace(SENDING, {})
         for hook in self.hooks:
             if (answer := hook(request, self)) is not None:
                 return answer
@@ -215,8 +217,8 @@ class Cloud:
         row = {
             "recorded_at": "2026-03-10T08:59:30Z",
             "cpu_usage": "12.50",
-            "memory_usage": "1048576",
-            "memory_total": "4194304",
+            "memory_usage": "1978",
+            "memory_total": "24103",
         }
         return self.reply(200, {"count": 1, "metrics": [row]})
 
@@ -370,7 +372,7 @@ class Cloud:
             "sample_count": "5",
         }
         old = {**row, "bucket": "2026-03-10T07:00:00.000Z"}
-        return self.reply(200, {"agent_uuid": agent, "metric": metric, "count": 2, "data": [row, old]})
+        return self.reply(200, {"agent_uuid": agent, "metric": metric, "count": 2, "aggregates": [row, old]})
 
 
 ROUTES: dict[str, Callable[..., httpx.Response]] = {
@@ -401,7 +403,7 @@ def agent_row(uuid: str, name: str, *, online: bool = True) -> dict[str, Any]:
     return {
         "id": uuid, "uuid": uuid, "name": name, "device_type": "gateway", "is_online": online, "fleet_uuid": "fleet-1",
         "lastSeen": "2026-03-10T08:59:00.000Z", "agent_version": "1.2.3",
-        "cpu_usage": "12.50", "memory_usage": "1048576",
+        "cpu_usage": "12.50", "memory_usage": "1978",
         "target_apps_count": 0, "metrics": {"cpu": "12.50", "io": 55, "pw": 42}, "vpn_bytes_sent": "0",
     }  # fmt: skip
 
@@ -444,7 +446,7 @@ class At:
         assert config.rest is not None
         return Rest(
             "i", config.rest, load_profile(profile), self.clock, Roster("i", config, None), Presence("i"),
-            Notebook(self.heap), has_mqtt=has_mqtt, transport=httpx.MockTransport(self.cloud),
+            Notebook(self.heap), has_mqtt=has_mqtt, writes=True, transport=httpx.MockTransport(self.cloud),
         )  # fmt: skip
 
     @contextlib.asynccontextmanager

@@ -39,6 +39,7 @@ class AgentList:
         self._has_state = has_state
         self._listed: dict[str, int] = {}
         """How many lists in a row each was not in."""
+        self._states: dict[str, dict[str, Any]] = {}
         self.fleets: dict[str, str] = {}
         """Names of fleets by UUID."""
 
@@ -76,20 +77,25 @@ class AgentList:
             return
         if (online := told.get("online")) is not None:
             now = self._report.clock.now()
-            self._report.tell([self._presence.see_agent(agent, online, now, at_once=False, name=name)])
+            self._report.tell([self._presence.see_agent(agent, online, now, name)])
         self._report.observe(agent, "agent", told, asked, period)
         if self._has_state:
-            state = {**figures(row), "is_online": online, "reported_at": told.get("reported_at")}
-            self._report.observe(
-                agent, "state", {key: value for key, value in state.items() if value is not None}, asked, period
-            )
+            news = {**figures(row), "is_online": online, "reported_at": told.get("reported_at")}
+            self._report.observe(agent, "state", self.state_with(agent, news), asked, period)
 
     def _miss(self, found: Mapping[str, Any]) -> None:
         for agent in [agent for agent in self._listed if agent not in found]:
             self._listed[agent] += 1
             if self._listed[agent] >= MISSES:
                 del self._listed[agent]
+                self._states.pop(agent, None)
                 self._roster.leave(agent, self._report.publish)
+
+    def state_with(self, agent: str, news: Mapping[str, Any]) -> dict[str, Any]:
+        """The channel `state` with what is new of it: several answers tell of it, as deltas do by MQTT."""
+        known = {name: value for name, value in news.items() if value is not None}
+        self._states[agent] = {**self._states.get(agent, {}), **known}
+        return self._states[agent]
 
     async def read_fleets(self) -> None:
         """Names of fleets, for the agents' rows."""

@@ -11,11 +11,14 @@ Rules
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bridge.errors import AuthFailed, NotConnected, RateLimited, SourceError
 from bridge.sources._budget import Priority
+from bridge.sources._waiting import within
 from bridge.sources.iotistica.profile import REQUIRED
 from bridge.sources.iotistica.rest.limits import Limits
 from bridge.sources.iotistica.rest.tokens import ADVICE, Tokens
@@ -38,6 +41,9 @@ TRIES: Final = 3
 
 TURN_LIFE: Final = 5.0
 """Seconds a turn may lie while a token is waited for; many that are used together would be a burst."""
+
+LONGEST_WAIT: Final = 3600.0
+"""Seconds a command may wait for its turn."""
 
 KEY_HEADER: Final = "X-Device-API-Key"
 
@@ -65,6 +71,10 @@ class Written(NamedTuple):
     route: Route
     answer: Answer
     is_throttled: bool
+
+    def json(self) -> Any:
+        """The answer's JSON. Raises ProtocolError."""
+        return decoded(self.answer, self.route.path)
 
 
 class RestClient:
@@ -119,14 +129,17 @@ class RestClient:
                 continue
             return Reply(route, decoded(self._good(answer, name), name), asked)
 
-    async def write(self, name: str, values: Mapping[str, Any]) -> Written:
-        """Send something once. Raises NotSent where it certainly did not leave, else NotConnected, ProtocolError."""
+    async def write(self, name: str, values: Mapping[str, Any], deadline: float = math.inf) -> Written:
+        """Send something once, unless its turn comes after `deadline` (monotonic).
+
+        Raises NotSent where it certainly did not leave, else NotConnected, ProtocolError.
+        """
         route = self._route(name)
         was_renewed = False
         while True:
             try:
                 headers, token = await self._credentials(route, values)
-                turn = await self.limits.turn(route.bucket, Priority.COMMAND)
+                turn = await self._turn(route, deadline)
             except SourceError as error:
                 raise NotSent(str(error)) from error
             departure = Departure()
@@ -142,6 +155,17 @@ class RestClient:
                 await self._renew(token)
                 continue
             return Written(route, answer, is_throttled)
+
+    async def _turn(self, route: Route, deadline: float) -> Turn:
+        """A command's turn, in time. Raises RateLimited."""
+        waiting = asyncio.ensure_future(self.limits.turn(route.bucket, Priority.COMMAND))
+        try:
+            if not await within(self._clock, min(deadline - self._clock.monotonic(), LONGEST_WAIT), waiting):
+                raise RateLimited(f"{VENDOR} has asked us to wait, and nobody waits so long for a command", 60.0)
+            return waiting.result()
+        finally:
+            waiting.cancel()
+            await asyncio.wait({waiting})
 
     async def _renew(self, token: Token) -> None:
         try:

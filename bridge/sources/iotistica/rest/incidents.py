@@ -9,6 +9,7 @@ telling and keeping.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -16,7 +17,7 @@ from bridge.model.event import Event
 from bridge.sources.iotistica.rest.rows import iso, milliseconds, number, text, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 MOST: Final = 5000
 """Open incidents, and alerts of the overlap, that are known; beyond it the oldest go."""
@@ -26,6 +27,7 @@ OVERLAP: Final = 5 * 60_000
 
 RESOLVED: Final = "resolved"
 LIVE: Final = ("open", "active")
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 SEVERITIES: Final[Mapping[str, int]] = {"info": 300, "warning": 500, "critical": 900}
 
 
@@ -133,6 +135,11 @@ class Incidents:
             return []
         return [] if before is None else [self._over(incident, now)]
 
+    def agent_of(self, identifier: str) -> str:
+        """Whose incident it is; "" where that is not known."""
+        known = self._known.get(identifier)
+        return "" if known is None else known.agent
+
     def gone(self, identifier: str, now: datetime) -> list[Event]:
         """It is not even there by its id any more."""
         before = self._known.get(identifier)
@@ -179,8 +186,9 @@ class Incidents:
 class Alerts:
     """Alerts that were fired: they never change, so those since a watermark are enough."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, agent_of: Callable[[str], str] = lambda incident: "") -> None:
         self._source = source
+        self._agent_of = agent_of
         self._watermark: int | None = None
         self._seen: dict[str, int] = {}
 
@@ -215,6 +223,13 @@ class Alerts:
         self._forget()
         return [event for _, event in sorted(news, key=lambda pair: pair[0])]
 
+    def _whose(self, row: Mapping[str, Any]) -> str:
+        """The agent: of its incident, or the one it names; some name the device there (recorded)."""
+        known = self._agent_of(text(row.get("incident_id")) or "")
+        affected = row.get("affected_agents")
+        named = affected[0] if isinstance(affected, list) and affected else None
+        return known or (named.lower() if isinstance(named, str) and _UUID.fullmatch(named) else "")
+
     def _is_told_before(self, at: int, begun: int) -> bool:
         return at < begun - OVERLAP
 
@@ -226,8 +241,6 @@ class Alerts:
 
     def _event(self, identifier: str, row: Mapping[str, Any], at: int) -> Event:
         severity = (text(row.get("severity")) or "info").lower()
-        affected = row.get("affected_agents")
-        first = affected[0] if isinstance(affected, list) and affected else row.get("agent_uuid")
         device, metric = text(row.get("device_name")) or "", text(row.get("metric")) or ""
         words = text(row.get("message")) or f"Alert at {device} {metric}"
         data = {
@@ -236,7 +249,7 @@ class Alerts:
         }  # fmt: skip
         return Event(
             f"{self._source}:alert:{identifier}", "alert_fired", _stamp(at), words, SEVERITIES.get(severity, 300),
-            self._source, first.lower() if isinstance(first, str) else "", data,
+            self._source, self._whose(row), data,
         )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ class Polls:
         self._agents = agents
         self._report = report
         self.incidents_of = Incidents(report.source)
-        self.alerts_of = Alerts(report.source)
+        self.alerts_of = Alerts(report.source, self.incidents_of.agent_of)
         self.jobs_of = Jobs(report.source)
         self._series = Series()
         self._learned = float("-inf")

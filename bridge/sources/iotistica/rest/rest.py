@@ -23,6 +23,7 @@ from bridge.sources._slowed import tell_slowed
 from bridge.sources.iotistica.rest.agents import AgentList
 from bridge.sources.iotistica.rest.backfill import Backfill
 from bridge.sources.iotistica.rest.client import RestClient
+from bridge.sources.iotistica.rest.executor import RestExecutor
 from bridge.sources.iotistica.rest.polls import Polls
 from bridge.sources.iotistica.rest.report import Report
 from bridge.sources.iotistica.rest.tasks import Task
@@ -69,6 +70,7 @@ class Rest:
         notebook: Notebook,
         *,
         has_mqtt: bool,
+        writes: bool = False,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._source = source
@@ -84,9 +86,11 @@ class Rest:
         self.report = Report(source, clock)
         self.client = RestClient(rules, profile, clock)
         self.agents = AgentList(self.client, roster, presence, self.report, has_state=not has_mqtt)
-        self.visits = Visits(self.client, rules, presence, self.report, has_state=not has_mqtt)
+        state_with = None if has_mqtt else self.agents.state_with
+        self.visits = Visits(self.client, rules, presence, self.report, state_with)
         self.polls = Polls(self.client, rules, self.agents, self.report)
         self.backfilled = Backfill(source, self.client, clock, roster.is_read)
+        self.executor = RestExecutor(self.client, rules, clock, self.look_again, writes=writes)
         self._tasks = list(self._made())
 
     @property

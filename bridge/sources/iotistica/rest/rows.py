@@ -18,6 +18,10 @@ TEXT: Final = 300
 
 QUALITIES: Final = ("good", "bad", "uncertain", "stale", "unknown")
 
+MEGABYTE: Final = 1 << 20
+SMALLEST: Final = 4 << 20
+"""Sizes below it are megabytes: no agent has less than 4 MiB of memory, or more than 4 TB."""
+
 ANOMALY: Final = "anomaly_event"
 """`extra.source` of rows that are no readings: they repeat an anomaly (facts 1.5)."""
 
@@ -109,10 +113,8 @@ def figures(row: Mapping[str, Any]) -> dict[str, Any]:
     told = {
         "cpu_usage": number(row.get("cpu_usage")),
         "temperature": number(_first(row, "temperature", "cpu_temp", "cpu_temperature")),
-        "memory_usage": number(row.get("memory_usage")),
-        "memory_total": number(row.get("memory_total")),
-        "storage_usage": number(row.get("storage_usage")),
-        "storage_total": number(row.get("storage_total")),
+        **sizes(row, "memory"),
+        **sizes(row, "storage"),
         "uptime": number(row.get("uptime")),
         "os_version": text(row.get("os_version")),
         "architecture": text(row.get("architecture")),
@@ -120,6 +122,19 @@ def figures(row: Mapping[str, Any]) -> dict[str, Any]:
         "local_ip": text(row.get("local_ip") or row.get("ip_address")),
     }
     return _known(told)
+
+
+def sizes(row: Mapping[str, Any], what: str) -> dict[str, float | None]:
+    """Usage and total of memory or storage in bytes; agents report megabytes, older ones bytes (facts 1.10, recorded).
+
+    The total says which: a usage may be small.
+    """
+    used, total = number(row.get(f"{what}_usage")), number(row.get(f"{what}_total"))
+    scale = MEGABYTE if max(used or 0, total or 0) < SMALLEST else 1
+    return {
+        f"{what}_usage": None if used is None else used * scale,
+        f"{what}_total": None if not total else total * scale,
+    }
 
 
 def detail_row(device: Any, target: Any, current: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from bridge.sources.iotistica.rest.rows import detail_row, device_row, figures, 
 from bridge.sources.iotistica.rest.wire import NotOffered, Unwell
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from bridge.sources._rounds import Visit
     from bridge.sources.iotistica.presence import Presence
@@ -45,22 +45,28 @@ class Kind(NamedTuple):
 
 
 class Visits:
-    """All kinds of visits. `has_state`: figures of agents are read here, for there is no MQTT."""
+    """All kinds of visits. `state_with` completes the channel `state` of an agent; None where MQTT tells it."""
 
     def __init__(
-        self, client: RestClient, rules: RestRules, presence: Presence, report: Report, *, has_state: bool
+        self,
+        client: RestClient,
+        rules: RestRules,
+        presence: Presence,
+        report: Report,
+        state_with: Callable[[str, Mapping[str, Any]], dict[str, Any]] | None,
     ) -> None:
         self._client = client
         self._rules = rules
         self._presence = presence
         self._report = report
+        self._state_with = state_with
         self._versions: dict[str, int] = {}
         kinds = [
             Kind("device_health", "health", rules.health_period, self._health),
             Kind("agent", "detail", rules.detail_period, self._detail),
             Kind("reported_devices", "devices", rules.detail_period, self._devices),
         ]
-        if has_state:
+        if state_with is not None:
             kinds.append(Kind("agent_metrics", "state", rules.health_period, self._figures))
         if rules.hourly:
             kinds += [
@@ -134,9 +140,7 @@ class Visits:
         rows = [health_row(row) for row in reply.rows()[:ROWS]]
         now = self._report.clock.now()
         self._report.tell(
-            self._presence.see_endpoint(
-                visit.key, row["name"], row["connected"], now, at_once=False, reason=row.get("last_error", "")
-            )
+            self._presence.see_endpoint(visit.key, row["name"], row["connected"], now, row.get("last_error", ""))
             for row in rows
             if "name" in row and "connected" in row and row.get("enabled", True)
         )
@@ -165,8 +169,8 @@ class Visits:
 
     async def _figures(self, visit: Visit) -> dict[str, Any]:
         reply = await self._client.read("agent_metrics", {"agent": visit.key, "limit": 1}, turn=visit.turn)
-        rows = reply.rows()
-        return figures(rows[0]) if rows else {}
+        assert self._state_with is not None  # noqa: S101
+        return self._state_with(visit.key, figures(next(iter(reply.rows()), {})))
 
     def _sums(self, route: str, back: int) -> Callable[[Visit], Awaitable[list[dict[str, Any]]]]:
         async def read(visit: Visit) -> list[dict[str, Any]]:
