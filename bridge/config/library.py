@@ -11,11 +11,12 @@ from typing import Any
 
 from bridge.config.documents import Document, read_document, validate
 from bridge.errors import ConfigError, Fault, did_you_mean
-from bridge.mapping.compile import CompiledMapping, KeyPath, compile_mapping, deep_merge
+from bridge.mapping.compile import CompiledMapping, compile_mapping, deep_merge
 from bridge.mapping.examples import run_examples
 from bridge.mapping.match import matches, may_match
 from bridge.mapping.prefix import prefixed
 from bridge.mapping.schema import MappingFile
+from bridge.mapping.tag_spec import KeyPath
 
 OWN_KEYS = ("mapping", "extends", "abstract", "match", "examples", "version")
 """What a mapping does not inherit."""

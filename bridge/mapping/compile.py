@@ -18,7 +18,7 @@ from bridge.mapping.conditions import paths
 from bridge.mapping.convert import converter
 from bridge.mapping.expand import Binding, bindings, fill, fill_text
 from bridge.mapping.expression import compile_expression
-from bridge.mapping.recipe import compile_recipe, overlap
+from bridge.mapping.recipe import compile_recipe
 from bridge.mapping.schema import (
     AlarmRule,
     ArgumentRule,
@@ -33,14 +33,23 @@ from bridge.mapping.schema import (
     WriteRule,
 )
 from bridge.mapping.select import Path, parse_path
+from bridge.mapping.tag_spec import (
+    KeyPath,
+    TagSpec,
+    as_list,
+    is_alarm,
+    is_percentage,
+    labels_of,
+    tag_definition,
+    tag_spec,
+)
 from bridge.model.command import UNSET_TIMES, Argument, ArgumentRange, CommandDefinition
 from bridge.model.path import SEGMENT
 from bridge.model.plant import ALIVE, ITEM_STATE, PENDING_BOOKINGS
-from bridge.model.tag import GROUPS, Alarm, Limits, Owner, Range, TagDefinition
+from bridge.model.tag import GROUPS, TagDefinition
 from bridge.model.units import UNITS
 from bridge.model.value import DataType, Value
 
-KeyPath = tuple[str | int, ...]
 Report = Callable[[KeyPath, str, str, str], None]
 """Takes key path, problem, expected, hint."""
 
@@ -68,37 +77,6 @@ IDENTIFICATION_FIELDS = (
 """Fields of MachineIdentificationType (OPC 40001-1, 8.2)."""
 
 VENDOR_GROUPS = tuple(group for group in GROUPS if group not in {"Connection", "Commands", "Identification"})
-
-
-@dataclass(frozen=True, slots=True)
-class TagSpec:
-    """One tag as compiled. `sources` are alternatives, or the names `expr` uses when `named`."""
-
-    definition: TagDefinition
-    rule: TagRule
-    key_path: KeyPath
-    sources: tuple[tuple[str, Path], ...]
-    named: bool
-    channel: str
-    deadband: float
-    text: TagDefinition | None = None
-    """The sibling that carries an enum's text."""
-    alarms: tuple[tuple[TagDefinition, str], ...] = ()
-    """Alarm tags made by `limits`, each with the limit's name."""
-
-    @property
-    def id_names(self) -> dict[str, str]:
-        """Names of tags of this rule whose id is made of an earlier name, and that name: an id is kept for ever."""
-        first = next(iter(_as_list(self.rule.was)), None)
-        if first is None:
-            return {}
-        return {self.definition.name: first, **({self.text.name: f"{first}Text"} if self.text else {})}
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of all tags that come of this one rule."""
-        text = (self.text.name,) if self.text else ()
-        return (self.definition.name, *text, *(alarm.name for alarm, _ in self.alarms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +156,7 @@ class _Compiler:
         """The tag that has the id of each earlier name."""
         was: dict[str, str] = {}
         for name, spec in self.specs.items():
-            for old in _as_list(spec.rule.was):
+            for old in as_list(spec.rule.was):
                 expected = "an earlier name of this tag alone"
                 if not self._name_is_sound(old, (*spec.key_path, "was")):
                     continue
@@ -254,18 +232,7 @@ class _Compiler:
             self.report(key_path, "an alarm is active or not", "type: Boolean, and no write", "")
             return None
         self._check_rule(rule, data_type, key_path)
-        definition = self._definition(name, rule, data_type)
-        return TagSpec(
-            definition,
-            rule,
-            key_path,
-            sources,
-            isinstance(rule.source, dict),
-            sources[0][1].channel,
-            _deadband(rule),
-            _text_sibling(definition) if rule.enum else None,
-            tuple(_alarms(definition, rule)),
-        )
+        return tag_spec(tag_definition(name, rule, data_type), rule, sources, key_path)
 
     def _name_is_sound(self, name: str, key_path: KeyPath) -> bool:
         group, *levels = name.split("/")
@@ -293,7 +260,7 @@ class _Compiler:
         pairs = (
             list(rule.source.items())
             if isinstance(rule.source, dict)
-            else [("v", text) for text in _as_list(rule.source)]
+            else [("v", text) for text in as_list(rule.source)]
         )
         parsed = [(name, self._path(text, (*key_path, "from"))) for name, text in pairs]
         known = tuple((name, path) for name, path in parsed if path is not None)
@@ -358,7 +325,7 @@ class _Compiler:
         self._check_interval(rule, key_path)
         self._check_statuses(rule, key_path)
         for key in ("bad_when", "uncertain_when"):
-            for when in _as_list(getattr(rule, key)):
+            for when in as_list(getattr(rule, key)):
                 self._check_when(when, (*key_path, key))
         for key, text in (("quality", rule.quality and rule.quality.path), ("time", rule.time)):
             if text:
@@ -384,7 +351,7 @@ class _Compiler:
 
     def _check_deadband(self, rule: TagRule, key_path: KeyPath) -> None:
         here = (*key_path, "deadband")
-        if isinstance(rule.deadband, str) and not _is_percentage(rule.deadband):
+        if isinstance(rule.deadband, str) and not is_percentage(rule.deadband):
             self.report(here, f"{rule.deadband!r} is no deadband", "a number, or a percentage such as 1%", "")
         elif isinstance(rule.deadband, str) and not rule.range:
             self.report(here, "a percentage needs a range", "range: [low, high]", "")
@@ -394,8 +361,8 @@ class _Compiler:
     def _check_statuses(self, rule: TagRule, key_path: KeyPath) -> None:
         """Bad has no value, Uncertain keeps it: a status that contradicts its key would do neither."""
         asked = [("absent", "Bad", rule.absent)]
-        asked += [("bad_when", "Bad", when.status) for when in _as_list(rule.bad_when)]
-        asked += [("uncertain_when", "Uncertain", when.status) for when in _as_list(rule.uncertain_when)]
+        asked += [("bad_when", "Bad", when.status) for when in as_list(rule.bad_when)]
+        asked += [("uncertain_when", "Uncertain", when.status) for when in as_list(rule.uncertain_when)]
         for key, severity, status in asked:
             if status is not None and not status.startswith(severity):
                 expected = f"a status that begins with {severity}"
@@ -416,7 +383,7 @@ class _Compiler:
             self.report(key_path, str(error), "a CEL expression such as v * 2.0", "")
 
     def _check_interval(self, rule: TagRule, key_path: KeyPath) -> None:
-        first = next(iter(_as_list(rule.source)), "")
+        first = next(iter(as_list(rule.source)), "")
         channel = self.file.channels.get(str(first).partition(".")[0])
         if rule.min_interval is not None and channel is not None and channel.on_change:
             problem = "would swallow the last change: this channel speaks on change only"
@@ -457,25 +424,6 @@ class _Compiler:
             )
         if write.confirm_path is not None:
             self._path(write.confirm_path, (*here, "confirm_path"))
-
-    @staticmethod
-    def _definition(name: str, rule: TagRule, data_type: DataType) -> TagDefinition:
-        write = rule.write
-        allowed = overlap(_range(rule.range), _range(write.range if write else None))
-        return TagDefinition(
-            name,
-            data_type,
-            UNITS[rule.unit] if rule.unit else None,
-            Range(*allowed) if allowed else None,
-            dict(rule.enum) if rule.enum else None,
-            _labels(rule.label),
-            rule.description,
-            write is not None,
-            _hazards(write),
-            Limits(*(getattr(rule.limits, key) for key in Limits._fields)) if rule.limits else None,
-            rule.history,
-            _told_alarm(rule) if is_alarm(name) else None,
-        )
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
@@ -667,98 +615,12 @@ def confirm_alternatives(confirm: Any) -> list[dict[str, Any]]:
     return [confirm]
 
 
-def _as_list(value: Any) -> list[Any]:
-    return [] if value is None else value if isinstance(value, list) else [value]
-
-
 def _is_range(given: Any) -> bool:
     return (
         isinstance(given, list | tuple)
         and len(given) == 2
         and all(isinstance(end, int | float) and not isinstance(end, bool) for end in given)
     )
-
-
-def _range(given: tuple[float, float] | None) -> ArgumentRange | None:
-    return ArgumentRange(*given) if given else None
-
-
-def _is_percentage(text: str) -> bool:
-    try:
-        return text.endswith("%") and 0 <= float(text[:-1]) <= 100
-    except ValueError:
-        return False
-
-
-def _deadband(rule: TagRule) -> float:
-    if isinstance(rule.deadband, str):
-        if not rule.range or not _is_percentage(rule.deadband):
-            return 0.0
-        return (rule.range[1] - rule.range[0]) * float(rule.deadband[:-1]) / 100
-    return rule.deadband or 0.0
-
-
-def _labels(label: str | dict[str, str] | None) -> dict[str, str]:
-    return {"en": label} if isinstance(label, str) else dict(label or {})
-
-
-def _hazards(write: WriteRule | None) -> frozenset[str]:
-    if write is None:
-        return frozenset()
-    if isinstance(write.hazard, dict):
-        return frozenset(hazard for hazards in write.hazard.values() for hazard in hazards)
-    return frozenset(write.hazard)
-
-
-def is_alarm(name: str) -> bool:
-    """A tag of this name says whether an alarm is active, and is counted as one."""
-    return name.startswith("Alarms/")
-
-
-def _text_sibling(definition: TagDefinition) -> TagDefinition:
-    label = {language: f"{text} (text)" for language, text in definition.label.items()}
-    return TagDefinition(definition.name + "Text", DataType.String, label=label, description=definition.description)
-
-
-MORE_SEVERE = 200
-"""How much the outer limits are above the inner ones: two bands of ours."""
-
-
-def _alarms(definition: TagDefinition, rule: TagRule) -> Iterator[tuple[TagDefinition, str]]:
-    below = definition.name.partition("/")[2]
-    limits = rule.limits
-    for key, word in (("low_low", "LowLow"), ("low", "Low"), ("high", "High"), ("high_high", "HighHigh")):
-        limit = getattr(limits, key) if limits else None
-        if limits is None or limit is None:
-            continue
-        unit = f" {definition.unit.symbol}" if definition.unit else ""
-        side = "at or below" if key.startswith("low") else "at or above"
-        severity = min(1000, limits.severity + MORE_SEVERE * key.count("_"))
-        yield (
-            TagDefinition(
-                f"Alarms/{below}/{word}",
-                DataType.Boolean,
-                description=f"{definition.display_name} is {side} {limit:g}{unit}",
-                alarm=Alarm(severity, definition.name, key, limits.delay or 0.0),
-                owner=Owner.BRIDGE,
-            ),
-            key,
-        )
-    if rule.alarm is not None and not is_alarm(definition.name):
-        texts = f" is {' or '.join(rule.alarm.when)}" if rule.alarm.when else ""
-        description = f"{definition.display_name}{texts}"
-        alarm = Alarm(rule.alarm.severity, definition.name, "", rule.alarm.delay or 0.0)
-        yield (
-            TagDefinition(
-                f"Alarms/{below}", DataType.Boolean, description=description, alarm=alarm, owner=Owner.BRIDGE
-            ),
-            "alarm",
-        )
-
-
-def _told_alarm(rule: TagRule) -> Alarm:
-    """Of a tag that is an alarm itself."""
-    return Alarm(rule.alarm.severity, delay=rule.alarm.delay or 0.0) if rule.alarm else Alarm()
 
 
 def _argument(name: str, rule: tuple[float, float] | ArgumentRule) -> Argument:
@@ -798,7 +660,7 @@ def command_definition(spec: CommandSpec, part: str) -> CommandDefinition:
     """The command as every face sees it."""
     rule = spec.rule
     return CommandDefinition(
-        spec.name, part, spec.arguments, spec.hazards, rule.safe, _labels(rule.label), rule.description
+        spec.name, part, spec.arguments, spec.hazards, rule.safe, labels_of(rule.label), rule.description
     )
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from bridge.errors import did_you_mean
 from bridge.mapping.actions import render
-from bridge.mapping.compile import CommandSpec, CompiledMapping, KeyPath, Report
+from bridge.mapping.compile import CommandSpec, CompiledMapping, Report
 from bridge.mapping.convert import converter
 from bridge.mapping.projection import PartProjection
 from bridge.mapping.schema import ExampleRule, GivenRule
+from bridge.mapping.tag_spec import KeyPath
 from bridge.model.observation import Observation
 from bridge.model.value import DataType, DataValue
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from bridge.mapping.compile import ALARM_COUNT, ITEM_STATES, CompiledMapping, command_definition, is_alarm
+from bridge.mapping.compile import ALARM_COUNT, ITEM_STATES, CompiledMapping, command_definition
 from bridge.mapping.projection import PartProjection
+from bridge.mapping.tag_spec import is_alarm
 from bridge.model.connection import CONNECTION_STATES
 from bridge.model.path import Place
 from bridge.model.plant import ALIVE, ITEM_STATE, PENDING_BOOKINGS, Machine, Part

@@ -19,8 +19,9 @@ from bridge.model.value import DataType
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from bridge.mapping.compile import KeyPath, Report, TagSpec
+    from bridge.mapping.compile import Report
     from bridge.mapping.schema import CommandRule, Scalar
+    from bridge.mapping.tag_spec import KeyPath, TagSpec
     from bridge.model.tag import TagDefinition
     from bridge.model.value import Value
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bridge.mapping.conditions import When
 from bridge.mapping.convert import converter
 from bridge.mapping.expression import compile_expression
-from bridge.mapping.projection import mapped, number_of
+from bridge.mapping.tag_plan import mapped, number_of
 from bridge.mapping.select import MISSING, Path, getter
 
 if TYPE_CHECKING:
     from bridge.mapping.compile import TagSpec
-    from bridge.mapping.projection import TagPlan
+    from bridge.mapping.tag_plan import TagPlan
     from bridge.mapping.schema import WhenRule
     from bridge.model.value import DataValue, Value
 

@@ -76,6 +76,8 @@ class TagDefinition:
     history: bool = False
     alarm: Alarm | None = None
     owner: Owner = Owner.VENDOR
+    is_found: bool = False
+    """It appeared with the data: it belongs to its machine, not to the machine's type."""
 
     @property
     def display_name(self) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from bridge.mapping.projection import TagPlan
+    from bridge.mapping.tag_plan import TagPlan
     from bridge.model.observation import Observation
     from bridge.model.tag import Tag
     from bridge.model.value import DataValue

@@ -11,7 +11,8 @@ import pytest
 
 from bridge.config.library import MappingLibrary
 from bridge.mapping.examples import _as_given
-from bridge.mapping.projection import PartProjection, TagPlan
+from bridge.mapping.projection import PartProjection
+from bridge.mapping.tag_plan import TagPlan
 from bridge.mapping.trace import around, change, trace, verdict
 from bridge.model.observation import Observation
 from bridge.model.value import DataValue
