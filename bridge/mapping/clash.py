@@ -64,5 +64,6 @@ def _names(part: PartMapping) -> Iterator[str]:
     if part.mapping is not None:
         for spec in part.mapping.tags:
             yield from spec.id_names.values()
+        yield from (f"each/{spec.name}" for spec in part.mapping.each)
         for command in part.mapping.commands:
             yield f"Commands/{command.name}"

@@ -5,6 +5,7 @@ Faults are reported, never raised, so that a person sees all of them at once.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,17 +17,21 @@ from bridge.errors import did_you_mean
 from bridge.mapping.actions import placeholders
 from bridge.mapping.conditions import paths
 from bridge.mapping.convert import converter
+from bridge.mapping.each import ROW, EachSpec, fields, rule_below_row
 from bridge.mapping.expand import Binding, bindings, fill, fill_text
 from bridge.mapping.expression import compile_expression
+from bridge.mapping.names import filled
 from bridge.mapping.recipe import compile_recipe
 from bridge.mapping.schema import (
     AlarmRule,
     ArgumentRule,
     ChannelRule,
     CommandRule,
+    EachRule,
     ExampleRule,
     ItemStateRule,
     MappingFile,
+    RowTagRule,
     Scalar,
     TagRule,
     WhenRule,
@@ -52,6 +57,9 @@ from bridge.model.value import DataType, Value
 
 Report = Callable[[KeyPath, str, str, str], None]
 """Takes key path, problem, expected, hint."""
+
+EACH_NAME = re.compile(r"[a-z][a-z0-9_]{0,95}\Z")
+"""Lower-case, so that no id made of it is one made of a group's name."""
 
 ALARM_COUNT = "Alarms/ActiveCount"
 ITEM_STATES = {"NotAvailable": 0, "OutOfService": 1, "NotExecuting": 2, "Executing": 3}
@@ -111,6 +119,8 @@ class CompiledMapping:
     item_state: ItemStateRule | None
     examples: tuple[ExampleRule, ...] = ()
     was: Mapping[str, str] = field(default_factory=dict)
+    each: tuple[EachSpec, ...] = ()
+    """Rules of tags that appear with the data."""
 
 
 class _Compiler:
@@ -139,6 +149,7 @@ class _Compiler:
         self._check_references(commands)
         self._check_item_state()
         was = self._earlier_names()
+        each = tuple(self._each())
         return CompiledMapping(
             file.mapping,
             file.label,
@@ -150,6 +161,7 @@ class _Compiler:
             file.item_state,
             tuple(file.examples),
             was,
+            each,
         )
 
     def _earlier_names(self) -> dict[str, str]:
@@ -424,6 +436,79 @@ class _Compiler:
             )
         if write.confirm_path is not None:
             self._path(write.confirm_path, (*here, "confirm_path"))
+
+    # -- tags that appear with the data -------------------------------------------------------------------------------
+
+    def _each(self) -> Iterator[EachSpec]:
+        for name, rule in self.file.each.items():
+            if rule is not None:
+                spec = self._each_spec(name, rule, ("each", name))
+                if spec is not None:
+                    yield spec
+
+    def _each_spec(self, name: str, rule: EachRule, key_path: KeyPath) -> EachSpec | None:
+        if not EACH_NAME.match(name):
+            expected = "lower-case letters, digits and _: ids of tags begin with it"
+            self.report(key_path, f"{name!r} is no name for a rule", expected, "")
+            return None
+        pattern, tag = next((pattern, tag) for pattern, tag in rule.tag.items() if tag is not None)
+        here = (*key_path, "tag", pattern)
+        path = self._path(rule.within, (*key_path, "in"))
+        is_sound = self._check_key(rule, key_path) and self._check_pattern(pattern, rule, here)
+        is_sound = self._check_row_texts(tag, here) and is_sound
+        if not is_sound or path is None:
+            return None
+        try:
+            row_rule = rule_below_row(tag)
+        except ValueError as error:
+            self.report(here, f"holds a path that is {error}", "a path that begins in the row, such as value", "")
+            return None
+        if row_rule.type is None and (row_rule.expr or row_rule.map or row_rule.null_is is not None):
+            self.report(here, "has no type, and JSON does not tell what comes of expr, map or null_is", "type:", "")
+            return None
+        specimen = self._specimen(pattern, row_rule, path.channel, here)
+        if specimen is None:
+            return None
+        return EachSpec(name, rule, path, pattern, row_rule, tag.unit_from, specimen.sources, specimen, key_path)
+
+    def _check_key(self, rule: EachRule, key_path: KeyPath) -> bool:
+        is_sound = True
+        for index, text in enumerate(rule.key):
+            is_sound &= self._is_field(text, (*key_path, "key", index))
+        return is_sound
+
+    def _is_field(self, text: str, key_path: KeyPath) -> bool:
+        try:
+            parse_path(text)
+        except ValueError as error:
+            self.report(key_path, f"{text!r} is {error}", "a field of the row, such as metric", "")
+            return False
+        return True
+
+    def _check_pattern(self, pattern: str, rule: EachRule, key_path: KeyPath) -> bool:
+        named, levels = fields(pattern), pattern.split("/")
+        if len(named) != len(rule.key):
+            expected = f"as many <field> as key has fields, in that order ({', '.join(rule.key)})"
+            self.report(key_path, f"has {len(named)} fields in its name", expected, "")
+            return False
+        if any(len(fields(level)) > 1 for level in levels) or fields(levels[0]):
+            self.report(key_path, f"{pattern!r} is no name", "<Group>/… with one <field> a level at most", "")
+            return False
+        return all(self._is_field(text, key_path) for text in named)
+
+    def _check_row_texts(self, rule: RowTagRule, key_path: KeyPath) -> bool:
+        is_sound = rule.unit_from is None or self._is_field(rule.unit_from, (*key_path, "unit_from"))
+        for text in (*labels_of(rule.label).values(), rule.description):
+            is_sound = all(self._is_field(one, key_path) for one in fields(text)) and is_sound
+        return is_sound
+
+    def _specimen(self, pattern: str, rule: TagRule, channel: str, key_path: KeyPath) -> TagSpec | None:
+        """The tag as it would be of a number, or of the type it says: compiled to find what is wrong."""
+        channels = {ROW: self.file.channels.get(channel, ChannelRule())}
+        inside = _Compiler(self.file.model_copy(update={"channels": channels}), {}, self.report)
+        name = filled(pattern, ["x"] * len(fields(pattern)))
+        given = rule if rule.type or rule.enum else rule.model_copy(update={"type": DataType.Double})
+        return inside._spec(name, given, key_path)
 
     # -- commands -----------------------------------------------------------------------------------------------------
 

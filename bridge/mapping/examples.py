@@ -11,8 +11,10 @@ from bridge.errors import did_you_mean
 from bridge.mapping.actions import render
 from bridge.mapping.compile import CommandSpec, CompiledMapping, Report
 from bridge.mapping.convert import converter
+from bridge.mapping.names import Names
 from bridge.mapping.projection import PartProjection
 from bridge.mapping.schema import ExampleRule, GivenRule
+from bridge.mapping.tag_plan import Pairs, SlotOf
 from bridge.mapping.tag_spec import KeyPath
 from bridge.model.observation import Observation
 from bridge.model.value import DataType, DataValue
@@ -41,6 +43,7 @@ def _run_given(mapping: CompiledMapping, example: ExampleRule, path: KeyPath, re
         return names.setdefault(name, next(counter))
 
     projection = PartProjection(mapping, slot_of)
+    taken = Names(names)
     values: dict[int, DataValue] = {}
     received = _START
     for one in _as_given(example):
@@ -49,6 +52,7 @@ def _run_given(mapping: CompiledMapping, example: ExampleRule, path: KeyPath, re
             report((*path, "given"), f"{one.channel!r} is no channel", ", ".join(mapping.channels), hint)
         received += timedelta(seconds=one.after)
         values.update(projection.project(Observation("example", "machine", one.channel, one.payload, received)))
+        values.update(_appeared(projection, taken, slot_of))
     for name, expected in (example.expect or {}).items():
         here = (*path, "expect", name)
         if name not in names:
@@ -57,6 +61,19 @@ def _run_given(mapping: CompiledMapping, example: ExampleRule, path: KeyPath, re
             report(here, "did not get a value", _wanted(expected), "")
         elif not _agrees(actual, expected):
             report(here, f"is {_shown(actual)}", _wanted(expected), "")
+
+
+def _appeared(projection: PartProjection, taken: Names, slot_of: SlotOf) -> Pairs:
+    """First values of the tags that rows ask for: in an example they are there at once."""
+    out: Pairs = []
+    for each in projection.each:
+        for known in each.newcomers():
+            spec = each.spec_of_key(known.key)
+            texts = known.texts if spec else each.spec.place(taken, known)
+            if texts is not None:
+                each.adopt(known, each.spec.tag(known, texts), slot_of)
+        each.flush(out)
+    return out
 
 
 def _as_given(example: ExampleRule) -> list[GivenRule]:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
 from bridge.mapping.compile import ALARM_COUNT, ITEM_STATES, CompiledMapping, command_definition
+from bridge.mapping.names import Names
 from bridge.mapping.projection import PartProjection
-from bridge.mapping.tag_spec import is_alarm
+from bridge.mapping.tag_spec import TagSpec, is_alarm
 from bridge.model.connection import CONNECTION_STATES
+from bridge.model.known_tag import KnownTag
 from bridge.model.path import Place
 from bridge.model.plant import ALIVE, ITEM_STATE, PENDING_BOOKINGS, Machine, Part
 from bridge.model.tag import Owner, Tag, TagDefinition, tag_id
 from bridge.model.units import UNITS
 from bridge.model.value import DataType
+
+MADE_BY_BRIDGE = (ITEM_STATE, ALARM_COUNT, PENDING_BOOKINGS, ALIVE)
+"""Names that no tag of a vendor's may have, also while a machine has none of that name."""
 
 NOWHERE = -1
 """The slot of a tag that another part makes: no table has it, so that what is said of it is passed over."""
@@ -31,13 +36,16 @@ class PartMapping(NamedTuple):
     mapping: CompiledMapping | None
     identity: Mapping[str, str | int]
     accepts_writes: bool = False
+    known_tags: Sequence[KnownTag] = ()
+    """Tags that appeared with its data in earlier runs."""
 
 
 class BoundMachine(NamedTuple):
-    """A machine and what feeds it, by part name."""
+    """A machine and what feeds it, by part name; `names` are told apart where tags appear with the data."""
 
     machine: Machine
     projections: Mapping[str, PartProjection]
+    names: Names
 
 
 def connection_definitions(part: str) -> Iterator[TagDefinition]:
@@ -123,7 +131,59 @@ def compile_machine(
         _identification(machine_id, known),
         label or next((p.mapping.label for p in known if p.mapping), "") or machine_id,
     )
-    return BoundMachine(machine, projections)
+    bound = BoundMachine(machine, projections, Names((*definitions, *MADE_BY_BRIDGE)))
+    for one in known:
+        bound = with_tags(bound, one.part.name, one.known_tags, slot).bound
+    return bound
+
+
+class Grown(NamedTuple):
+    """A machine with more tags, those tags as they are kept, and how many there was no room for."""
+
+    bound: BoundMachine
+    tags: tuple[KnownTag, ...]
+    refused: int
+
+
+def with_tags(bound: BoundMachine, part: str, found: Iterable[KnownTag], slot: Callable[[str], int]) -> Grown:
+    """The machine with these tags of a part, which its projection takes from now on. Slots that exist stay.
+
+    A tag of a key that is there already takes its place; a rule that is gone makes none.
+    """
+    machine, rules = bound.machine, {each.spec.name: each for each in bound.projections[part].each}
+    tags, kept, refused = {tag.id: tag for tag in machine.tags}, [], 0
+    for known in found:
+        each = rules.get(known.each)
+        if each is None:
+            continue
+        texts: tuple[str, ...] | None = known.texts
+        if each.spec_of_key(known.key) is None:
+            texts = each.spec.place(bound.names, known) if each.known < each.spec.rule.limit else None
+        spec = None if texts is None else each.spec.tag(known, texts)
+        made = None if spec is None else _made(machine.id, spec, each.spec.tag_id(machine.id, known.key), slot)
+        if texts is None or spec is None or made is None:
+            refused += 1
+            continue
+        known = replace(known, texts=texts)
+        each.adopt(known, spec, {tag.name: tag.slot for tag in made}.__getitem__)
+        tags.update((tag.id, tag) for tag in made)
+        kept.append(known)
+    if not kept:
+        return Grown(bound, (), refused)
+    return Grown(
+        bound._replace(machine=replace(machine, tags=tuple(tags.values()), _by_name={}, _by_id={})),
+        tuple(kept),
+        refused,
+    )
+
+
+def _made(machine_id: str, spec: TagSpec, identifier: str, slot: Callable[[str], int]) -> list[Tag] | None:
+    """The tag and its siblings; None where the process has no slots left."""
+    ids = {spec.definition.name: identifier}
+    try:
+        return [_tag(machine_id, definition, ids, slot) for definition in spec.definitions]
+    except OverflowError:
+        return None
 
 
 def _definitions(parts: Sequence[PartMapping]) -> Iterator[TagDefinition]:
@@ -139,7 +199,7 @@ def _definitions(parts: Sequence[PartMapping]) -> Iterator[TagDefinition]:
             description="Machinery item state (OPC 40001-1)",
             owner=Owner.BRIDGE,
         )
-    if any(spec.alarms or is_alarm(spec.definition.name) for p in parts if p.mapping for spec in p.mapping.tags):
+    if any(p.mapping and _has_alarms(p.mapping) for p in parts):
         yield TagDefinition(ALARM_COUNT, DataType.Int64, description="How many alarms are active", owner=Owner.BRIDGE)
     if any(spec.is_booking for p in parts if p.mapping and p.accepts_writes for spec in p.mapping.commands):
         yield TagDefinition(
@@ -156,6 +216,11 @@ def _definitions(parts: Sequence[PartMapping]) -> Iterator[TagDefinition]:
         yield from connection_definitions(part.part.name)
     if any(part.accepts_writes for part in parts):
         yield from last_command_definitions()
+
+
+def _has_alarms(mapping: CompiledMapping) -> bool:
+    is_told = any(spec.alarms or is_alarm(spec.definition.name) for spec in mapping.tags)
+    return is_told or any(each.has_alarms for each in mapping.each)
 
 
 def vendor_definitions(part: PartMapping) -> Iterator[TagDefinition]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from bridge.mapping.schema import CommandRule, MappingFile, TagRule
+from bridge.mapping.schema import CommandRule, EachRule, MappingFile, TagRule
 
 Rename = Callable[[str], str]
 RuleType = TypeVar("RuleType", bound=BaseModel)
@@ -28,6 +28,9 @@ def prefixed(file: MappingFile, prefix: str) -> MappingFile:
 
     changed = {
         "tags": {renamed(name): _tag(rule, renamed) for name, rule in file.tags.items()},
+        "each": {
+            f"{prefix.lower().replace('-', '_')}_{name}": _each(rule, renamed) for name, rule in file.each.items()
+        },
         "commands": {f"{prefix}/{name}": _command(rule, renamed) for name, rule in file.commands.items()},
         "item_state": file.item_state and _changed(file.item_state, source=renamed(file.item_state.source)),
         "examples": [],
@@ -43,6 +46,10 @@ def _tag(rule: TagRule | None, renamed: Rename) -> TagRule | None:
     )
     was = [renamed(name) for name in rule.was] if isinstance(rule.was, list) else rule.was and renamed(rule.was)
     return _changed(rule, was=was, write=write)
+
+
+def _each(rule: EachRule | None, renamed: Rename) -> EachRule | None:
+    return rule and rule.model_copy(update={"tag": {renamed(name): tag for name, tag in rule.tag.items()}})
 
 
 def _command(rule: CommandRule | None, renamed: Rename) -> CommandRule | None:

@@ -18,10 +18,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from bridge.mapping.compile import ITEM_STATES, CompiledMapping
 from bridge.mapping.convert import word
+from bridge.mapping.each import ROW
+from bridge.mapping.rows import EachProjection, RowTag
 from bridge.mapping.tag_plan import GOOD, Pairs, SlotOf, TagPlan
 from bridge.model.observation import Observation
 from bridge.model.plant import ITEM_STATE
@@ -44,6 +47,10 @@ class PartProjection:
             self._plans.setdefault(plan.channel, []).append(plan)
             for channel in plan.watched - {plan.channel}:
                 self._watchers.setdefault(channel, []).append(plan)
+        self.each = tuple(EachProjection(spec) for spec in mapping.each)
+        self._each: dict[str, list[EachProjection]] = {}
+        for each in self.each:
+            self._each.setdefault(each.channel, []).append(each)
         self._item_state = self._item_state_plan(slot_of)
 
     def _item_state_plan(self, slot_of: SlotOf) -> tuple[TagPlan, int, dict[str | None, int]] | None:
@@ -60,18 +67,21 @@ class PartProjection:
     @property
     def channels(self) -> frozenset[str]:
         """The channels that make tags here, or that conditions look at."""
-        return frozenset((*self._plans, *self._watchers))
+        return frozenset((*self._plans, *self._watchers, *self._each))
 
     def project(self, observation: Observation) -> Sequence[tuple[int, DataValue]]:
         """What this observation changes. A historical one changes nothing current."""
         if observation.historical:
             return ()
         channel = observation.channel
-        if channel not in self._plans and channel not in self._watchers:
+        if channel not in self._plans and channel not in self._watchers and channel not in self._each:
             return ()  # a vendor may invent channels without end
         self._payloads[channel] = observation.payload
         stamp = observation.source_time or observation.received
-        return self._run(channel, stamp, observation.received)
+        out = self._run(channel, stamp, observation.received)
+        for each in self._each.get(channel, ()):
+            each.project(observation.payload, stamp, observation.received, out)
+        return out
 
     def late(self, observation: Observation) -> Sequence[tuple[int, DataValue]]:
         """What a historical observation says, of the fields it has; nothing current is looked at or remembered.
@@ -86,6 +96,8 @@ class PartProjection:
             plan.forget()
             if plan.is_told(payloads):
                 plan.project(payloads, stamp, stamp, out)  # not `received`: it is not too old for what it is
+        for each in self._each.get(channel, ()):
+            each.late(observation.payload, stamp, out)
         return [(slot, value._replace(server_timestamp=received)) for slot, value in out]
 
     def _late(self, channel: str) -> list[TagPlan]:
@@ -99,6 +111,10 @@ class PartProjection:
         """What another mapping's projection of the same part last heard, to be said anew with `restate`."""
         known = self.channels
         self._payloads = {channel: payload for channel, payload in before._payloads.items() if channel in known}
+        formers = {each.spec.name: each for each in before.each}
+        for each in self.each:
+            if each.spec.name in formers:
+                each.remember(formers[each.spec.name])
 
     def suspend(self, channel: str) -> None:
         """The channel went stale or was lost: say nothing of its tags until it speaks again."""
@@ -109,16 +125,24 @@ class PartProjection:
         self._suspended.discard(channel)
         for plan in self._plans.get(channel, ()):
             plan.forget()
+        for each in self._each.get(channel, ()):
+            each.forget()
 
     def restate(self, channel: str, now: datetime) -> Sequence[tuple[int, DataValue]]:
         """The channel's last payload is true again (silence is over): all its tags anew."""
         self.resume(channel)
-        return self._run(channel, now, now) if channel in self._payloads else ()
+        if channel not in self._payloads:
+            return ()
+        out = self._run(channel, now, now)
+        for each in self._each.get(channel, ()):
+            each.restate(now, out)
+        return out
 
     def slots(self, channel: str | None = None) -> list[int]:
         """Slots of the tags that come from a channel, or from all."""
         chosen = self._plans.values() if channel is None else [self._plans.get(channel, [])]
         found = [slot for plans in chosen for plan in plans for slot in plan.slots]
+        found.extend(slot for each in self.each if channel in (None, each.channel) for slot in each.slots())
         if self._item_state and (channel is None or self._item_state[0].channel == channel):
             found.append(self._item_state[1])
         return found
@@ -128,12 +152,17 @@ class PartProjection:
         """What each channel said last."""
         return self._payloads
 
+    def payloads_of(self, plan: TagPlan) -> Mapping[str, Any]:
+        """What the tag of this plan is made of: what each channel said last, or its row."""
+        return {ROW: plan.row} if isinstance(plan, RowTag) else self._payloads
+
     def plan_of(self, slot: int) -> TagPlan | None:
         """How the tag in this slot is made; None where no rule of this mapping makes it."""
         if self._item_state is not None and slot == self._item_state[1]:
             return self._item_state[0]
         plans = (plan for plans in self._plans.values() for plan in plans)
-        return next((plan for plan in plans if slot in plan.slots), None)
+        rows = (tag for each in self.each for tag in each.tags)
+        return next((plan for plan in chain(plans, rows) if slot in plan.slots), None)
 
     def _run(self, channel: str, stamp: datetime, received: datetime) -> Pairs:
         payloads = self._payloads

@@ -175,6 +175,43 @@ class TagRule(Rules):
     write: WriteRule | None = None
 
 
+class RowTagRule(TagRule):
+    """The tag of a row: every path begins in the row. `<x>` in label and description is a field of the first row."""
+
+    unit_from: str | None = Field(None, description="The row's field that says the unit; unit is for rows that do not.")
+
+    @model_validator(mode="after")
+    def _only_reads(self) -> RowTagRule:
+        given = [key for key in ("write", "was") if getattr(self, key) is not None]
+        if given:
+            raise ValueError(f"{' and '.join(given)} cannot stand in a tag that appears with the data")
+        return self
+
+
+class EachRule(Rules):
+    """Tags that appear with the data: one for each key of the rows in a list."""
+
+    within: str = Field(alias="in", description="Path of a list of rows, channel first.")
+    key: list[str] = Field(
+        min_length=1,
+        max_length=6,
+        description="Fields of a row that say for ever which tag it is of; the tag's id is made of them.",
+    )
+    tag: dict[str, RowTagRule | None] = Field(
+        description="The one rule: a name with as many <field> as key has fields, in that order, and what it is."
+    )
+    limit: int = Field(5000, ge=1, le=100_000, description="Tags of a machine at most; more are refused.")
+    settle: Duration = Field(2.0, le=60, description="New tags are collected until none has come for so long.")
+    stale_after: Duration | None = Field(None, description="A tag is Uncertain so long after its last row.")
+    bad_after: Duration | None = Field(None, description="A tag is Bad so long after its last row.")
+
+    @model_validator(mode="after")
+    def _has_one_tag(self) -> EachRule:
+        if len([rule for rule in self.tag.values() if rule is not None]) != 1:
+            raise ValueError("tag needs exactly one rule")
+        return self
+
+
 class ArgumentRule(Rules):
     """One argument of a command."""
 
@@ -319,6 +356,9 @@ class MappingFile(Rules):
     channels: dict[str, ChannelRule] = Field(default_factory=dict)
     for_each: dict[str, ForEach] = Field(default_factory=dict)
     tags: dict[str, TagRule | None] = Field(default_factory=dict)
+    each: dict[str, EachRule | None] = Field(
+        default_factory=dict, description="Tags that appear with the data, by a name that their ids begin with."
+    )
     commands: dict[str, CommandRule | None] = Field(default_factory=dict)
     item_state: ItemStateRule | None = None
     examples: list[ExampleRule] = Field(default_factory=list)

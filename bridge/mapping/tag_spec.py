@@ -43,10 +43,15 @@ class TagSpec:
         return {self.definition.name: first, **({self.text.name: f"{first}Text"} if self.text else {})}
 
     @property
+    def definitions(self) -> tuple[TagDefinition, ...]:
+        """All tags that come of this one rule; the tag itself first."""
+        text = (self.text,) if self.text else ()
+        return (self.definition, *text, *(alarm for alarm, _ in self.alarms))
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of all tags that come of this one rule."""
-        text = (self.text.name,) if self.text else ()
-        return (self.definition.name, *text, *(alarm.name for alarm, _ in self.alarms))
+        return tuple(definition.name for definition in self.definitions)
 
 
 def tag_spec(definition: TagDefinition, rule: TagRule, sources: Sources, key_path: KeyPath) -> TagSpec:

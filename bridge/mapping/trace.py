@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bridge.mapping.conditions import When
 from bridge.mapping.convert import converter
 from bridge.mapping.expression import compile_expression
-from bridge.mapping.tag_plan import mapped, number_of
 from bridge.mapping.select import MISSING, Path, getter
+from bridge.mapping.tag_plan import mapped, number_of
 
 if TYPE_CHECKING:
     from bridge.mapping.compile import TagSpec
-    from bridge.mapping.tag_plan import TagPlan
     from bridge.mapping.schema import WhenRule
+    from bridge.mapping.tag_plan import TagPlan
     from bridge.model.value import DataValue, Value
 
 SIBLINGS = 12

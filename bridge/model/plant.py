@@ -55,6 +55,7 @@ class Machine:
     identification: Mapping[str, str] = field(default_factory=dict)
     label: str = ""
     _by_name: dict[str, Tag] = field(default_factory=dict, repr=False)
+    _by_id: dict[str, Tag] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self._by_name.update((tag.name, tag) for tag in self.tags)
@@ -62,6 +63,12 @@ class Machine:
     def tag(self, name: str) -> Tag | None:
         """The tag called `name` ("Monitoring/Pressure"), if this machine has it."""
         return self._by_name.get(name)
+
+    def with_id(self, identifier: str) -> Tag | None:
+        """The tag with this id, whatever its name."""
+        if not self._by_id:
+            self._by_id.update((tag.id, tag) for tag in self.tags)
+        return self._by_id.get(identifier)
 
 
 BRIDGE_MACHINE_ID = "Bridge"
@@ -89,7 +96,7 @@ class Plant:
         tag = machine.tag(rest.replace(".", "/"))
         if tag is not None and tag.id == identifier:
             return tag
-        return next((tag for tag in machine.tags if tag.id == identifier), None)  # renamed: its id is of an older name
+        return machine.with_id(identifier)  # its id is of an older name, or of a key
 
     def changes_since(self, older: Plant | None) -> PlantChange | None:
         """What a reader that knows `older` must be told; None when nothing changed."""

@@ -7,13 +7,15 @@ OPC Foundation UNECE_to_OPCUA.csv.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
 class EngineeringUnits:
     """A unit of measure.
 
-    `code` is UCUM (what a mapping says), `unece` the UNECE common code, `symbol` what a person reads.
+    `code` is UCUM (what a mapping says), `unece` the UNECE common code, `symbol` what a person reads. A unit that only
+    its own vendor knows has neither code.
     """
 
     code: str
@@ -23,8 +25,8 @@ class EngineeringUnits:
 
     @property
     def unit_id(self) -> int:
-        """OPC UA EUInformation.UnitId."""
-        return int.from_bytes(self.unece.encode("ascii"), "big")
+        """OPC UA EUInformation.UnitId; -1 where there is no code (Part 8, 5.6.4.3)."""
+        return -1 if not self.unece else int.from_bytes(self.unece.encode("ascii"), "big")
 
 
 def _table(*rows: tuple[str, str, str, str]) -> dict[str, EngineeringUnits]:
@@ -76,3 +78,82 @@ UNITS = _table(
     ("dB[mW]", "DBM", "dBm", "decibel milliwatt"),
 )
 """Every unit a mapping may name."""
+
+_SPELLINGS = {
+    "degC": "Cel",
+    "°c": "Cel",
+    "C": "Cel",
+    "celsius": "Cel",
+    "deg C": "Cel",
+    "℃": "Cel",
+    "kelvin": "K",
+    "rpm": "r/min",
+    "1/min": "r/min",
+    "U/min": "r/min",
+    "°": "deg",
+    "degree": "deg",
+    "degrees": "deg",
+    "amp": "A",
+    "ampere": "A",
+    "amps": "A",
+    "volt": "V",
+    "volts": "V",
+    "watt": "W",
+    "hertz": "Hz",
+    "percent": "%",
+    "pct": "%",
+    "pcs": "{piece}",
+    "pieces": "{piece}",
+    "count": "{piece}",
+    "sec": "s",
+    "seconds": "s",
+    "minutes": "min",
+    "hours": "h",
+    "hrs": "h",
+    "L": "l",
+    "L/min": "l/min",
+    "Nm": "N.m",
+    "bytes": "By",
+    "KB": "kBy",
+    "MB": "MBy",
+    "dBm": "dB[mW]",
+    "μm": "um",
+    "μs": "us",
+}
+"""How vendors write units besides code, symbol, name and UNECE code; looked up as written, then without case."""
+
+
+@lru_cache(maxsize=10_000)
+def unit_of(text: str) -> EngineeringUnits:
+    """The unit that a vendor calls `text`; one of that symbol without codes where nobody else knows it."""
+    return _known_unit(text.strip()) or EngineeringUnits("", "", text.strip(), text.strip())
+
+
+def is_known_unit(text: str) -> bool:
+    """There is a code for it."""
+    return bool(unit_of(text).unece)
+
+
+def _known_unit(text: str) -> EngineeringUnits | None:
+    known = _WRITTEN.get(text)
+    return _FOLDED.get(text.casefold()) if known is None else known
+
+
+def _written() -> dict[str, EngineeringUnits]:
+    names = {word: unit for unit in UNITS.values() for word in (unit.name, unit.unece, unit.symbol) if word}
+    return {**names, **{word: UNITS[code] for word, code in _SPELLINGS.items()}, **UNITS}
+
+
+_WRITTEN = _written()
+
+
+def _folded() -> dict[str, EngineeringUnits]:
+    """Spellings that mean one unit in whatever case: not mHz, which is not MHz."""
+    found: dict[str, set[EngineeringUnits]] = {}
+    for word, unit in _WRITTEN.items():
+        if len(word) > 3:
+            found.setdefault(word.casefold(), set()).add(unit)
+    return {word: units.pop() for word, units in found.items() if len(units) == 1}
+
+
+_FOLDED = _folded()

@@ -424,6 +424,7 @@ class Bridge:
             "inventory_refused_total": float(self.keeper.inventory.refused_total),
             "event_loop_longest_stall_seconds": self._loop_watch.longest_s,
             "event_loop_longest_stall_busy_seconds": self._loop_watch.longest_busy_s,
+            **self.keeper.metrics(),
             **self.journal.metrics(),
             **self.history.metrics(),
             **self.desk.bookings.metrics(),

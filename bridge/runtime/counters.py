@@ -10,6 +10,10 @@ if TYPE_CHECKING:
 HOUSE: Final = {
     "Updates": ("table_updates_total", "Values that were taken over"),
     "MachinesRefused": ("inventory_refused_total", "Machines that were found and did not fit"),
+    "RowTags": ("row_tags", "Tags that appeared with the data"),
+    "RowsRefused": ("rows_refused_total", "Rows for more tags than a mapping's limit"),
+    "RowsUnreadable": ("rows_unreadable_total", "Rows without a key, or without a scalar for a value"),
+    "RowValuesContrary": ("row_values_contrary_total", "Values of another type or unit than their tag has"),
     "AlarmsActive": ("alarms_active", "Alarms that stand"),
     "AlarmsUnacknowledged": ("alarms_unacknowledged", "Alarms that nobody has acknowledged"),
     "Commands": ("journal_begun_total", "Commands that were taken"),

@@ -103,13 +103,14 @@ def _source(part: PartState, health: SourceHealth | None) -> Payload:
 def _vendor(bridge: Bridge, part: PartState, plan: TagPlan, current: DataValue) -> Payload:
     spec, projection = plan.spec, part.projection
     assert projection is not None  # noqa: S101 - there is a plan
-    traced = trace(spec, projection.payloads)
+    payloads = projection.payloads_of(plan)
+    traced = trace(spec, payloads)
     chosen = next((look.path for look in traced.looks if look.chosen), traced.looks[0].path)
     redactor = Redactor(Known.of(bridge.site.file, bridge.site.people, bridge.secrets), keep_hosts=True)
-    heard = part.last.get(chosen.channel)
-    payload = projection.payloads.get(chosen.channel)
+    heard = part.last.get(chosen.channel) or part.last.get(plan.channel)
+    payload = payloads.get(chosen.channel)
     return {
-        "channel": spec.channel,
+        "channel": plan.channel,
         "from": [str(path) for _, path in spec.sources],
         "observation": None if heard is None else _observation(bridge, part, heard, redactor),
         "payload": None if heard is None else redactor.tree({chosen.channel: around(payload, chosen.keys)}),
@@ -118,7 +119,7 @@ def _vendor(bridge: Bridge, part: PartState, plan: TagPlan, current: DataValue) 
         "deadband": spec.deadband or None,
         "change": _change(plan, traced, heard),
         "quality": _quality(part, plan, traced, current),
-        "freshness": _freshness(bridge, part, spec.channel),
+        "freshness": _freshness(bridge, part, plan.channel),
     }
 
 

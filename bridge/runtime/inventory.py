@@ -1,7 +1,9 @@
 """What was found at the sources: ids, given once and kept, and identities, so that nodes exist when a vendor is down.
 
 File: inventory.json in the state directory,
-{"version": 1, "machines": [{"source", "key", "id", "identity": {…}, "first_seen": ISO 8601}]}.
+{"version": 1, "machines": [{"source", "key", "id", "identity": {…}, "first_seen": ISO 8601}],
+"tags": [{"source", "key", "tags": [{"each", "key": […], "texts": […], "type", "unit", "labels": {…}, "description"}]}]
+}. Tags are those that appeared with the data (`each` of a mapping), oldest first; how many is bounded by their rules.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from bridge.model.known_tag import KnownTag
 from bridge.model.path import slugged
+from bridge.model.value import DataType
 from bridge.runtime.state_directory import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from bridge.model.observation import FoundMachine
@@ -45,6 +49,7 @@ class InventoryStore:
         self._file = file
         self._limit = limit
         self._known: dict[tuple[str, str], KnownMachine] = {}
+        self._tags: dict[tuple[str, str], dict[tuple[str, tuple[str, ...]], KnownTag]] = {}
         self.refused_total = 0
 
     def load(self) -> None:
@@ -52,14 +57,17 @@ class InventoryStore:
         if not self._file.exists():
             return
         try:
-            entries = orjson.loads(self._file.read_bytes())["machines"]
-            for entry in entries:
+            content = orjson.loads(self._file.read_bytes())
+            for entry in content.get("tags", ()):
+                self.learn(entry["source"], entry["key"], map(_known_tag, entry["tags"]))
+            for entry in content["machines"]:
                 known = KnownMachine(**{**entry, "first_seen": datetime.fromisoformat(entry["first_seen"])})
                 self._known[known.source, known.key] = known
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             aside = self._file.with_suffix(".unreadable")
             self._file.replace(aside)
             self._known.clear()
+            self._tags.clear()
             logger.error("The inventory could not be read (%s): put aside as %s; ids are given anew", error, aside)
 
     def __iter__(self) -> Iterator[KnownMachine]:
@@ -68,6 +76,14 @@ class InventoryStore:
     def get(self, source: str, key: str) -> KnownMachine | None:
         """What is known of a machine."""
         return self._known.get((source, key))
+
+    def tags(self, source: str, key: str) -> Sequence[KnownTag]:
+        """Tags that appeared with the data of a machine, oldest first."""
+        return tuple(self._tags.get((source, key), {}).values())
+
+    def learn(self, source: str, key: str, tags: Iterable[KnownTag]) -> None:
+        """Remember tags that appeared with the data of a machine; lasts beyond this run once it is saved."""
+        self._tags.setdefault((source, key), {}).update(((tag.each, tag.key), tag) for tag in tags)
 
     def meet(self, source: str, found: FoundMachine, taken: set[str], now: datetime) -> KnownMachine | None:
         """Remember a machine that appeared; gives it its id the first time. None where there is no room for it.
@@ -92,7 +108,36 @@ class InventoryStore:
             {"source": k.source, "key": k.key, "id": k.id, "identity": dict(k.identity), "first_seen": k.first_seen}
             for k in self._known.values()
         ]
-        write_atomically(self._file, orjson.dumps({"version": 1, "machines": entries}, option=orjson.OPT_INDENT_2))
+        tags = [
+            {"source": source, "key": key, "tags": [_tag_entry(tag) for tag in known.values()]}
+            for (source, key), known in self._tags.items()
+        ]
+        content = {"version": 1, "machines": entries, "tags": tags}
+        write_atomically(self._file, orjson.dumps(content, option=orjson.OPT_INDENT_2))
+
+
+def _tag_entry(tag: KnownTag) -> dict[str, Any]:
+    return {
+        "each": tag.each,
+        "key": tag.key,
+        "texts": tag.texts,
+        "type": tag.data_type.value,
+        "unit": tag.unit,
+        "labels": dict(tag.labels),
+        "description": tag.description,
+    }
+
+
+def _known_tag(entry: Mapping[str, Any]) -> KnownTag:
+    return KnownTag(
+        entry["each"],
+        tuple(entry["key"]),
+        tuple(entry["texts"]),
+        DataType(entry["type"]),
+        entry["unit"],
+        dict(entry["labels"]),
+        entry["description"],
+    )
 
 
 def _new_id(source: str, found: FoundMachine, taken: set[str]) -> str:

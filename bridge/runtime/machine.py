@@ -116,6 +116,8 @@ class PartState:
         wall = self._clock.now()
         waiting = bad(StatusCode.BadWaitingForInitialData, WAITING, wall)
         values = dict.fromkeys(projection.slots(), waiting)
+        quiet = (slot for each in projection.each for slot in each.quiet_slots())
+        values.update((slot, current) for slot in quiet if (current := self._table.get(slot)))
         for watch in sorted(self._watches.values(), key=lambda watch: watch.verdict is None):
             own = set(projection.slots(watch.name))
             values.update(pair for pair in projection.restate(watch.name, wall) if pair[0] in own)
@@ -129,6 +131,8 @@ class PartState:
         watch = self._watches.get(observation.channel)
         if self.projection is None or watch is None:
             return []
+        for each in self.projection.each:
+            each.now = now
         pairs: Pairs = []
         if watch.hear(now, observation.period):
             self.projection.resume(observation.channel)
@@ -183,7 +187,39 @@ class PartState:
                     advice = self.advice_when_silent or SILENT_ADVICE
                     self._enter(ConnectionState.Silent, verdict.reason, wall, advice)
                     pairs.extend(self._connection_pairs())
+        pairs.extend(self._silence_pairs(now, wall))
         pairs.extend(self._age_pairs(now, wall))
+        return pairs
+
+    def _silence_pairs(self, now: float, wall: datetime) -> Pairs:
+        """Tags of rows that are not seen any more, while their channel goes on with others."""
+        pairs: Pairs = []
+        for each in self.projection.each if self.projection else ():
+            watch = self._watches[each.channel]
+            if watch.phase is not Phase.FRESH:
+                continue
+            rule = each.spec.rule
+            for silence in each.silent(now, rule.stale_after or watch.stale_after, rule.bad_after or watch.bad_after):
+                status = StatusCode.BadNoCommunication if silence.is_bad else StatusCode.UncertainLastUsableValue
+                verdict = Verdict(status, f"The vendor has not told this value for {silence.seconds:.0f} s", wall)
+                known = ((slot, self._table.get(slot)) for slot in silence.slots)
+                pairs.extend((slot, _worsened(current, verdict, wall)) for slot, current in known if current)
+        return pairs
+
+    def is_ripe(self) -> bool:
+        """Rows have asked for tags, and these have been collected for long enough."""
+        if self.projection is None or not self.projection.each:
+            return False
+        now = self._clock.monotonic()
+        for each in self.projection.each:
+            each.now = now
+        return any(each.is_ripe() for each in self.projection.each)
+
+    def flush(self) -> Pairs:
+        """First values of the tags that were made for rows."""
+        pairs: Pairs = []
+        for each in self.projection.each if self.projection else ():
+            each.flush(pairs)
         return pairs
 
     def _overlay(
@@ -278,10 +314,18 @@ class MachineState:
         self._alarm_tag = bound.machine.tag(ALARM_COUNT)
         self._bookings_tag = bound.machine.tag(PENDING_BOOKINGS)
         self._pending_bookings = pending_bookings
-        self._delay = AlarmDelay(bound.machine.tags, table.get)
-        self._alarm_slots = [
-            tag.slot for tag in bound.machine.tags if tag.group == "Alarms" and tag is not self._alarm_tag
-        ]
+        self._learn_alarms()
+
+    def _learn_alarms(self) -> None:
+        tags = self.machine.tags
+        self._delay = AlarmDelay(tags, self._table.get)
+        self._alarm_slots = [tag.slot for tag in tags if tag.group == "Alarms" and tag is not self._alarm_tag]
+
+    def grow(self, bound: BoundMachine) -> None:
+        """The machine has more tags; those it had go on as they are."""
+        before, self.bound, self.machine = self.machine, bound, bound.machine
+        if any(tag.definition.alarm and before.with_id(tag.id) is None for tag in self.machine.tags):
+            self._learn_alarms()
 
     def begin(self) -> None:
         """Put on the table what is not there already: also what an earlier mapping left behind is seen to."""

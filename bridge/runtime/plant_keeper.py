@@ -27,6 +27,7 @@ from bridge.model.status import StatusCode
 from bridge.model.value import DataValue, Value
 from bridge.runtime.at_machine import SetPointWatch
 from bridge.runtime.bridge_machine import READINGS, bridge_machine
+from bridge.runtime.growth import Growth, Said, troubles
 from bridge.runtime.machine import MachineState, PartState
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class PlantKeeper:
         """How many bookings of a machine its vendor does not have yet."""
         self.set_points = SetPointWatch(clock, append_event, lambda target, value: self.is_own(target, value))
         self._targets: dict[str, Target] = {}
+        self._growth = Growth(inventory, slots.slot)
         self.table: Table
 
     # -- the plant ----------------------------------------------------------------------------------------------------
@@ -232,7 +234,8 @@ class PlantKeeper:
             if known is not None and mapping is None:
                 self._report_unmapped(known)
             accepts = self._accepts_writes(part.part.source)
-            parts.append(PartMapping(_with_mapping(part.part, mapping), mapping, identity, accepts))
+            tags = self.inventory.tags(part.part.source, part.part.source_machine)
+            parts.append(PartMapping(_with_mapping(part.part, mapping), mapping, identity, accepts, tags))
         return _Recipe(machine.id, machine.label, machine.place, machine.alive, parts)
 
     def _found_recipe(self, known: KnownMachine) -> _Recipe | None:
@@ -242,7 +245,8 @@ class PlantKeeper:
             return None
         part = Part(DEFAULT_PART, known.source, known.key, mapping.name)
         place = Place(self.site.file.bridge.enterprise, self.site.file.bridge.site)
-        mapped = PartMapping(part, mapping, known.identity, self._accepts_writes(known.source))
+        accepts = self._accepts_writes(known.source)
+        mapped = PartMapping(part, mapping, known.identity, accepts, self.inventory.tags(known.source, known.key))
         return _Recipe(known.id, "", place, DEFAULT_PART, [mapped])
 
     def _accepts_writes(self, source: str) -> bool:
@@ -391,6 +395,34 @@ class PlantKeeper:
         """Let time pass for every machine."""
         for state in self._states.values():
             state.tick()
+        self._grow()
+
+    def _grow(self) -> None:
+        """Make the tags that rows have asked for: one change of the plant for all of them."""
+        grown = [state for state in self._states.values() if any(part.is_ripe() for part in state.parts)]
+        said = [one for state in grown for one in self._growth.grow(state)]
+        if grown:
+            self._show(grown)
+            self._save_inventory()
+        for state in self._states.values():
+            said.extend(troubles(state))
+        for one in said:
+            self._tell(one)
+
+    def _show(self, grown: Sequence[MachineState]) -> None:
+        plant = self.table.plant
+        self._bound.update((self._state_keys[state.machine.id], state.bound) for state in grown)
+        self.table.replace_plant(Plant(plant.bridge, {**plant.machines, **{s.machine.id: s.machine for s in grown}}))
+        for state in grown:
+            for part in state.parts:
+                state.apply(part, part.flush)
+        self.say("Tags", sum(len(machine.tags) for machine in self.table.plant.everything()))
+
+    def _tell(self, said: Said) -> None:
+        if said.is_once:
+            self._tell_once(said.kind, said.message, said.source, said.severity)
+        else:
+            self.event(said.kind, said.message, said.source, said.machine, said.severity)
 
     def say(self, name: str, value: Value, reason: str = "") -> None:
         """Set one of the bridge's own tags, if it is another value than before; `reason` is why there is none."""
@@ -419,6 +451,16 @@ class PlantKeeper:
         now = self._clock.now()
         identifier = f"{now.isoformat()}-{kind}-{machine or source}-{next(self._event_numbers)}"
         self._append_event(Event(identifier, kind, now, message, severity, source, machine))
+
+    def metrics(self) -> dict[str, float]:
+        """Counters of tags that appear with the data."""
+        rows = [e for s in self._states.values() for p in s.parts if p.projection for e in p.projection.each]
+        return {
+            "row_tags": float(sum(each.known for each in rows)),
+            "rows_refused_total": float(sum(each.tally.refused for each in rows)),
+            "rows_unreadable_total": float(sum(each.tally.unreadable for each in rows)),
+            "row_values_contrary_total": float(sum(each.tally.contrary for each in rows)),
+        }
 
     def states(self) -> Mapping[str, MachineState]:
         """Run-time states by machine id."""

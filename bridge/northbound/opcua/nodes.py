@@ -158,7 +158,8 @@ class Nodes:
         kind = self._machine_type(machine)
         node = self._machine(machine, kind.nodeid)
         for tag in machine.tags:
-            self._declare(kind, tag)
+            if not tag.definition.is_found:
+                self._declare(kind, tag)
             self._tag(machine, node, tag)
             self._retired.pop(tag.id, None)
             self._built += 1

@@ -1,0 +1,407 @@
+r"""Rows: what an observation makes of the tags of one rule of `each`, and which tags it makes anew.
+
+    row -- key known ----> RowTag.project -> pairs
+        \- key not known -> kept until the runtime has made the tag (`newcomers`, `adopt`) -> pairs
+
+Rules
+1. A row costs what a plain tag costs: its key is looked up, and its tag looks at nothing but the row.
+2. A row of an unknown key is kept, not lost: the newest KEPT_ROWS of each key are said once the tag is there.
+3. What is refused (beyond the limit), not understood (no key, no scalar) or of another type or unit is counted.
+4. A tag that is not seen any more stays; `silent` tells how long it was not seen, by the clock that is handed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from bridge.mapping.convert import is_text
+from bridge.mapping.each import ROW, EachSpec, fields
+from bridge.mapping.names import FIELD, texts_of
+from bridge.mapping.select import MISSING, Getter, getter, parse_path
+from bridge.mapping.tag_plan import Pairs, Raw, SlotOf, TagPlan
+from bridge.mapping.tag_spec import TagSpec
+from bridge.model.known_tag import KnownTag
+from bridge.model.status import StatusCode
+from bridge.model.units import unit_of
+from bridge.model.value import DataType, Value
+
+KEPT_ROWS = 20
+"""Rows of one key that are kept until its tag is there."""
+
+LONGEST_KEY, LONGEST_TEXT = 256, 200
+"""Characters of a key's field, and of a text shown to people."""
+
+AT_MOST = 5
+"""New tags wait so many times `settle`, however many more keep coming."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was not as it should be, since the start."""
+
+    refused: int = 0
+    """Rows of keys beyond the limit."""
+    unreadable: int = 0
+    """Rows without a key, or with something that is no scalar for a value."""
+    contrary: int = 0
+    """Values of another type or unit than their tag has."""
+
+
+class Silence(NamedTuple):
+    """A tag that has not been seen for so long that it says so; once for each of its two steps."""
+
+    slots: list[int]
+    seconds: float
+    is_bad: bool
+
+
+@dataclass(slots=True)
+class _Newcomer:
+    """A key that has no tag yet."""
+
+    data_type: DataType
+    rows: deque[tuple[Any, datetime, datetime]] = field(default_factory=lambda: deque(maxlen=KEPT_ROWS))
+
+
+class RowTag(TagPlan):
+    """One tag of a rule: a plan that looks at its row only."""
+
+    def __init__(self, spec: TagSpec, slot_of: SlotOf, known: KnownTag, each: EachProjection) -> None:
+        super().__init__(spec, slot_of)
+        self.channel = each.channel
+        self.known = known
+        self.row: Any = MISSING
+        self.stamp: datetime | None = None
+        self.heard = 0.0
+        self.silence = 0
+        """0: seen lately; 1: Uncertain because it was not; 2: Bad."""
+        self._each = each
+        has_unit = each.unit_of is not None and known.data_type.is_numeric and spec.text is None
+        self._unit_getter = each.unit_of if has_unit else None
+        self._unit_said: Any = known.unit or MISSING
+
+    def twin(self) -> RowTag:
+        """A tag of the same slots that remembers nothing."""
+        slots = dict(zip(self.spec.names, self.slots, strict=True))
+        return RowTag(self.spec, slots.__getitem__, self.known, self._each)
+
+    def succeed(self, before: RowTag) -> None:
+        """Go on where the tag of this key stood under another rule."""
+        self.row, self.stamp, self.heard, self.silence = before.row, before.stamp, before.heard, before.silence
+
+    def _evaluate(self, payloads: dict[str, Any], received: datetime) -> Raw:
+        if self._unit_getter is not None:
+            said = self._unit_getter(payloads[ROW])
+            if said is not self._unit_said and said != self._unit_said and (other := self._other_unit(said)):
+                self._each.tally.contrary += 1
+                return None, StatusCode.BadConfigurationError, other
+        return super()._evaluate(payloads, received)
+
+    def _other_unit(self, said: Any) -> str:
+        """Why a value of this unit is none of this tag; "" where it is one."""
+        if not isinstance(said, str) or not said.strip():
+            return ""  # a row that says no unit means the one it had
+        if not self.known.unit:
+            self._each.learn_unit(self, said)
+        elif unit_of(said) != unit_of(self.known.unit):
+            return f"The vendor now says {said[:40]}, and this tag is in {self.known.unit}"
+        self._unit_said = said
+        return ""
+
+    def _typed(self, raw: Any) -> Value:
+        try:
+            return super()._typed(raw)
+        except ValueError:
+            self._each.tally.contrary += 1
+            raise
+
+
+class EachProjection:
+    """The rows of one rule, bound to the slots of one machine."""
+
+    def __init__(self, spec: EachSpec) -> None:
+        self.spec = spec
+        self.channel = spec.path.channel
+        self.tally = Tally()
+        self.now = 0.0
+        """Monotonic seconds; whoever observes sets it first."""
+        self.unit_of = _field_getter(spec.unit_from)
+        self._rows_of = getter(spec.path.keys)
+        self._key_fields = [_getter(text) for text in spec.rule.key]
+        self._key_of = _key_of(spec.rule.key)
+        self._texts = [_getter(text) for text in fields(spec.pattern)]
+        self._values = [getter(path.keys) for _, path in spec.sources]
+        self._tags: dict[Any, RowTag] = {}
+        """By the key as rows have it: a text, a number, a tuple of these."""
+        self._by_key: dict[tuple[str, ...], RowTag] = {}
+        self._late: dict[tuple[str, ...], RowTag] = {}
+        self._newcomers: dict[tuple[str, ...], _Newcomer] = {}
+        self._units: dict[tuple[str, ...], str] = {}
+        self._first_new = self._last_new = 0.0
+        self._box: dict[str, Any] = {}
+        self._look_at = -math.inf
+
+    # -- values -------------------------------------------------------------------------------------------------------
+
+    def project(self, payload: Any, stamp: datetime, received: datetime, out: Pairs) -> None:
+        """Put what the rows of this payload change into `out`; keep those that have no tag yet."""
+        box, tags, key_of, now = self._box, self._tags, self._key_of, self.now
+        for row in self._rows(payload):
+            try:
+                tag = tags.get(key_of(row))
+            except (KeyError, TypeError, IndexError):
+                tag = None
+            if tag is None and (tag := self._meet(row, stamp, received)) is None:
+                continue
+            tag.row, tag.stamp, tag.heard = row, stamp, now
+            if tag.silence:
+                tag.silence = 0
+                tag.forget()
+            box[ROW] = row
+            tag.project(box, stamp, received, out)
+
+    def late(self, payload: Any, stamp: datetime, out: Pairs) -> None:
+        """What rows of the past say of tags that are known; nothing current is looked at or remembered."""
+        box = {}
+        for row in self._rows(payload):
+            key = self._key(row)
+            tag = None if key is None else self._by_key.get(key)
+            if key is None or tag is None:
+                continue
+            late = self._late.get(key)
+            if late is None:
+                late = self._late[key] = tag.twin()
+            box[ROW] = row
+            late.forget()
+            late.project(box, stamp, stamp, out)
+
+    def _rows(self, payload: Any) -> Iterable[Any]:
+        rows = self._rows_of(payload)
+        if rows.__class__ is list:
+            return rows
+        if rows is not MISSING and rows is not None:
+            self.tally.unreadable += 1
+        return ()
+
+    def restate(self, now: datetime, out: Pairs) -> None:
+        """Everything that was seen lately is true again."""
+        for tag in self._by_key.values():
+            if tag.row is not MISSING and not tag.silence:
+                self._box[ROW] = tag.row
+                tag.project(self._box, tag.stamp or now, now, out)
+
+    def forget(self) -> None:
+        """Say everything again when it is seen again."""
+        for tag in self._by_key.values():
+            tag.forget()
+
+    def remember(self, before: EachProjection) -> None:
+        """What another mapping's projection of the same rule last saw."""
+        self.tally = before.tally
+        for key, tag in self._by_key.items():
+            if key in before._by_key:
+                tag.succeed(before._by_key[key])
+
+    def slots(self) -> Iterator[int]:
+        """Slots of all its tags."""
+        for tag in self._by_key.values():
+            yield from tag.slots
+
+    def quiet_slots(self) -> Iterator[int]:
+        """Slots of the tags that have not been seen for a while."""
+        for tag in self._by_key.values():
+            if tag.silence:
+                yield from tag.slots
+
+    def silent(self, now: float, stale_after: float | None, bad_after: float) -> list[Silence]:
+        """Tags whose silence is news. It looks at all of them, and so not more often than makes a difference."""
+        if stale_after is None or now < self._look_at:
+            return []
+        self._look_at = now + min(max(stale_after / 8, 0.25), 10.0)
+        found = []
+        for tag in self._by_key.values():
+            seconds = now - tag.heard
+            step = 0 if tag.row is MISSING or seconds <= stale_after else 2 if seconds > bad_after else 1
+            if step > tag.silence:
+                tag.silence = step
+                found.append(Silence(tag.slots, seconds, step == 2))
+        return found
+
+    # -- tags ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def known(self) -> int:
+        """How many tags there are."""
+        return len(self._by_key)
+
+    def spec_of_key(self, key: tuple[str, ...]) -> TagSpec | None:
+        """The tag of this key."""
+        tag = self._by_key.get(key)
+        return None if tag is None else tag.spec
+
+    @property
+    def tags(self) -> Iterable[RowTag]:
+        """All of them."""
+        return self._by_key.values()
+
+    def is_ripe(self) -> bool:
+        """There are new tags, and they have been collected for long enough."""
+        if not self._newcomers and not self._units:
+            return False
+        settle = self.spec.rule.settle
+        return self.now - self._last_new >= settle or self.now - self._first_new >= AT_MOST * settle
+
+    def newcomers(self) -> list[KnownTag]:
+        """The tags that rows ask for, and those whose unit is known now; in the order of their keys."""
+        units = {key: self._by_key[key].known for key in self._units}
+        changed = [_with_unit(known, self._units[key]) for key, known in units.items()]
+        return [*(self._known(key, one) for key, one in sorted(self._newcomers.items())), *changed]
+
+    def adopt(self, known: KnownTag, spec: TagSpec, slot_of: SlotOf) -> None:
+        """There is a tag of this key now; another one of the same key goes on where that one stood."""
+        tag, before = RowTag(spec, slot_of, known, self), self._by_key.get(known.key)
+        if before is not None:
+            tag.succeed(before)
+            self._tags = {raw: one for raw, one in self._tags.items() if one is not before}
+        self._by_key[known.key] = tag
+        self._late.pop(known.key, None)
+
+    def flush(self, out: Pairs) -> None:
+        """What was kept for the tags that are there now; the rest is refused."""
+        for key, newcomer in self._newcomers.items():
+            tag = self._by_key.get(key)
+            if tag is None:
+                self.tally.refused += len(newcomer.rows)
+                continue
+            for row, stamp, received in newcomer.rows:
+                tag.row, tag.stamp, tag.heard = row, stamp, self.now
+                self._box[ROW] = row
+                tag.project(self._box, stamp, received, out)
+        self._newcomers.clear()
+        self._units.clear()
+
+    def learn_unit(self, tag: RowTag, unit: str) -> None:
+        """A tag that had no unit has one."""
+        self._collect()
+        self._units[tag.known.key] = unit[:LONGEST_TEXT]
+
+    def _meet(self, row: Any, stamp: datetime, received: datetime) -> RowTag | None:
+        """A row whose key is not in `_tags`: known under another spelling, or new."""
+        key = self._key(row)
+        if key is None:
+            self.tally.unreadable += 1
+            return None
+        tag = self._by_key.get(key)
+        if tag is not None:
+            self._tags[self._key_of(row)] = tag
+            return tag
+        self._keep(key, row, stamp, received)
+        return None
+
+    def _keep(self, key: tuple[str, ...], row: Any, stamp: datetime, received: datetime) -> None:
+        newcomer = self._newcomers.get(key)
+        if newcomer is None:
+            if len(self._by_key) + len(self._newcomers) >= self.spec.rule.limit:
+                self.tally.refused += 1
+                return
+            data_type = self._type_of(row)
+            if data_type is None:
+                return
+            self._collect()
+            newcomer = self._newcomers[key] = _Newcomer(data_type)
+        newcomer.rows.append((row, stamp, received))
+
+    def _collect(self) -> None:
+        if not self._newcomers and not self._units:
+            self._first_new = self.now
+        self._last_new = self.now
+
+    def _type_of(self, row: Any) -> DataType | None:
+        """The type that a first value gives its tag; None where it gives none."""
+        specimen, rule = self.spec.specimen, self.spec.tag_rule
+        if rule.type is not None or rule.enum is not None:
+            return specimen.definition.data_type
+        raw = next((raw for get in self._values if (raw := get(row)) is not MISSING), None)
+        if raw is None:
+            return None  # no value yet: its type is not known before it has one
+        data_type = _KINDS.get(raw.__class__)
+        if data_type is None:
+            self.tally.unreadable += 1
+        return data_type
+
+    def _key(self, row: Any) -> tuple[str, ...] | None:
+        """The key's texts; None where a field is missing, or is neither a text nor a whole number."""
+        texts = tuple(_key_text(get(row)) for get in self._key_fields)
+        return None if None in texts else texts  # type: ignore[return-value]
+
+    def _known(self, key: tuple[str, ...], newcomer: _Newcomer) -> KnownTag:
+        row = newcomer.rows[0][0]
+        said = [_shown(get(row)) or text for get, text in zip(self._texts, key, strict=True)]
+        unit = None if self.unit_of is None else self.unit_of(row)
+        texts = texts_of(said)
+        labels = {language: _filled(text, row) for language, text in self.spec.labels.items()}
+        if not labels and not self.spec.pattern.rpartition("/")[2].rpartition(">")[2] and said[-1] != texts[-1]:
+            labels = {"en": said[-1]}
+        return KnownTag(
+            self.spec.name,
+            key,
+            texts,
+            newcomer.data_type,
+            _shown(unit) if isinstance(unit, str) else "",
+            labels,
+            _filled(self.spec.tag_rule.description, row),
+        )
+
+
+def _with_unit(known: KnownTag, unit: str) -> KnownTag:
+    return KnownTag(known.each, known.key, known.texts, known.data_type, unit, known.labels, known.description)
+
+
+_KINDS = {bool: DataType.Boolean, int: DataType.Double, float: DataType.Double, str: DataType.String}
+
+
+def _getter(text: str) -> Getter:
+    path = parse_path(text)
+    return getter((path.channel, *path.keys))
+
+
+def _field_getter(text: str | None) -> Getter | None:
+    return None if text is None else _getter(text)
+
+
+def _key_of(texts: list[str]) -> Callable[[Any], Any]:
+    """A row's key as it is; raises KeyError or TypeError where it has none, or has no such fields."""
+    paths = [parse_path(text) for text in texts]
+    if not any(path.keys for path in paths):
+        return itemgetter(*(path.channel for path in paths))
+    getters = [_getter(text) for text in texts]
+    return lambda row: tuple(get(row) for get in getters)
+
+
+def _key_text(raw: Any) -> str | None:
+    if isinstance(raw, bool) or not isinstance(raw, str | int):
+        return None
+    text = str(raw) if isinstance(raw, str) or abs(raw) < 2**64 else ""
+    return text if 0 < len(text) <= LONGEST_KEY and is_text(text) else None
+
+
+def _shown(raw: Any) -> str:
+    """A field as a text for people; "" where it is none."""
+    if isinstance(raw, bool) or not isinstance(raw, str | int | float):
+        return ""
+    text = str(raw).strip() if isinstance(raw, str) else f"{raw:g}"
+    return text[:LONGEST_TEXT] if is_text(text) else ""
+
+
+def _filled(text: str, row: Any) -> str:
+    """A label or description with what the row says."""
+    return FIELD.sub(lambda found: _shown(_getter(found[1])(row)), text).strip() if "<" in text else text
+
+
+__all__ = ["EachProjection", "RowTag", "Silence", "Tally"]
