@@ -145,6 +145,27 @@ def reject(pki: Path, thumbprint: str) -> None:
 
 
 @command.command(
+    "crl",
+    epilog=examples(
+        "plantbridge certs crl plant-ca.crl --state-dir state",
+        "plantbridge certs list --state-dir state",
+    ),
+)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_with_pki
+def crl(pki: Path, file: Path) -> None:
+    """Take over FILE, the revocation list of an authority whose clients are trusted; it replaces the one of before."""
+    from bridge.northbound.opcua import pki as store
+
+    try:
+        authority, made = store.take_crl(pki, file.read_bytes(), getpass.getuser(), _now())
+    except ValueError as error:
+        raise click.UsageError(f"{file}: {error}") from error
+    until = f", until {made.next_update_utc.date()}" if made.next_update_utc else ""
+    click.echo(f"{authority.subject} has revoked {len(made)} certificates, as of {made.last_update_utc.date()}{until}.")
+
+
+@command.command(
     "accept",
     epilog=examples(
         "plantbridge certs accept --for 15m --from 10.20.0.0/24 --state-dir state",

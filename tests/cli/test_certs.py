@@ -15,7 +15,7 @@ from bridge.northbound.opcua.certificates import host_names, load, load_or_make,
 from bridge.northbound.opcua.trust import Refused, TrustStore
 from bridge.northbound.opcua.window import read_window
 from bridge.transport.clock import SystemClock
-from tests.northbound.opcua.house import APPLICATION, HOSTS, Identity, identity
+from tests.northbound.opcua.house import APPLICATION, HOSTS, Identity, crl, identity
 
 Ran = tuple[int, str, str]
 Run = Callable[..., Ran]
@@ -177,3 +177,28 @@ def test_server_must_be_said(capsys: pytest.CaptureFixture[str], monkeypatch: py
         with pytest.raises(SystemExit) as ended:
             main(["certs", *arguments])
         assert ended.value.code == 2
+
+
+def test_revocation_list_of_a_known_authority_is_taken_over(state: Path, run: Run, tmp_path: Path) -> None:
+    authority, member = identity("cli-authority", is_ca=True), identity("cli-member", issuer="cli-authority")
+    file = tmp_path / "plant.crl"
+    file.write_bytes(crl(authority))
+    code, _, err = run("crl", file)
+    assert code == 2
+    assert "neither trusted nor among the issuers" in err
+    assert run("trust", authority.certificate_file)[0] == 0
+    assert not lets_in(state, member)
+    code, out, _ = run("crl", file)
+    assert code == 0
+    assert "has revoked 0 certificates" in out
+    assert lets_in(state, member)
+    file.write_bytes(crl(authority, member, made=datetime.now(UTC)))
+    assert run("crl", file)[0] == 0
+    assert not lets_in(state, member)
+    file.write_bytes(crl(authority))
+    code, _, err = run("crl", file)
+    assert code == 2
+    assert "there is a newer one" in err
+    assert not lets_in(state, member)
+    file.write_bytes(b"nonsense")
+    assert "this is not a revocation list" in run("crl", file)[2]

@@ -21,6 +21,15 @@ class Trust(StrEnum):
     """Every valid one; the user name and password alone decide."""
 
 
+class Revocation(StrEnum):
+    """What an authority must say of the clients it has signed; see docs/decisions on client trust."""
+
+    REQUIRED = "required"
+    """Its revocation list has to be in pki/crl; without one its clients are refused."""
+    IF_KNOWN = "if_known"
+    """A list counts where there is one."""
+
+
 class OpcuaUser(BaseModel):
     """Somebody who may log in."""
 
@@ -113,6 +122,11 @@ class OpcuaConfig(BaseModel):
         Trust.REQUIRED,
         description="required: only certificates in pki/trusted; any_with_login: every valid one, login decides.",
     )
+    revocation: Revocation = Field(
+        Revocation.REQUIRED,
+        description="Of clients that a trusted authority has signed. required: without its revocation list in pki/crl "
+        "they are refused; if_known: a list counts where there is one.",
+    )
     users: tuple[OpcuaUser, ...] = Field((), max_length=200, description="Who may log in.")
     unsecured_read_only: bool = Field(
         False,
@@ -176,4 +190,4 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-__all__ = ["OpcuaConfig", "OpcuaLimits", "OpcuaUser", "Role", "Trust", "is_loopback"]
+__all__ = ["OpcuaConfig", "OpcuaLimits", "OpcuaUser", "Revocation", "Role", "Trust", "is_loopback"]

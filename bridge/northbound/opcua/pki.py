@@ -9,8 +9,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from bridge.northbound.opcua import window
-from bridge.northbound.opcua.certificates import SUFFIXES, days_left, files_of, parse, thumbprint
-from bridge.northbound.opcua.trust import file_name
+from bridge.northbound.opcua.certificates import (
+    SUFFIXES,
+    common_name,
+    days_left,
+    files_of,
+    parse,
+    thumbprint,
+    write,
+)
+from bridge.northbound.opcua.trust import file_name, is_by, revocation_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +98,30 @@ def reject(pki: Path, mark: str, by: str, now: datetime) -> Entry:
         entry.path.unlink(missing_ok=True)
     window.audit(pki, now, f"rejected {found[0].thumbprint} by {by}: {found[0].subject}")
     return found[0]
+
+
+def take_crl(pki: Path, data: bytes, by: str, now: datetime) -> tuple[Entry, x509.CertificateRevocationList]:
+    """Keep a revocation list, in place of an older one of the same authority, which is returned too.
+
+    Raises ValueError: no list, of nobody we know, or older than the one there is.
+    """
+    try:
+        crl = revocation_list(data)
+    except ValueError as error:
+        raise ValueError("this is not a revocation list") from error
+    known = [*_entries(pki, "trusted"), *_entries(pki, "issuers")]
+    authority = next((one for one in known if is_by(crl, one.certificate)), None)
+    if authority is None:
+        raise ValueError(
+            f"{crl.issuer.rfc4514_string()}, which made it, is neither trusted nor among the issuers; first: "
+            "plantbridge certs trust FILE, with that authority's certificate"
+        )
+    path = pki / "crl" / f"{common_name(authority.certificate)}-{authority.thumbprint}.crl"
+    if path.exists() and revocation_list(path.read_bytes()).last_update_utc > crl.last_update_utc:
+        raise ValueError(f"there is a newer one in {path}")
+    write(path, crl.public_bytes(Encoding.DER))
+    window.audit(pki, now, f"revocation list of {authority.thumbprint}, {len(crl)} revoked, by {by}")
+    return authority, crl
 
 
 def soonest_end(pki: Path, now: datetime) -> float | None:

@@ -29,7 +29,7 @@ from bridge.model.command import Door
 from bridge.northbound.opcua import certificates, nodes
 from bridge.northbound.opcua.command_nodes import CommandNodes
 from bridge.northbound.opcua.conditions import Conditions
-from bridge.northbound.opcua.config import OpcuaConfig, Role, Trust
+from bridge.northbound.opcua.config import OpcuaConfig, Revocation, Role, Trust
 from bridge.northbound.opcua.event_feed import EventFeed
 from bridge.northbound.opcua.events import EventTypes, event_id
 from bridge.northbound.opcua.handshake import SAME_REQUEST_S
@@ -93,7 +93,12 @@ class OpcuaServer:
         self._application_uri = config.application_uri or f"urn:plantbridge:{bridge_name}"
         self._bridge_name = bridge_name
         self._passwords = Passwords(config.users, clock)
-        self._trust = TrustStore(self._pki, clock, trust_required=config.trust is Trust.REQUIRED)
+        self._trust = TrustStore(
+            self._pki,
+            clock,
+            trust_required=config.trust is Trust.REQUIRED,
+            lists_required=config.revocation is Revocation.REQUIRED,
+        )
         self._own = Own(self._pki)
         self._serving: Engine | None = None
         self._values: TagValues | None = None

@@ -61,10 +61,11 @@ class _Unknown(Refused):
 class TrustStore:
     """Decides about client certificates by the files in pki, as they are at that moment."""
 
-    def __init__(self, pki: Path, clock: Clock, *, trust_required: bool) -> None:
+    def __init__(self, pki: Path, clock: Clock, *, trust_required: bool, lists_required: bool = True) -> None:
         self._pki = pki
         self._clock = clock
         self._trust_required = trust_required
+        self._lists_required = lists_required
         self._told: OrderedDict[str, float] = OrderedDict()
 
     def check(self, der: bytes, application_uri: str | None, peer: str = "") -> None:
@@ -129,14 +130,40 @@ class TrustStore:
     def _check_chain(self, certificate: x509.Certificate) -> None:
         trusted = self._certificates("trusted")
         chain = _chain(certificate, [*trusted.values(), *self._certificates("issuers").values()])
+        unlisted = []
         for child, issuer in itertools.pairwise(chain):
-            if self._is_revoked(child, issuer):
+            revoked = self._is_revoked(child, issuer)
+            if revoked:
                 whose = "it" if child is certificate else f"its issuer {thumbprint(child)}"
                 raise Refused("BadCertificateRevoked", f"{whose} was revoked by {issuer.subject.rfc4514_string()}")
-        if not any(thumbprint(one) in trusted for one in chain):
+            if revoked is None:
+                unlisted.append((child, issuer))
+        anchor = next((number for number, one in enumerate(chain) if thumbprint(one) in trusted), None)
+        if anchor is None:
             raise _Unknown("BadCertificateUntrusted", "nobody trusts it")
         for issuer in chain[1:]:
             self._check_time(issuer, "BadCertificateIssuerTimeInvalid", f"its issuer {thumbprint(issuer)}")
+        if self._lists_required:
+            self._check_lists(chain[:anchor], unlisted)
+
+    def _check_lists(
+        self, below: list[x509.Certificate], unlisted: list[tuple[x509.Certificate, x509.Certificate]]
+    ) -> None:
+        """Whoever was not trusted himself needs an authority that says whom it has revoked.
+
+        Part 4, 6.1.3, "Find Revocation List": the check fails where there is none; an administrator may suppress it.
+        """
+        for child, issuer in unlisted:
+            if child in below:
+                status = (
+                    "BadCertificateRevocationUnknown" if child is below[0] else "BadCertificateIssuerRevocationUnknown"
+                )
+                raise Refused(
+                    status,
+                    f"there is no revocation list of {issuer.subject.rfc4514_string()}, which signed "
+                    f"{'it' if child is below[0] else 'its issuer'}. Get one from whoever runs that authority, then: "
+                    f"plantbridge certs crl FILE --pki {self._pki}; or set opcua.revocation: if_known",
+                )
 
     def _let_in_by_window(self, certificate: x509.Certificate, peer: str) -> None:
         if not window.lets_in(self._pki, peer, self._clock.now()):
@@ -168,22 +195,22 @@ class TrustStore:
                 self._tell_once(str(path), "Passing over %s, which is not a certificate: %s", path, error)
         return found
 
-    def _is_revoked(self, certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    def _is_revoked(self, certificate: x509.Certificate, issuer: x509.Certificate) -> bool | None:
+        """By a list of this issuer; None where there is none."""
+        listed: bool | None = None
         for path in files_of(self._pki / "crl", CRL_SUFFIXES):
             try:
-                data = path.read_bytes()
-                crl = x509.load_pem_x509_crl(data) if data.startswith(b"-----") else x509.load_der_x509_crl(data)
-                if crl.issuer != issuer.subject or not _signed(crl, issuer):
+                crl = revocation_list(path.read_bytes())
+                if not is_by(crl, issuer):
                     continue
                 if crl.next_update_utc is not None and crl.next_update_utc < self._clock.now():
                     self._tell_once(
                         str(path), "The revocation list %s is old: there is one since %s", path, crl.next_update_utc
                     )
-                if crl.get_revoked_certificate_by_serial_number(certificate.serial_number):
-                    return True
+                listed = bool(listed) or bool(crl.get_revoked_certificate_by_serial_number(certificate.serial_number))
             except (OSError, ValueError) as error:
                 self._tell_once(str(path), "Passing over %s, which is not a revocation list: %s", path, error)
-        return False
+        return listed
 
     def _keep(self, certificate: x509.Certificate, refused: Refused, peer: str) -> None:
         mark = thumbprint(certificate)
@@ -265,6 +292,12 @@ def _may_sign(issuer: x509.Certificate) -> bool:
         return True
 
 
-def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+def revocation_list(data: bytes) -> x509.CertificateRevocationList:
+    """From DER or PEM. Raises ValueError."""
+    return x509.load_pem_x509_crl(data) if data.startswith(b"-----") else x509.load_der_x509_crl(data)
+
+
+def is_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    """This authority itself made and signed the list."""
     key = issuer.public_key()
-    return isinstance(key, rsa.RSAPublicKey) and crl.is_signature_valid(key)
+    return crl.issuer == issuer.subject and isinstance(key, rsa.RSAPublicKey) and crl.is_signature_valid(key)

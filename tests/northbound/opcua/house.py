@@ -123,24 +123,19 @@ def identity(
     return made
 
 
-def crl(authority: Identity, revoked: Identity, signer: Identity | None = None) -> bytes:
+def crl(authority: Identity, *revoked: Identity, signer: Identity | None = None, made: datetime | None = None) -> bytes:
     """A revocation list of this authority, DER."""
-    now = datetime.now(UTC)
-    entry = (
-        x509.RevokedCertificateBuilder()
-        .serial_number(revoked.certificate.serial_number)
-        .revocation_date(now - timedelta(days=1))
-        .build()
-    )
-    made = (
+    now = made or datetime.now(UTC) - timedelta(days=1)
+    builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(authority.certificate.subject)
-        .last_update(now - timedelta(days=1))
-        .next_update(now + timedelta(days=30))
-        .add_revoked_certificate(entry)
-        .sign((signer or authority).key, hashes.SHA256())
+        .last_update(now)
+        .next_update(now + timedelta(days=31))
     )
-    return made.public_bytes(serialization.Encoding.DER)
+    for one in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(one.certificate.serial_number).revocation_date(now)
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder.sign((signer or authority).key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
 CONFIRMED = Outcome(Result.CONFIRMED, StatusCode.Good, "")

@@ -105,15 +105,35 @@ def test_certificate_of_a_trusted_authority_is_let_in_until_revoked(pki: Path, s
     (pki / "issuers" / "authority.der").write_bytes(authority.der)
     assert refusal(store, member) == "BadCertificateUntrusted"
     (pki / "trusted" / "authority.der").write_bytes(authority.der)
+    (pki / "crl" / "authority.crl").write_bytes(crl(authority))
     store.check(member.der, member.uri)
     (pki / "crl" / "authority.crl").write_bytes(crl(authority, member))
     assert refusal(store, member) == "BadCertificateRevoked"
+
+
+def test_without_the_authority_s_list_its_clients_are_refused_and_the_log_says_how_to_mend_it(
+    pki: Path, store: TrustStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority, member = identity("authority", is_ca=True), identity("member", issuer="authority")
+    (pki / "trusted" / "authority.der").write_bytes(authority.der)
+    (pki / "crl" / "others.crl").write_bytes(crl(identity("root", is_ca=True)))
+    with caplog.at_level(logging.WARNING):
+        assert refusal(store, member) == "BadCertificateRevocationUnknown"
+    assert f"plantbridge certs crl FILE --pki {pki}" in caplog.text
+    lenient = TrustStore(pki, SystemClock(), trust_required=True, lists_required=False)
+    lenient.check(member.der, member.uri)
+    (pki / "trusted" / "member.der").write_bytes(member.der)
+    store.check(member.der, member.uri)  # a person has trusted it, not its authority
+    (pki / "crl" / "authority.crl").write_bytes(crl(authority, member))
+    assert refusal(lenient, member) == "BadCertificateRevoked"
 
 
 def test_revocation_by_somebody_else_does_not_count(pki: Path, store: TrustStore) -> None:
     authority, member = identity("authority", is_ca=True), identity("member", issuer="authority")
     (pki / "trusted" / "authority.der").write_bytes(authority.der)
     (pki / "crl" / "forged.crl").write_bytes(crl(authority, member, signer=identity("stranger")))
+    assert refusal(store, member) == "BadCertificateRevocationUnknown"
+    (pki / "crl" / "authority.crl").write_bytes(crl(authority))
     store.check(member.der, member.uri)
 
 
@@ -201,6 +221,10 @@ def test_intermediate_authority_completes_the_chain_and_may_be_revoked(pki: Path
     (pki / "trusted" / "root.der").write_bytes(root.der)
     assert refusal(store, member) == "BadCertificateUntrusted"
     (pki / "issuers" / "middle.der").write_bytes(middle.der)
+    assert refusal(store, member) == "BadCertificateRevocationUnknown"
+    (pki / "crl" / "middle.crl").write_bytes(crl(middle))
+    assert refusal(store, member) == "BadCertificateIssuerRevocationUnknown"
+    (pki / "crl" / "root.crl").write_bytes(crl(root))
     store.check(member.der, member.uri)
     (pki / "crl" / "root.crl").write_bytes(crl(root, middle))
     assert refusal(store, member) == "BadCertificateRevoked"

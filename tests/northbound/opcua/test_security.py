@@ -217,6 +217,7 @@ async def test_client_that_a_new_revocation_list_names_is_cut_off(
 ) -> None:
     authority, member = identity("plant-authority", is_ca=True), identity("plant-member", issuer="plant-authority")
     home.trust(authority)
+    (home.pki / "crl" / "plant.crl").write_bytes(crl(authority))
     client = await secure_client(home, member)
     await client.connect()
     assert await client.get_node(PRESSURE).read_value() == 12.5
