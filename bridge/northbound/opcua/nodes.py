@@ -28,6 +28,7 @@ from bridge.model.plant import ITEM_STATE, OPERATION_MODE
 from bridge.model.status import StatusCode
 from bridge.model.value import bad
 from bridge.northbound.opcua import command_nodes, convert
+from bridge.northbound.opcua.history_nodes import HistoryNodes
 from bridge.northbound.opcua.stack import space as sp
 from bridge.northbound.opcua.stack.values import Mirror
 from bridge.northbound.opcua.tree import (
@@ -59,8 +60,8 @@ MAX_ID = 120
 """Characters of a NodeId: PLC strings hold 254 bytes, some clients' fields far fewer."""
 CHUNK = 250
 """Tags built before the loop may turn."""
-RESERVED = ("Areas", "Machines")
-"""NodeIds of our own folders."""
+RESERVED = ("Areas", "Machines", "HistoricalConfiguration")
+"""NodeIds of our own objects."""
 GONE = "The machine or tag is no longer configured or present"
 
 MACHINES, IDENTIFICATION_TYPE = 1001, 1012
@@ -82,7 +83,9 @@ def faults(plant: Plant) -> list[str]:
     found = []
     for machine in plant.everything():
         if machine.id in RESERVED:
-            found.append(f"{machine.id}: this is the NodeId of the folder of all {machine.id.lower()}")
+            found.append(
+                f"{machine.id}: the server has an object of its own with this NodeId: give the machine another id"
+            )
         for tag in machine.tags:
             if len(tag.id) > MAX_ID:
                 found.append(f"{tag.id}: a NodeId may have {MAX_ID} characters, this has {len(tag.id)}")
@@ -116,6 +119,7 @@ class Nodes:
         self._space = tree.space
         self._values = values
         self._commands = commands
+        self._history = HistoryNodes(tree)
         self._namespaces = namespaces
         self._changes = changes
         self._clock = clock
@@ -282,6 +286,7 @@ class Nodes:
     def _tag(self, machine: Machine, node: NodeData, tag: Tag) -> None:
         parent = self._tree.folder(machine.id, node, tag.name.split("/")[:-1], OWN)
         self._values.bind(tag.slot, self._tree.variable(parent, tag))
+        self._history.follow(tag)
 
     # --- types -------------------------------------------------------------------------------------------------------
 

@@ -285,7 +285,8 @@ class Tree:
     def _subtree(self, node: NodeData) -> Iterator[ua.NodeId]:
         yield node.nodeid
         for reference in node.references:
-            if reference.IsForward and reference.NodeId.NamespaceIndex == OWN:
+            is_below = reference.IsForward and reference.ReferenceTypeId != sp.HAS_HISTORY
+            if is_below and reference.NodeId.NamespaceIndex == OWN:
                 yield from self._subtree(self.node(reference.NodeId))
 
     def standard_node(self, name: str) -> NodeData:

@@ -32,6 +32,7 @@ HAS_PROPERTY = ua.NodeId(ua.ObjectIds.HasProperty)
 ORGANIZES = ua.NodeId(ua.ObjectIds.Organizes)
 HAS_ADD_IN = ua.NodeId(ua.ObjectIds.HasAddIn)
 HAS_NOTIFIER = ua.NodeId(ua.ObjectIds.HasNotifier)
+HAS_HISTORY = ua.NodeId(ua.ObjectIds.HasHistoricalConfiguration)
 HAS_SUBTYPE = ua.NodeId(ua.ObjectIds.HasSubtype)
 _HAS_TYPE = ua.NodeId(ua.ObjectIds.HasTypeDefinition)
 _HAS_RULE = ua.NodeId(ua.ObjectIds.HasModellingRule)
@@ -153,6 +154,7 @@ class Space:
         self._forget = forget
         self._type_references: dict[ua.NodeId, ua.ReferenceDescription] = {}
         self._optional, self._mandatory = (self._to(_HAS_RULE, rule) for rule in (_OPTIONAL, _MANDATORY))
+        self._pointers: dict[tuple[ua.NodeId, ua.NodeId], ua.ReferenceDescription] = {}
         self._record: Record | None = None
         self._last_back: tuple[NodeData, ua.NodeId, ua.ReferenceDescription] | None = None
 
@@ -221,6 +223,21 @@ class Space:
             ]
         if self._record is not None:
             self._record.unlinked.append((parent.nodeid, node.nodeid))
+
+    def point(self, node: NodeData, target: NodeData, reference: ua.NodeId, *, wanted: bool) -> None:
+        """A reference to `target`, which does not refer back: one object for all nodes that have it."""
+        found = [one for one in node.references if one.ReferenceTypeId == reference]
+        if wanted is bool(found):
+            return
+        if wanted:
+            key = reference, target.nodeid
+            if key not in self._pointers:
+                self._pointers[key] = self._to(*key)
+            node.references.append(self._pointers[key])
+        else:
+            node.references.remove(found[0])
+        if self._record is not None:
+            (self._record.linked if wanted else self._record.unlinked).append((node.nodeid, node.nodeid))
 
     def retype(self, node: NodeData, type_id: ua.NodeId) -> None:
         """Give a node that is there another type definition, where it has another."""
