@@ -18,6 +18,7 @@ from bridge.errors import BridgeError, ConfigError, did_you_mean, leaves
 
 VERBS = {
     "demo": "Start a simulated plant with all faces and say where to look.",
+    "init": "Write a first, commented configuration.",
     "run": "Run the bridge of a site.",
     "check": "Find every fault in configurations and mappings, without a network.",
     "doctor": "Look at everything a site depends on, and say what to do about what is wrong.",
