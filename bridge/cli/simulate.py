@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bridge.cli.examples import examples
+from bridge.cli.simulate_iotistica import iotistica
 from bridge.cli.simulate_quantiix import quantiix
 from bridge.cli.simulate_trackmymachines import trackmymachines
 from bridge.cli.simulators import faults_option, json_option, serve
@@ -31,12 +32,14 @@ RELEASES = ("2.14", "2.15", "2.16", "2.17", "3.0")
         "plantbridge simulate qitech --faults",
         "plantbridge simulate quantiix --machines 100",
         "plantbridge simulate trackmymachines --speed 60",
+        "plantbridge simulate iotistica --agents 3 --devices 10",
     ),
 )
 def command() -> None:
     """Run a vendor's simulator alone, with faults to switch on."""
 
 
+command.add_command(iotistica)
 command.add_command(quantiix)
 command.add_command(trackmymachines)
 

@@ -5,14 +5,14 @@ Front -> body -> journal -> FaultPlan -> the vendor's own code
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from email.utils import format_datetime
 
 from aiohttp import hdrs, web
 
 from bridge.ports import Clock
-from bridge.sim.front import Front, anonymous
+from bridge.sim.front import Front, Handler, anonymous
 from bridge.sim.http_faults import Dropped, FaultPlan
 from bridge.sim.request_journal import Request, RequestJournal
 
@@ -34,6 +34,7 @@ class HttpDoor:
         plan: Of faults; several doors may share one.
         journal: Of requests; several doors may share one.
         secret: Paths whose bodies hold credentials: the journal gets none of them.
+        streams: What answers paths whose answer does not end at once, past the fault plan; their query is not noted.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class HttpDoor:
         plan: FaultPlan,
         journal: RequestJournal,
         secret: Collection[str] = (),
+        streams: Mapping[str, Handler] | None = None,
     ) -> None:
         self._host = host
         self._vendor = vendor
@@ -56,6 +58,7 @@ class HttpDoor:
         self._plan = plan
         self._journal = journal
         self._secret = frozenset(secret)
+        self._streams = dict(streams or {})
         self._front = Front(name, host, port, self._serve, headers=self._headers, forgets=False)
 
     @property
@@ -81,6 +84,10 @@ class HttpDoor:
         await self._front.listen()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        stream = self._streams.get(request.path)
+        if stream is not None:
+            self._journal.record(Request(request.method, request.path, b"", self._clock.now()))
+            return await stream(request)
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
