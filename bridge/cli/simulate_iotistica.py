@@ -38,13 +38,7 @@ def _faults() -> Mapping[str, Fault]:
 @click.option("--devices", type=click.IntRange(0, 2000), default=2, show_default=True, help="Behind each of them.")
 @click.option("--username", default="bridge", show_default=True, help="Of the user.")
 @click.option("--password", default="Simulated-1", show_default=True, help="Of the user.")
-@click.option(
-    "--role",
-    type=click.Choice(["viewer", "admin"]),
-    default="admin",
-    show_default=True,
-    help="Of the user; audit events want admin.",
-)
+@click.option("--role", type=click.Choice(["viewer", "admin"]), default="admin", show_default=True, help="Of the user.")
 @click.option("--device-key", default="", help="Key of every agent, for the routes that want one.  [default: none]")
 @cloud_options(_faults)
 def iotistica(as_json: bool, **options: Any) -> None:
