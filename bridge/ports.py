@@ -358,6 +358,18 @@ class Health:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class FoundWaiting:
+    """A machine that a source has shown and nobody has named yet. `mapping` is "" where none matches."""
+
+    source: str
+    key: str
+    id: str
+    identity: Mapping[str, str | int]
+    first_seen: datetime
+    mapping: str
+
+
 class Taken(NamedTuple):
     """A command that the desk took."""
 
@@ -409,6 +421,21 @@ class Operations(Protocol):
 
     def comment(self, condition: str, by: str, comment: str) -> bool:
         """Somebody says something about an alarm; False where it is none, or over."""
+
+    async def certificates(self) -> Sequence[Mapping[str, Any]]:
+        """Certificates of the OPC UA server and its clients: the server's own, the trusted, the refused."""
+
+    async def trust(self, thumbprint: str, by: str) -> None:
+        """Let a client in that was refused, from its next connect on. Raises KeyError."""
+
+    async def distrust(self, thumbprint: str, by: str) -> None:
+        """Shut a client out that was trusted, from its next connect on. Raises KeyError."""
+
+    def found(self) -> Sequence[FoundWaiting]:
+        """Machines that were found and wait for somebody to adopt them (`discovery: adopt`)."""
+
+    async def adopt(self, source: str, key: str, by: str) -> str:
+        """Take a found machine into the plant, for good; its id there. Raises KeyError."""
 
     async def document(self, kind: str, connection: str) -> str:
         """A page of the plant as it is: "nodeset", "tags" or "ignition". Raises NotDeclared.

@@ -293,18 +293,9 @@ def _now() -> datetime:
 
 
 def _payload(entry: Entry) -> dict[str, Any]:
-    from bridge.northbound.opcua.certificates import application_uris, days_left, host_names
+    from bridge.northbound.opcua.pki import told
 
-    return {
-        "folder": entry.folder,
-        "thumbprint": entry.thumbprint,
-        "subject": entry.subject,
-        "application_uri": next(iter(application_uris(entry.certificate)), ""),
-        "hosts": host_names(entry.certificate),
-        "ends": entry.certificate.not_valid_after_utc.isoformat(),
-        "days_left": round(days_left(entry.certificate, _now()), 1),
-        "file": str(entry.path),
-    }
+    return {**told(entry, _now()), "file": str(entry.path)}
 
 
 def _line(payload: dict[str, Any]) -> str:

@@ -203,7 +203,9 @@ class SiteFile(Rules):
     )
     machines: list[MachineRules] = Field(default_factory=list, description="Machines you name yourself.")
     discovery: Literal["publish", "adopt"] = Field(
-        "publish", description="publish: found machines appear at once; adopt: they wait until you name them."
+        "publish",
+        description="publish: found machines appear at once; adopt: they wait until you adopt them "
+        "on the status page, or name them in machines:.",
     )
     mappings: list[str] = Field(
         default_factory=list, description="Folders with your own mappings, relative to this file."

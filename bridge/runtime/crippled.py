@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bridge.model.command import Door, Outcome, Role
     from bridge.model.event import Event
     from bridge.model.tag import Tag
-    from bridge.ports import Clock, RecordingWish, Taken
+    from bridge.ports import Clock, FoundWaiting, RecordingWish, Taken
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +155,26 @@ class CrippledBridge:
     def comment(self, condition: str, by: str, comment: str) -> bool:
         """There is nothing to say something about."""
         return False
+
+    async def certificates(self) -> Sequence[Mapping[str, Any]]:
+        """There is no server."""
+        return ()
+
+    async def trust(self, thumbprint: str, by: str) -> None:
+        """There is nobody to trust."""
+        raise KeyError(thumbprint)
+
+    async def distrust(self, thumbprint: str, by: str) -> None:
+        """Nobody is trusted."""
+        raise KeyError(thumbprint)
+
+    def found(self) -> Sequence[FoundWaiting]:
+        """Nothing was found."""
+        return ()
+
+    async def adopt(self, source: str, key: str, by: str) -> str:
+        """There is nothing to adopt."""
+        raise KeyError(key)
 
     async def document(self, kind: str, connection: str) -> str:
         """There is nothing to describe."""

@@ -1,15 +1,19 @@
 """What was found at the sources: ids, given once and kept, and identities, so that nodes exist when a vendor is down.
 
 File: inventory.json in the state directory,
+<<<<<<< HEAD
 {"version": 1, "machines": [{"source", "key", "id", "identity": {…}, "first_seen": ISO 8601}],
 "tags": [{"source", "key", "tags": [{"each", "key": […], "texts": […], "type", "unit", "labels": {…}, "description"}]}]
 }. Tags are those that appeared with the data (`each` of a mapping), oldest first; how many is bounded by their rules.
+=======
+{"version": 1, "machines": [{"source", "key", "id", "identity": {…}, "first_seen": ISO 8601, "adopted_by"}]}.
+>>>>>>> e0bad00 (status: commands, alarms, certificates and found machines on the page, each with what a person may do)
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +44,8 @@ class KnownMachine:
     id: str
     identity: Mapping[str, str | int]
     first_seen: datetime
+    adopted_by: str = ""
+    """Who took it into the plant, where found machines wait for that."""
 
 
 class InventoryStore:
@@ -98,15 +104,19 @@ class InventoryStore:
             return before
         identifier = before.id if before else _new_id(source, found, taken)
         first_seen = before.first_seen if before else now
-        known = KnownMachine(source, found.key, identifier, dict(found.identity), first_seen)
+        adopted_by = before.adopted_by if before else ""
+        known = KnownMachine(source, found.key, identifier, dict(found.identity), first_seen, adopted_by)
         self._known[source, found.key] = known
         return known
+
+    def adopt(self, source: str, key: str, by: str) -> None:
+        """Remember that somebody took it into the plant. Lasts beyond this run once it is saved."""
+        self._known[source, key] = replace(self._known[source, key], adopted_by=by)
 
     def save(self) -> None:
         """Keep what was met. Blocks for some milliseconds: once for each inventory, not for each machine."""
         entries: list[dict[str, Any]] = [
-            {"source": k.source, "key": k.key, "id": k.id, "identity": dict(k.identity), "first_seen": k.first_seen}
-            for k in self._known.values()
+            {**asdict(known), "identity": dict(known.identity)} for known in self._known.values()
         ]
         tags = [
             {"source": source, "key": key, "tags": [_tag_entry(tag) for tag in known.values()]}

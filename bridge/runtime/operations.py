@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -12,7 +13,9 @@ from bridge.commands.journal import State
 from bridge.model.command import Door, Outcome, Result
 from bridge.model.connection import ConnectionState
 from bridge.model.status import StatusCode
-from bridge.ports import FaceHealth, Health, SourceHealth, Troubled
+from bridge.northbound.opcua.server import OpcuaServer
+from bridge.ports import FaceHealth, FoundWaiting, Health, SourceHealth, Troubled
+from bridge.runtime.certificates import certificates, distrust, trust
 from bridge.runtime.declarations import plc_source
 from bridge.runtime.documents import document
 from bridge.runtime.explain import explain, source_of
@@ -20,6 +23,7 @@ from bridge.runtime.outline import outline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
+    from pathlib import Path
 
     from bridge.commands.journal import Entry
     from bridge.model.alarm import AlarmCondition
@@ -170,6 +174,36 @@ class BridgeOperations:
     def comment(self, condition: str, by: str, comment: str) -> bool:
         """Somebody says something about it."""
         return self._bridge.alarms.comment(condition, by, comment)
+
+    async def certificates(self) -> Sequence[Mapping[str, Any]]:
+        """Certificates of the OPC UA server and its clients."""
+        folder = self._pki()
+        return await asyncio.to_thread(certificates, folder, self._bridge.clock.now()) if folder else ()
+
+    async def trust(self, thumbprint: str, by: str) -> None:
+        """Let a client in that was refused."""
+        await asyncio.to_thread(trust, self._pki(), thumbprint, by, self._bridge.clock.now())
+
+    async def distrust(self, thumbprint: str, by: str) -> None:
+        """Shut a client out that was trusted."""
+        await asyncio.to_thread(distrust, self._pki(), thumbprint, by, self._bridge.clock.now())
+
+    def _pki(self) -> Path | None:
+        face = self._bridge.faces.get("opcua")
+        return face.pki if isinstance(face, OpcuaServer) else None
+
+    def found(self) -> Sequence[FoundWaiting]:
+        """Machines that wait for somebody to adopt them."""
+        library = self._bridge.site.library
+        return [
+            FoundWaiting(one.source, one.key, one.id, one.identity, one.first_seen, mapping.name if mapping else "")
+            for one in self._bridge.keeper.waiting_for_adoption.values()
+            for mapping in [library.choose(one.identity)]
+        ]
+
+    async def adopt(self, source: str, key: str, by: str) -> str:
+        """Take a found machine into the plant, for good."""
+        return self._bridge.keeper.adopt((source, key), by)
 
     async def document(self, kind: str, connection: str) -> str:
         """A page made from the plant as it is now."""

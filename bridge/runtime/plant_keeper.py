@@ -213,17 +213,26 @@ class PlantKeeper:
             address = (known.source, known.key)
             if address in configured or known.source not in self.site.file.sources:
                 continue
-            if self.site.file.discovery == "adopt":
+            if self.site.file.discovery == "adopt" and not known.adopted_by:
                 self.waiting_for_adoption[address] = known
                 self._tell_once(
                     "MachineWaiting",
-                    f"{known.source} has a machine ({_spoken(known)}) that waits to be named in machines:",
+                    f"{known.source} has a machine ({_spoken(known)}) that waits: adopt it, or name it in machines:",
                     known.source,
                 )
                 continue
             recipe = self._found_recipe(known)
             if recipe is not None:
                 yield recipe
+
+    def adopt(self, address: Address, by: str) -> str:
+        """Take a machine that waits into the plant, for good; its id. Raises KeyError. Writes a file."""
+        known = self.waiting_for_adoption[address]
+        self.inventory.adopt(*address, by)
+        self._save_inventory()
+        self.event("MachineAdopted", f"{by} took {_spoken(known)} into the plant", known.source, known.id, severity=100)
+        self.rebuild()
+        return known.id
 
     def _configured_recipe(self, machine: ConfiguredMachine) -> _Recipe:
         parts = []
@@ -286,7 +295,7 @@ class PlantKeeper:
         return replace(event, machine=targets[0][0].machine.id) if targets else event
 
     def wanted(self, source: str) -> Collection[str] | None:
-        """Keys of the machines a source is to read: None for all; where adoption is asked those that were named."""
+        """Keys of the machines a source is to read: None for all; where adoption is asked those of the plant."""
         if self.site.file.discovery != "adopt":
             return None
         return self._wanted.setdefault(source, {key for name, key in self._routes if name == source})

@@ -209,6 +209,23 @@ async def test_a_found_machine_waits_where_adoption_is_wanted(tmp_path: Path) ->
     assert "panel-mock-9" not in house.table.plant.machines
 
 
+async def test_an_adopted_machine_is_read_and_stays_after_a_restart(tmp_path: Path) -> None:
+    house = House(tmp_path, BASE + "discovery: adopt\n")
+    wanted = house.keeper.wanted("panel")
+    identity = {"vendor": 1, "machine": 7, "serial": 9, "slug": "mock", "profile": "3.x"}
+    house.keeper.publish(Inventory("panel", appeared=(FoundMachine("1/7/9", identity),)))
+    with pytest.raises(KeyError):
+        house.keeper.adopt(("panel", "1/7/10"), "eva")
+    assert house.keeper.adopt(("panel", "1/7/9"), "eva") == "panel-mock-9"
+    assert wanted == {"1/7/1", "1/7/9"}
+    house.observe("live_values", LIVE, "1/7/9")
+    assert house.read("panel-mock-9.Monitoring.AmplitudeSum").value == 0.5
+    assert "eva took" in next(event.message for event in house.events if event.kind == "MachineAdopted")
+    again = House(tmp_path, BASE + "discovery: adopt\n")
+    assert "panel-mock-9" in again.table.plant.machines
+    assert again.keeper.waiting_for_adoption == {}
+
+
 async def test_a_machine_nobody_has_a_mapping_for_is_told_once(house: House) -> None:
     identity = {"vendor": 1, "machine": 9999, "serial": 9, "slug": "rewinder"}
     for serial in ("a", "a"):

@@ -56,6 +56,7 @@ _OWN_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "MachineReturned": (),
     "MachineRefused": (),
     "MachineWaiting": (),
+    "MachineAdopted": (),
     "MachineWithoutMapping": (),
     "ConfigurationChanged": (),
     "ConfigurationRefused": (),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -11,9 +11,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from bridge.northbound.opcua import window
 from bridge.northbound.opcua.certificates import (
     SUFFIXES,
+    application_uris,
     common_name,
     days_left,
     files_of,
+    host_names,
     parse,
     thumbprint,
     write,
@@ -50,6 +52,19 @@ class Entry:
     def subject(self) -> str:
         """Whose it is."""
         return self.certificate.subject.rfc4514_string()
+
+
+def told(entry: Entry, now: datetime) -> dict[str, Any]:
+    """A certificate as people are told of it; times are ISO 8601."""
+    return {
+        "folder": entry.folder,
+        "thumbprint": entry.thumbprint,
+        "subject": entry.subject,
+        "application_uri": next(iter(application_uris(entry.certificate)), ""),
+        "hosts": host_names(entry.certificate),
+        "ends": entry.certificate.not_valid_after_utc.isoformat(),
+        "days_left": round(days_left(entry.certificate, now), 1),
+    }
 
 
 def entries(pki: Path) -> list[Entry]:

@@ -107,6 +107,11 @@ class OpcuaServer:
         self.endpoint: str | None = None
 
     @property
+    def pki(self) -> Path:
+        """Folder of the certificates."""
+        return self._pki
+
+    @property
     def name(self) -> str:
         """The face's name."""
         return "opcua"

@@ -22,12 +22,13 @@ GET  /api/v1/screen?q=WORDS&only=bad,uncertain&offset=N&limit=N&pin=ID&view=NAME
 POST /api/v1/reload         read the configuration again; an Engineer
      /api/v1/commands…      see commands.py
      /api/v1/alarms…        see alarms.py
+     /api/v1/todo, /api/v1/certificates…, /api/v1/found…   see people.py
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from datetime import timedelta
 from http import HTTPStatus
@@ -50,6 +51,7 @@ from bridge.northbound.status.login import LoginRoutes
 from bridge.northbound.status.overview import Overview
 from bridge.northbound.status.page import Page
 from bridge.northbound.status.payload import event_payload, health_payload, instant, plain, tag_payload
+from bridge.northbound.status.people import PeopleRoutes
 from bridge.northbound.status.screen import WIDEST, Dropped, PatientStream, Screen, Shown
 from bridge.northbound.status.search import Search
 from bridge.northbound.status.session import NoLogins
@@ -102,6 +104,7 @@ class AdminApi:
     ) -> None:
         self._commands = CommandRoutes(operations, clock, submit)
         self._alarms = AlarmRoutes(operations)
+        self._people = PeopleRoutes(operations)
         self._view = view
         self._operations = operations
         self._clock = clock
@@ -141,11 +144,16 @@ class AdminApi:
                 Route("/api/v1/reload", self._for(self._reload, Role.ENGINEER), methods=["POST"]),
                 *(
                     Route(path, self._for(handler, role), methods=[verb])
-                    for verb, path, handler, role in (*self._commands.routes(), *self._alarms.routes())
+                    for verb, path, handler, role in self._others()
                 ),
             ],
             exception_handlers={HTTPException: _refused, Exception: _failed},
         )
+
+    def _others(self) -> Iterator[tuple[str, str, Handler, Role]]:
+        yield from self._commands.routes()
+        yield from self._alarms.routes()
+        yield from self._people.routes()
 
     def _for_anybody(self, handler: Handler) -> Handler:
         async def guarded(request: Request) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +12,15 @@ import pytest_asyncio
 
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
+from bridge.model.alarm import AlarmCondition, AlarmKind
 from bridge.model.plant import Plant
 from bridge.model.status import StatusCode
+from bridge.ports import FoundWaiting
 from bridge.transport.clock import SystemClock
 from tests import peers
 from tests.northbound.status.test_commands import Desk
 from tests.northbound.status.test_status import HEALTH, TOKEN, good, serving
-from tests.one_of_everything import NoEvents, filled_table, machine, plant
+from tests.one_of_everything import NOW, NoEvents, filled_table, machine, plant
 
 try:
     from playwright import async_api as playwright
@@ -42,10 +44,75 @@ async def chromium() -> AsyncIterator[Any]:
         await browser.close()
 
 
+CLIENT = {
+    "folder": "rejected",
+    "thumbprint": "3f1c8a" + "0" * 34,
+    "subject": "CN=<i>Ignition</i>,O=acme",
+    "application_uri": "urn:ignition",
+    "hosts": ["scada"],
+    "ends": "2031-01-01T00:00:00+00:00",
+    "days_left": 1700.0,
+}
+LETTER = {
+    "id": "uns:-:order/4711",
+    "target": "extruder-1.Commands.StartStep",
+    "machine": "extruder-1",
+    "arguments": {"Order": "4711"},
+    "door": "uns",
+    "requester": "mes",
+    "role": "Operator",
+    "issued": "2026-03-04T05:06:07.089Z",
+    "state": "dead",
+    "history": [{"state": "accepted", "at": "2026-03-04T05:06:07.089Z", "detail": ""}],
+    "result": "unknown",
+    "status": "BadTimeout",
+    "sentence": "Sent, but nothing was read back in time",
+    "vendor_text": "",
+    "items": [],
+}
+ALARM = AlarmCondition(
+    "extruder-1.Monitoring.Pressure.Alarm", AlarmKind.LIMIT, "extruder-1", "Melt pressure", PRESSURE, active=True,
+    level="High", acked=False, severity=700, since=NOW, message="Melt pressure is above 250 bar", event="e1",
+)  # fmt: skip
+
+
+class Waiting(Desk):
+    """A bridge with something of everything that waits for a person."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conditions = [ALARM]
+        self.letters = [LETTER]
+        self.kept = [CLIENT]
+        self.waiting = [FoundWaiting("panel", "1/22/9", "panel-extruder-9", {"serial": 9}, NOW, "qitech/extruder")]
+        self.done: list[tuple[str, ...]] = []
+
+    async def commands(self, limit: int, machine: str, dead: bool) -> Sequence[Mapping[str, Any]]:
+        return self.letters
+
+    async def discard(self, identifier: str, requester: str, reason: str) -> None:
+        self.done.append(("discard", identifier, requester, reason))
+        self.letters = []
+
+    def acknowledge(self, condition: str, by: str, comment: str | None) -> bool:
+        self.done.append(("acknowledge", condition, by, comment or ""))
+        self.conditions = [replace(ALARM, acked=True, acked_by=by, comment=comment or "")]
+        return True
+
+    async def trust(self, thumbprint: str, by: str) -> None:
+        self.done.append(("trust", thumbprint, by))
+        self.kept = [{**CLIENT, "folder": "trusted"}]
+
+    async def adopt(self, source: str, key: str, by: str) -> str:
+        self.done.append(("adopt", source, key, by))
+        self.waiting = []
+        return "panel-extruder-9"
+
+
 class Site:
     """A served page, and browsers' profiles at it."""
 
-    def __init__(self, browser: Any, url: str, table: Table, desk: Desk) -> None:
+    def __init__(self, browser: Any, url: str, table: Table, desk: Waiting) -> None:
         self._browser = browser
         self.url = url
         self.table = table
@@ -72,7 +139,7 @@ class Site:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def site(chromium: Any) -> AsyncIterator[Site]:
-    table, desk = filled_table()[0], Desk()
+    table, desk = filled_table()[0], Waiting()
     async with serving(table, desk) as (_, url):
         served = Site(chromium, url, table, desk)
         yield served
@@ -150,8 +217,8 @@ async def test_ten_thousand_tags_are_a_list_of_what_is_seen(chromium: Any) -> No
     machines = {f"m-{number:03}": machine(slots, f"m-{number:03}") for number in range(500)}
     table = Table(Plant(plant(slots, machine(slots)).bridge, machines), SystemClock(), NoEvents())  # type: ignore[arg-type]
     table.update([(tag.slot, good(1.0)) for one in machines.values() for tag in one.tags])
-    async with serving(table, Desk()) as (_, url):
-        site = Site(chromium, url, table, Desk())
+    async with serving(table, Waiting()) as (_, url):
+        site = Site(chromium, url, table, Waiting())
         page = await site.page("#/tags")
         await has(page, "#found", "10003 tags")
         await page.focus(".list")
@@ -167,11 +234,11 @@ async def test_ten_thousand_tags_are_a_list_of_what_is_seen(chromium: Any) -> No
     assert site.complaints == []
 
 
-@pytest.mark.parametrize("path", ["", "#/tags"])
+@pytest.mark.parametrize("path", ["", "#/tags", "#/events", "#/commands", "#/setup"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_phone_shows_everything_without_scrolling_sideways(site: Site, path: str, scheme: str) -> None:
     page = await site.page(path, color_scheme=scheme, **PHONE)
-    await page.wait_for_selector(".row[data-id], .headline")
+    await page.wait_for_selector(".row[data-id], .card")
     wide, seen = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert wide <= seen
     assert await page.evaluate(LOW_CONTRAST) == []
@@ -207,6 +274,43 @@ UNNAMED = """() => [...document.querySelectorAll("a, button, input, [role=table]
 """What has no name for a screen reader: WCAG 2.2, 4.1.2."""
 
 
+async def test_alarm_is_acknowledged_with_a_comment(site: Site) -> None:
+    page = await site.page()
+    await page.click("nav >> text=Alarms and events")
+    await has(page, ".card.bad", "Melt pressure is above 250 bar")
+    await page.keyboard.press("Tab")
+    await page.click("text=Acknowledge …")
+    await page.keyboard.type("on my way")
+    await page.click("dialog >> button:text-is('Acknowledge')")
+    await has(page, ".card", "Acknowledged by admin")
+    await has(page, ".card", "on my way")
+    assert site.desk.done == [("acknowledge", ALARM.id, "admin", "on my way")]
+    await playwright.expect(page.locator("nav .count")).to_have_count(2)
+
+
+async def test_client_is_trusted_by_a_button_after_its_thumbprint_is_shown(site: Site) -> None:
+    page = await site.page("#/setup")
+    await has(page, "section[aria-labelledby=rejected] h3", CLIENT["subject"])
+    await page.click("text=Trust …")
+    await has(page, "dialog code", CLIENT["thumbprint"])
+    await page.click("dialog >> button:text-is('Trust')")
+    await has(page, "section[aria-labelledby=trusted] h3", CLIENT["subject"])
+    await page.click("text=Adopt …")
+    await page.click("dialog >> button:text-is('Adopt')")
+    await has(page, "section[aria-labelledby=found]", "None.")
+    assert site.desk.done == [("trust", CLIENT["thumbprint"], "admin"), ("adopt", "panel", "1/22/9", "admin")]
+
+
+async def test_dead_letter_is_put_aside_with_a_reason(site: Site) -> None:
+    page = await site.page("#/commands")
+    await has(page, ".card.bad", LETTER["sentence"])
+    await page.click("text=Put aside …")
+    await page.keyboard.type("done by hand")
+    await page.click("dialog >> button:text-is('Put aside')")
+    await has(page, "main", "Nobody has commanded anything yet")
+    assert site.desk.done == [("discard", LETTER["id"], "admin", "done by hand")]
+
+
 async def test_faults_of_a_start_are_on_the_page_before_anybody_logs_in(site: Site) -> None:
     fault = "bridge.yaml:14:7: sources.panel.url: this is no URL; expected https://…"
     site.desk.current = replace(HEALTH, configuration="", refused=(fault,), sources=(), faces=())
@@ -222,8 +326,8 @@ async def test_lost_bridge_is_told_and_its_return_too(chromium: Any) -> None:
     table = filled_table()[0]
     async with contextlib.AsyncExitStack() as stack:
         served = await stack.enter_async_context(contextlib.AsyncExitStack())
-        _, url = await served.enter_async_context(serving(table, Desk()))
-        site = Site(chromium, url, table, Desk())
+        _, url = await served.enter_async_context(serving(table, Waiting()))
+        site = Site(chromium, url, table, Waiting())
         page = await site.page()
         await has(page, "#headline", "2 values")
         await served.aclose()

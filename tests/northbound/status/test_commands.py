@@ -15,6 +15,7 @@ from bridge.model.command import Command, Door, Outcome, Result, Role
 from bridge.model.status import StatusCode
 from bridge.northbound.status.api import AdminApi
 from bridge.northbound.status.guard import Guard
+from bridge.ports import FoundWaiting
 from bridge.transport.clock import SystemClock
 from tests.northbound.status.test_status import BEARER, TOKEN, FakeOperations
 from tests.one_of_everything import filled_table
@@ -30,6 +31,9 @@ class Desk(FakeOperations):
         super().__init__()
         self.asked: list[tuple[str, ...]] = []
         self.submitted: list[Command] = []
+        self.kept: list[dict[str, Any]] = []
+        self.waiting: list[FoundWaiting] = []
+        self.decided: list[tuple[str, ...]] = []
 
     async def commands(self, limit: int, machine: str, dead: bool) -> Sequence[Mapping[str, Any]]:
         return [{"limit": limit, "machine": machine, "dead": dead}]
@@ -43,6 +47,29 @@ class Desk(FakeOperations):
 
     async def discard(self, identifier: str, requester: str, reason: str) -> None:
         self._note("discard", identifier, reason)
+
+    async def certificates(self) -> Sequence[Mapping[str, Any]]:
+        return self.kept
+
+    async def trust(self, thumbprint: str, by: str) -> None:
+        self._decide("trust", thumbprint, by)
+
+    async def distrust(self, thumbprint: str, by: str) -> None:
+        self._decide("distrust", thumbprint, by)
+
+    def found(self) -> Sequence[FoundWaiting]:
+        return self.waiting
+
+    async def adopt(self, source: str, key: str, by: str) -> str:
+        if (source, key) != ("panel", "1/7/9"):
+            raise KeyError(key)
+        self.decided.append(("adopt", source, key, by))
+        return "panel-mock-9"
+
+    def _decide(self, what: str, thumbprint: str, by: str) -> None:
+        if len(thumbprint) < 40:
+            raise KeyError(thumbprint)
+        self.decided.append((what, thumbprint, by))
 
     def _note(self, *asked: str) -> None:
         if asked[1] not in IDS:

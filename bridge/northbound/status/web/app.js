@@ -1,15 +1,24 @@
 // The page: who looks, which part, and the one stream that feeds it.
 import { Screen, get, post, whenLoggedOut } from "./api.js";
+import { commandsPage } from "./commands.js";
 import { h, show } from "./dom.js";
+import { eventsPage } from "./events.js";
 import { loginPage, refusedPage } from "./login.js";
 import { overviewPage } from "./overview.js";
+import { poll } from "./poll.js";
+import { setupPage } from "./setup.js";
 import { tagsPage } from "./tags.js";
-import { setNow } from "./words.js";
+import { grow, setNow } from "./words.js";
 
 const PAGES = {
   overview: ["Overview", overviewPage],
   tags: ["Tags", tagsPage],
+  events: ["Alarms and events", eventsPage],
+  commands: ["Commands", commandsPage],
+  setup: ["Setup", setupPage],
 };
+/** Which page shows what waits for a person. */
+const WAITING = { events: ["alarms"], commands: ["dead_letters"], setup: ["certificates", "machines"] };
 const TICK_MS = 1000;
 
 const main = document.getElementById("main");
@@ -19,6 +28,7 @@ const line = document.getElementById("line");
 let session = null;
 let page = null;
 let shown = null;
+let todo = null;
 
 const screen = new Screen(
   {
@@ -65,11 +75,22 @@ function open() {
   shown = name;
 }
 
+/** Beside each page's name, how much there waits for a person. */
+function waiting(told) {
+  for (const [name, kinds] of Object.entries(WAITING)) {
+    const count = kinds.reduce((sum, kind) => sum + told[kind], 0);
+    const place = nav.querySelector(`[data-page="${name}"] .waiting`);
+    show(place, count ? [h("span", { class: "count", "aria-hidden": "true" }, String(count)), h("span", { class: "hidden" }, `, ${count} waiting`)] : null);
+  }
+}
+
 function logged(told) {
   session = told;
   nav.hidden = who.hidden = false;
-  show(nav, h("ul", {}, Object.entries(PAGES).map(([name, [title]]) => h("li", {}, h("a", { href: `#/${name}`, "data-page": name }, title)))));
+  show(nav, h("ul", {}, Object.entries(PAGES).map(([name, [title]]) => h("li", {}, h("a", { href: `#/${name}`, "data-page": name }, title, h("span", { class: "waiting" }))))));
   show(who, h("span", {}, `${session.user} (${session.role}) `), h("button", { type: "button", class: "small", onclick: logOut }, "Log out"));
+  todo?.stop();
+  todo = poll(() => ["/api/v1/todo"], waiting, () => {});
   open();
 }
 
@@ -81,6 +102,7 @@ async function logOut() {
 async function start() {
   screen.close();
   page?.leave?.();
+  todo?.stop();
   page = session = shown = null;
   nav.hidden = who.hidden = true;
   let told;
@@ -112,6 +134,6 @@ async function token() {
 whenLoggedOut(() => session && start());
 window.addEventListener("hashchange", () => (location.hash.startsWith("#token=") ? start() : location.hash !== "#main" && open()));
 window.addEventListener("resize", () => page?.resized?.());
-setInterval(() => page?.tick?.(), TICK_MS);
+setInterval(() => (grow(), page?.tick?.()), TICK_MS);
 document.querySelector(".skip").addEventListener("click", (event) => (event.preventDefault(), main.focus()));
 start();

@@ -35,7 +35,7 @@ export function detail(id, closed) {
       tag = { ...told };
       remember(id, tag);
       draw();
-      show(more, about(tag));
+      show(more, about(tag), provenance(tag.explain));
     },
     (refusal) => show(more, h("p", { class: "problem", role: "alert" }, refusal.message)),
   );
@@ -66,10 +66,31 @@ function about(tag) {
   return h(
     "dl",
     {},
+    tag.explain.about ? row("What", tag.explain.about) : null,
     row("Type", `${tag.type}, ${tag.access}`),
     tag.range ? row("Range", `${tag.range[0]} to ${tag.range[1]} ${tag.unit ?? ""}`) : null,
     Object.entries(FACES).filter(([face]) => tag.addresses[face]).map(([face, name]) => row(name, address(tag.addresses[face]))),
     Object.entries(explained).filter(([key]) => tag.explain[key]?.length).map(([key, name]) => row(name, [].concat(tag.explain[key]).join(", "))),
+  );
+}
+
+/** As `plantbridge why` tells it: what the vendor said, what became of it, and what each face said. */
+function provenance(why) {
+  if (!why.steps && !why.faces) return null;
+  const heard = why.observation;
+  const faces = Object.entries(why.faces ?? {}).map(([name, face]) => {
+    const said = face.status === null ? "" : ` said ${valueText(face.value)}, ${face.status}, of ${clock(face.time)}`;
+    return h("li", {}, h("strong", {}, name), said, face.why_not ? ` not told: ${face.why_not}` : "");
+  });
+  return h(
+    "details",
+    {},
+    h("summary", {}, "Where this value comes from"),
+    heard ? h("p", {}, `Heard on ${heard.channel}, ${heard.how}, ${clock(heard.received)}`) : null,
+    why.payload === null || why.payload === undefined ? null : h("pre", { tabindex: "0" }, JSON.stringify(why.payload, null, 2)),
+    why.steps?.length ? h("ol", {}, why.steps.map((step) => h("li", {}, `${step.rule} → ${valueText(step.result)}`))) : null,
+    why.change ? h("p", {}, why.change) : null,
+    faces.length ? h("ul", {}, faces) : null,
   );
 }
 

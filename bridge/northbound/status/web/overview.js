@@ -6,12 +6,32 @@ import { SEVERITIES, age, badge, plural, severity, since, span, stateBadge, stat
 export function overviewPage(main) {
   const body = h("div", { id: "overview" });
   show(main, body);
+  let before = "";
   return {
     query: {},
     overview(told) {
-      show(body, headline(told), causes(told), refused(told), sources(told), faces(told), about(told));
+      const drawn = JSON.stringify({ ...told, now: 0, sources: told.sources.map((one) => ({ ...one, ...RESTLESS })) });
+      if (drawn !== before) show(body, headline(told), causes(told), refused(told), sources(told), faces(told), about(told));
+      else for (const source of told.sources) refresh(body, source);
+      before = drawn;
     },
   };
+}
+
+/** What changes all the time: its text is exchanged, so that nobody loses what they are about to click or copy. */
+const RESTLESS = { last_update: 0, next_try_in: 0, budget: 0 };
+
+const restless = (source) => ({
+  last: source.last_update ? `${age(source.last_update)} ago` : "none yet",
+  next: source.next_try_in === null ? "–" : `in ${span(source.next_try_in)}`,
+  budget: source.budget ? budget(source.budget) : "–",
+});
+
+function refresh(body, source) {
+  for (const [what, text] of Object.entries(restless(source))) {
+    const place = [...body.querySelectorAll(`[data-live="${what}"]`)].find((one) => one.dataset.source === source.name);
+    if (place && place.textContent !== text) place.textContent = text;
+  }
 }
 
 function headline(told) {
@@ -81,6 +101,8 @@ function sources(told) {
 
 function sourceCard(source) {
   const row = (name, ...value) => [h("dt", {}, name), h("dd", {}, ...value)];
+  const texts = restless(source);
+  const live = (what) => h("span", { "data-live": what, "data-source": source.name }, texts[what]);
   return h(
     "li",
     { class: "card" },
@@ -92,11 +114,11 @@ function sourceCard(source) {
       {},
       row("Type", source.type),
       row("Since", since(source.since)),
-      source.next_try_in === null ? null : row("Next try", `in ${span(source.next_try_in)}`),
-      row("Last value", source.last_update ? `${age(source.last_update)} ago` : "none yet"),
+      source.state === "Connected" ? null : row("Next try", live("next")),
+      row("Last value", live("last")),
       row("Machines", source.machines),
       source.reconnects ? row("Reconnects", source.reconnects) : null,
-      source.budget ? row("Requests", budget(source.budget)) : null,
+      source.budget ? row("Requests", live("budget")) : null,
     ),
   );
 }
@@ -125,4 +147,4 @@ function faces(told) {
 }
 
 const about = (told) =>
-  h("p", { class: "quiet" }, `plantbridge ${told.version}, up for ${age(told.started)}, configuration ${told.configuration}, ${plural(told.machines, "machine")}`);
+  h("p", { class: "quiet" }, `plantbridge ${told.version}, configuration ${told.configuration}, ${plural(told.machines, "machine")}, started `, since(told.started));

@@ -53,9 +53,18 @@ export function clock(time) {
   return today ? text : `${moment.toLocaleDateString([], { day: "2-digit", month: "short" })} ${text}`;
 }
 
-/** A time element that says how long ago it was. */
-export const since = (time) =>
-  time ? h("time", { datetime: time, title: time }, `${clock(time)} (${age(time)} ago)`) : h("span", {}, "–");
+/** A time element that says how long ago it was, and goes on saying it. */
+export const since = (time) => (time ? h("time", { datetime: time, title: time, "data-grows": "" }, sinceText(time)) : h("span", {}, "–"));
+
+const sinceText = (time) => `${clock(time)} (${age(time)} ago)`;
+
+/** Let what says how long ago something was grow older. */
+export function grow() {
+  for (const one of document.querySelectorAll("time[data-grows]")) {
+    const text = sinceText(one.dateTime);
+    if (one.textContent !== text) one.textContent = text;
+  }
+}
 
 /** A value as a person reads it; five digits are enough for a look. */
 export function valueText(value) {
