@@ -101,7 +101,7 @@ class IotisticaSource:
         if config.rest is not None and profile is not None:
             self.rest = Rest(
                 name, config.rest, profile, clock, self.roster, self.presence, self.notebook,
-                has_mqtt=config.mqtt is not None, writes=config.writes, transport=transport,
+                has_mqtt=config.mqtt is not None, writes=config.writes, websocket=config.websocket, transport=transport,
             )  # fmt: skip
         self._lapses = Lapses()
         self._halves: list[Half] = [half for half in (self.listener, self.rest) if half is not None]
@@ -112,6 +112,12 @@ class IotisticaSource:
     def name(self) -> str:
         """The source's name in the configuration."""
         return self._name
+
+    async def probe(self) -> str:
+        """Which profile the cloud's server speaks (see `bridge.ports.Probing`). Raises SourceError."""
+        if self.rest is None:
+            return "it is read by MQTT only: there is no server whose profile could differ"
+        return (await self.rest.probe()).words(self._config.profile)
 
     async def run(self, publish: Publish) -> None:
         """Serve until nothing of it can be reached any more, or it is cancelled."""

@@ -441,12 +441,13 @@ class At:
         account = {"url": URL, "username": USER, "password": PASSWORD, "share": 1.0, **rest}
         return IotisticaConfig.model_validate({"type": "iotistica", "rest": account, "writes": True})
 
-    def rest(self, *, has_mqtt: bool = True, profile: str = "actual", **rules: Any) -> Rest:
+    def rest(self, *, has_mqtt: bool = True, profile: str = "actual", websocket: bool = False, **rules: Any) -> Rest:
         config = self.config(**rules)
         assert config.rest is not None
         return Rest(
             "i", config.rest, load_profile(profile), self.clock, Roster("i", config, None), Presence("i"),
-            Notebook(self.heap), has_mqtt=has_mqtt, writes=True, transport=httpx.MockTransport(self.cloud),
+            Notebook(self.heap), has_mqtt=has_mqtt, writes=True, websocket=websocket,
+            transport=httpx.MockTransport(self.cloud),
         )  # fmt: skip
 
     @contextlib.asynccontextmanager

@@ -25,13 +25,16 @@ from bridge.sources.iotistica.rest.backfill import Backfill
 from bridge.sources.iotistica.rest.client import RestClient
 from bridge.sources.iotistica.rest.executor import RestExecutor
 from bridge.sources.iotistica.rest.polls import Polls
+from bridge.sources.iotistica.rest.probe import Verdict, probe
 from bridge.sources.iotistica.rest.report import Report
+from bridge.sources.iotistica.rest.sockets import Sockets
 from bridge.sources.iotistica.rest.tasks import Task
 from bridge.sources.iotistica.rest.visits import FAILURES, Visits
 from bridge.sources.iotistica.rest.wire import VENDOR, Unwell
 from bridge.transport.http import goes_in_clear, http_client, tls_context
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     import httpx
@@ -71,6 +74,7 @@ class Rest:
         *,
         has_mqtt: bool,
         writes: bool = False,
+        websocket: bool = False,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._source = source
@@ -91,12 +95,15 @@ class Rest:
         self.polls = Polls(self.client, rules, self.agents, self.report)
         self.backfilled = Backfill(source, self.client, clock, roster.is_read)
         self.executor = RestExecutor(self.client, rules, clock, self.look_again, writes=writes)
+        route = profile.websocket if websocket else None
+        self.sockets = None if route is None else Sockets(self.client, route, self.report, clock)
         self._tasks = list(self._made())
 
     @property
     def channels(self) -> frozenset[str]:
         """The channels it alone speaks on."""
         own = {"agent", "incidents", "jobs", "pipeline"} | self.visits.channels
+        own = own if self.sockets is None else own | {"system"}
         return frozenset(own | ({"readings"} if self._has_readings else set()))
 
     @property
@@ -110,19 +117,21 @@ class Rest:
         self.report.begin(publish)
         await self._recall()
         async with AsyncExitStack() as stack:
-            is_encrypted = self._rules.url.startswith("https")
-            tls = await asyncio.to_thread(tls_context, self._rules.ca_file) if is_encrypted else None
-            http = http_client(
-                self._rules.url + "/", tls=tls, timeout=self._rules.request_timeout, transport=self._transport
-            )
-            stack.enter_context(self.client.wire.connected(await stack.enter_async_context(http)))
+            tls = await self._tls()
+            http = await stack.enter_async_context(self._client_with(tls))
+            stack.enter_context(self.client.wire.connected(http))
             try:
-                await self._serve(publish)
+                await self._serve(publish, tls)
             except BaseExceptionGroup as group:
                 raise gravest(group) from None
             finally:
                 self._is_connected = False
                 await self.keep()
+
+    async def probe(self) -> Verdict:
+        """Which profile the server speaks. Raises SourceError."""
+        async with self._client_with(await self._tls()) as http:
+            return await probe(http)
 
     def fill(self, lapses: Iterable[Lapse]) -> None:
         """Read what MQTT missed, when there is time."""
@@ -145,20 +154,22 @@ class Rest:
             self.visits.recall(self._notebook.page("versions"))
             self._presence.recall(self._notebook.page("presence"))
 
-    async def _serve(self, publish: Publish) -> None:
+    async def _serve(self, publish: Publish, tls: ssl.SSLContext | None) -> None:
         async with asyncio.TaskGroup() as group:
             slowed = tell_slowed(self._source, VENDOR, self.client.limits.budgets["general"], self._clock, publish)
             group.create_task(slowed, name=f"{self._source} slowed")
             group.create_task(self._tell_figures(), name=f"{self._source} REST figures")
             await self._list()
             self._is_connected = True
-            for name, work in self._works(publish):
+            for name, work in self._works(publish, tls):
                 group.create_task(work, name=f"{self._source} {name}")  # type: ignore[arg-type]
 
-    def _works(self, publish: Publish) -> Iterator[tuple[str, Awaitable[None]]]:
+    def _works(self, publish: Publish, tls: ssl.SSLContext | None) -> Iterator[tuple[str, Awaitable[None]]]:
         for task in self._tasks:
             yield task.name, task.run(publish)
         yield from self.visits.works()
+        if self.sockets is not None:
+            yield "websockets", self.sockets.run(tls)
         yield "backfill", self.backfilled.run(publish)
 
     def _made(self) -> Iterator[Task]:
@@ -202,6 +213,8 @@ class Rest:
     async def _list(self) -> None:
         await self.agents.read(self._rules.agents_period)
         self.visits.visit_all(self.agents.agents)
+        if self.sockets is not None:
+            self.sockets.follow_all(self.agents.agents)
         await self.keep()
 
     async def _tell_figures(self) -> None:
@@ -223,8 +236,18 @@ class Rest:
         say("BudgetUsed", figures.used)
         say("BudgetRate", round(figures.rate, 1))
         say("Throttled", sum(one.figures.throttled_total for one in self.client.limits.budgets.values()))
+        if self.sockets is not None:
+            say("WebSockets", self.sockets.open)
         say("BackfillWaiting", len(self.backfilled))
         say("BackfillRows", self.backfilled.rows)
+
+    async def _tls(self) -> ssl.SSLContext | None:
+        is_encrypted = self._rules.url.startswith("https")
+        return await asyncio.to_thread(tls_context, self._rules.ca_file) if is_encrypted else None
+
+    def _client_with(self, tls: ssl.SSLContext | None) -> httpx.AsyncClient:
+        timeout = self._rules.request_timeout
+        return http_client(self._rules.url + "/", tls=tls, timeout=timeout, transport=self._transport)
 
     def _warn(self) -> None:
         if self._has_warned or not goes_in_clear(self._rules.url):
