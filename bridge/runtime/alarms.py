@@ -4,7 +4,7 @@
 
 Rules
 1. The limits of one tag are one alarm, as severe as the outermost limit that is passed.
-2. A tag without a value (lost, Bad) says nothing: the alarm stays as it was.
+2. A tag without a value (lost, Bad) says nothing, nor a source that was just started: the alarm stays as it was.
 3. What becomes active, or more severe, is to be acknowledged anew; what is inactive and acknowledged is forgotten.
 """
 
@@ -27,6 +27,7 @@ from bridge.model.alarm import (
     AlarmCondition,
     AlarmKind,
 )
+from bridge.model.connection import ConnectionState
 from bridge.model.event import Event
 from bridge.runtime.state_directory import write_atomically
 
@@ -46,6 +47,7 @@ MAX_CONDITIONS: Final = 5000
 MAX_COMMENT: Final = 500
 MAX_NAME: Final = 120
 SOURCE_SEVERITY: Final = 700
+STATE: Final = "state"
 _LEVELS: Final = {"low": "Low", "high": "High", "low_low": "LowLow", "high_high": "HighHigh"}
 """The inner limits first."""
 
@@ -65,8 +67,10 @@ class _Watch:
     def judge(self, read: Callable[[Tag], Any]) -> tuple[bool, str, int] | None:
         """Active, level and severity; None where nobody knows."""
         if self.kind is AlarmKind.SOURCE:
-            connected = read(self.causes[""]).value
-            return None if connected is None else (connected is False, "", SOURCE_SEVERITY)
+            connected, state = read(self.causes[""]).value, self.causes.get(STATE)
+            if connected is None or (state is not None and read(state).value == ConnectionState.Waiting):
+                return None
+            return connected is False, "", SOURCE_SEVERITY
         values = {limit: read(tag).value for limit, tag in self.causes.items()}
         if None in values.values():
             return None
@@ -253,7 +257,9 @@ def _watches(plant: Plant) -> Iterable[_Watch]:
         name, _, word = rest.partition("/")
         if group == "Sources" and word == "Connected":
             about = f"Source {name}"
-            yield _Watch(f"{plant.bridge.id}.Sources.{name}.Alarm", AlarmKind.SOURCE, "", about, tag.id, {"": tag})
+            state = plant.bridge.tag(f"Sources/{name}/State")
+            causes = {"": tag} if state is None else {"": tag, STATE: state}
+            yield _Watch(f"{plant.bridge.id}.Sources.{name}.Alarm", AlarmKind.SOURCE, "", about, tag.id, causes)
 
 
 def _of_machine(machine: Machine) -> Iterable[_Watch]:

@@ -11,6 +11,7 @@ import pytest
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
 from bridge.model.alarm import AlarmKind
+from bridge.model.connection import ConnectionState
 from bridge.model.event import Event
 from bridge.model.plant import Plant
 from bridge.model.status import StatusCode
@@ -19,6 +20,7 @@ from bridge.model.value import DataType, DataValue, bad
 from bridge.runtime import alarms as module
 from bridge.runtime.alarm_delay import AlarmDelay
 from bridge.runtime.alarms import AlarmKeeper
+from bridge.runtime.bridge_machine import bridge_machine as own_machine
 from bridge.transport.clock import SystemClock
 from tests.one_of_everything import NOW, NoEvents, bridge_machine, machine
 
@@ -33,7 +35,7 @@ LIMIT, STATE, SOURCE = "m.Monitoring.P.Alarm", "m.Alarms.Fault.Alarm", "Bridge.S
 
 class Rig:
     def __init__(self, path: Path) -> None:
-        slots = Slots()
+        self.slots = slots = Slots()
         one = machine(slots, "m", (PRESSURE, HIGH, HIGH_HIGH, FAULT))
         self.bridge = bridge_machine(slots)
         self.table = Table(Plant(self.bridge, {"m": one}), SystemClock(), NoEvents())  # type: ignore[arg-type]
@@ -41,7 +43,7 @@ class Rig:
         self.keeper = AlarmKeeper(path / "alarms.json", self.table, SystemClock(), self.events.append)
         self.keeper.load()
 
-    async def say(self, **values: bool | None) -> None:
+    async def say(self, **values: bool | int | None) -> None:
         """Tags by the last level of their names; None: lost."""
         everything = [*self.table.plant.machines["m"].tags, *self.bridge.tags] if self.table.plant.machines else []
         for name, value in values.items():
@@ -135,6 +137,20 @@ async def test_a_lost_source_is_an_alarm_of_the_bridge(tmp_path: Path) -> None:
         assert r.is_now(SOURCE) == (True, "", False, 700)
         assert (r.events[0].source, r.events[0].machine) == ("panel", "")
         await r.say(Connected=True)
+        assert r.is_now(SOURCE) == (False, "", False, 700)
+
+
+async def test_a_source_that_was_just_started_is_not_lost(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        r.bridge = own_machine("acme", "essen", {"panel": "qitech"}, r.slots.slot)
+        r.table.replace_plant(Plant(r.bridge, r.table.plant.machines))
+        await r.say(State=ConnectionState.Waiting, Connected=False)
+        assert r.events == []
+        await r.say(State=ConnectionState.Lost)
+        assert r.is_now(SOURCE) == (True, "", False, 700)
+        await r.say(State=ConnectionState.Waiting)
+        assert r.is_now(SOURCE) == (True, "", False, 700)
+        await r.say(State=ConnectionState.Connected, Connected=True)
         assert r.is_now(SOURCE) == (False, "", False, 700)
 
 
