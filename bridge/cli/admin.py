@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -64,19 +65,23 @@ class Access:
 
     url: str
     token: str
+    certificate: Path | None = None
+    """The one that answers there, where its own state directory says so; else it must be known to the world."""
 
     @classmethod
     def found(cls, url: str | None, token: str | None, state_dir: Path | None) -> Access:
         """From what was given; what was not comes from the state directory. Raises click.UsageError."""
+        certificate = None
         if state_dir is not None:
             _offer_simulated(state_dir)
             token = token or _read(state_dir / TOKEN_FILE).strip()
-            url = url or _address(state_dir / ADDRESS_FILE)
+            if not url:
+                url, certificate = _address(state_dir / ADDRESS_FILE)
         if not token:
             raise click.UsageError("say which bridge: --state-dir DIR, or --token TOKEN and --url URL")
         if not token.isascii() or not token.isprintable():
             raise click.UsageError("this is no admin token: it has characters that cannot be sent")
-        return cls((url or DEFAULT_URL).rstrip("/"), token)
+        return cls((url or DEFAULT_URL).rstrip("/"), token, certificate)
 
 
 class AdminClient:
@@ -161,7 +166,11 @@ class AdminClient:
         headers = {"Authorization": f"Bearer {self._access.token}"}
         try:
             async with (
-                httpx.AsyncClient(timeout=httpx.Timeout(TIMEOUT_S, read=timeout_s), trust_env=False) as client,
+                httpx.AsyncClient(
+                    timeout=httpx.Timeout(TIMEOUT_S, read=timeout_s),
+                    trust_env=False,
+                    verify=_verification(self._access.certificate),
+                ) as client,
                 client.stream(method, url + path, params=params, headers=headers, content=content) as response,
             ):
                 if refusals:
@@ -215,10 +224,25 @@ def _offer_simulated(state_dir: Path) -> None:
         raise Unreachable(f"the bridge of {state_dir} does not run, a simulated one does: --state-dir {simulated}")
 
 
-def _address(path: Path) -> str:
+def _verification(certificate: Path | None) -> ssl.SSLContext | bool:
+    """Exactly this certificate, whatever name it is for: the state directory says that it is the bridge's."""
+    if certificate is None:
+        return True
+    try:
+        context = ssl.create_default_context(cafile=str(certificate))
+    except OSError as error:
+        raise click.ClickException(f"{certificate}, which the bridge shows, cannot be read: {error}") from None
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it need not be an authority's
+    return context
+
+
+def _address(path: Path) -> tuple[str, Path | None]:
     if not path.exists():
         raise Unreachable(f"the bridge of {path.parent} does not run; start it with: plantbridge run")
     try:
-        return str(json.loads(_read(path))["url"])
-    except (ValueError, KeyError, TypeError):
+        told = json.loads(_read(path))
+        certificate = told.get("certificate")
+        return str(told["url"]), Path(certificate) if certificate else None
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise click.ClickException(f'{path} is damaged; expected {{"url": "{DEFAULT_URL}"}}') from None

@@ -125,7 +125,7 @@ async def _first_site(load: Callable[[], Site], paths: list[Path], faults: Seque
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, crippled.ask)
     try:
-        return await crippled.wait(status_config(as_written(files)))
+        return await crippled.wait(status_config(as_written(files), files[0].parent))
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bridge.config import broker_access
+from bridge.config import broker_access, status_access
 from bridge.config.library import MappingLibrary, is_mapping, shipped_folder, yaml_files
 from bridge.config.merge import read_sheaf
 from bridge.config.site import Site, load_sheaf
@@ -73,4 +73,5 @@ def _check_site(checked: Checked, files: list[Path], folder: Path, environment: 
     checked.faults.extend(site.library.prove())
     checked.sites.append(site)
     checked.faults.extend(broker_access.file_faults(site.file, sheaf))
+    checked.faults.extend(status_access.file_faults(site.file, sheaf))
     checked.warnings.extend(broker_access.warnings(site.file, sheaf))

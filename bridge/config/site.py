@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from bridge.config import status_access
 from bridge.config.broker import EmbeddedBrokerConfig
 from bridge.config.broker_access import broker_faults
 from bridge.config.commands import CommandsConfig
@@ -323,6 +324,7 @@ def load_sheaf(sheaf: Sheaf, folder: Path, files: tuple[Path, ...]) -> Site:
         faults.extend(checker.faults)
         faults.extend(_people_faults(file, sheaf))
         faults.extend(broker_faults(file, sheaf))
+        faults.extend(status_access.user_faults(file, sheaf))
         faults.extend(profile_faults(file.sources, sheaf))
     if faults or file is None:
         raise ConfigError(faults)
@@ -351,6 +353,7 @@ def _rooted(file: SiteFile, folder: Path) -> SiteFile:
             update={"broker": tuple(rooted_broker(broker) for broker in north.sparkplug.brokers)}
         ),
         "uns": north.uns.model_copy(update={"broker": rooted_broker(north.uns.broker)}),
+        "status": rooted(rooted(north.status, "cert_file"), "key_file"),
     }
 
     def rooted_source(source: SourceConfig) -> SourceConfig:

@@ -251,7 +251,7 @@ class Bridge:
                 group.create_task(self._settle(), name="settle"),
             ]
             self.admin_url = await status.listening()
-            self.state.announce(self.admin_url)
+            self.state.announce(self.admin_url, self.site.file.northbound.status.cert_file)
             opening = group.create_task(self._open(), name="opening")
             await self._stopping.wait()
             logger.info("Stopping")

@@ -16,7 +16,7 @@ from bridge.hub.slots import Slots
 from bridge.hub.table import Table
 from bridge.model.history import EventPage
 from bridge.model.plant import Plant
-from bridge.northbound.status.config import StatusConfig
+from bridge.northbound.status.config import StatusConfig, tls_fault
 from bridge.northbound.status.server import StatusServer
 from bridge.ports import Health
 from bridge.runtime.bridge_machine import bridge_machine
@@ -193,9 +193,12 @@ class CrippledBridge:
         return {}
 
 
-def status_config(data: Any) -> StatusConfig:
+def status_config(data: Any, folder: Path) -> StatusConfig:
     """Where health is to be served as far as a faulty configuration tells; the default where it does not."""
     try:
-        return StatusConfig.model_validate(data["northbound"]["status"])
+        config = StatusConfig.model_validate(data["northbound"]["status"])
     except (KeyError, TypeError, ValidationError):
         return StatusConfig.model_validate({})
+    files = {key: str(folder / name) for key in ("cert_file", "key_file") if (name := getattr(config, key))}
+    config = config.model_copy(update=files)
+    return StatusConfig(port=config.port) if tls_fault(config) else config

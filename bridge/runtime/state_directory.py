@@ -53,9 +53,10 @@ class StateDirectory:
             write_atomically(file, secrets.token_urlsafe(32).encode(), mode=0o600)
         return SecretStr(file.read_text().strip())
 
-    def announce(self, admin_url: str) -> None:
-        """Write where the admin API is, so that `plantbridge watch --state-dir` finds it."""
-        write_atomically(self.path / "admin.json", orjson.dumps({"url": admin_url, "pid": os.getpid()}))
+    def announce(self, admin_url: str, certificate: str | None = None) -> None:
+        """Write where the admin API is, and its certificate, so that `plantbridge watch --state-dir` finds it."""
+        told = {"url": admin_url, "pid": os.getpid(), "certificate": certificate}
+        write_atomically(self.path / "admin.json", orjson.dumps(told))
 
     def withdraw(self) -> None:
         """The admin API is gone."""

@@ -8,13 +8,13 @@ SameSite=Strict, and what acts by it must come from a page of ours (Origin): no 
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 
 from bridge.model.command import Role
+from bridge.northbound.status.host import host_name, is_loopback
 from bridge.northbound.status.session import LASTS_S, Principal
 
 if TYPE_CHECKING:
@@ -108,20 +108,3 @@ def cookie_name(request: Request) -> str:
     """Cookies are of a host, not of a port (RFC 6265, 8.5): two bridges on one computer have two names."""
     _, _, port = request.headers.get("host", "").rpartition("]")[2].partition(":")
     return f"plantbridge-{port}" if port.isdigit() else "plantbridge"
-
-
-def is_loopback(host: str) -> bool:
-    """`localhost`, 127.0.0.0/8 or ::1."""
-    if host.casefold() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def host_name(header: str) -> str:
-    """The name in a Host header, without port and brackets, in lower case."""
-    if header.startswith("["):
-        return header[1:].partition("]")[0].casefold()
-    return header.partition(":")[0].casefold()

@@ -11,6 +11,7 @@ import uvicorn
 
 from bridge.errors import AddressTaken
 from bridge.northbound.status.api import AdminApi
+from bridge.northbound.status.config import tls_fault
 from bridge.northbound.status.guard import Guard
 from bridge.northbound.status.session import NoLogins, Sessions
 
@@ -53,7 +54,8 @@ class StatusServer:
     def __init__(self, config: StatusConfig, token: SecretStr, clock: Clock, logins: Logins | None = None) -> None:
         self._config = config
         self._logins = logins or NoLogins()
-        self._guard = Guard(token, config.host, Sessions(clock, self._logins))
+        is_secure = config.cert_file is not None
+        self._guard = Guard(token, config.host, Sessions(clock, self._logins), is_secure=is_secure)
         self._clock = clock
         self._url: str | None = None
         self._listening = asyncio.Event()
@@ -65,13 +67,16 @@ class StatusServer:
         return self._url
 
     async def run(self, view: TagView, submit: Submit, operations: Operations) -> None:
-        """Serve until cancelled. Raises AddressTaken."""
+        """Serve until cancelled. Raises AddressTaken, also where the certificate cannot be used."""
+        problem = await asyncio.to_thread(tls_fault, self._config)
+        if problem:
+            raise AddressTaken(WHAT, f"{self._config.host}:{self._config.port}", problem)
         with await self._bound() as listener:
             self._announce(listener)
             stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             api = AdminApi(view, operations, self._clock, self._guard, stopping, submit, self._logins)
             try:
-                await _serve(api.application(), listener, stopping)
+                await _serve(api.application(), listener, stopping, self._config)
             finally:
                 self._listening.clear()
 
@@ -96,7 +101,9 @@ class StatusServer:
 
     def _announce(self, listener: socket.socket) -> None:
         host, port = listener.getsockname()[:2]
-        self._url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+        scheme = "https" if self._config.cert_file else "http"
+        self._url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
         self._listening.set()
 
 
@@ -117,7 +124,9 @@ def _listener(
     return listener
 
 
-async def _serve(application: Starlette, listener: socket.socket, stopping: asyncio.Future[None]) -> None:
+async def _serve(
+    application: Starlette, listener: socket.socket, stopping: asyncio.Future[None], files: StatusConfig
+) -> None:
     """Serve until cancelled, then end streams and let requests in flight finish.
 
     This is uvicorn's `Server.serve` in its three public steps: without its signal handlers (signals belong to the
@@ -136,6 +145,8 @@ async def _serve(application: Starlette, listener: socket.socket, stopping: asyn
         proxy_headers=False,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=GOODBYE_S,
+        ssl_certfile=files.cert_file,
+        ssl_keyfile=files.key_file,
     )
     config.load()
     server = uvicorn.Server(config)

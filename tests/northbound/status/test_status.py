@@ -363,7 +363,7 @@ async def test_taken_port_is_named(table: Table, operations: FakeOperations) -> 
 
 @pytest.mark.parametrize("host", ["203.0.113.1", "no such host", "x" * 64 + ".example"])
 async def test_address_that_is_not_ours_is_named(table: Table, operations: FakeOperations, host: str) -> None:
-    server = StatusServer(StatusConfig(host=host, port=0), SecretStr(TOKEN), SystemClock())
+    server = StatusServer(StatusConfig(host=host, port=0, unencrypted=True), SecretStr(TOKEN), SystemClock())
     with pytest.raises(AddressTaken, match=host):
         await server.run(table, None, operations)  # type: ignore[arg-type]
 
