@@ -43,6 +43,8 @@ schema: $(READY) ## Write the JSON Schemas that editors use, and the reference p
 	$(BIN)/plantbridge schema mapping > mappings/mapping.schema.json
 	$(BIN)/plantbridge schema bridge --markdown > docs/reference/bridge.md
 	$(BIN)/plantbridge schema mapping --markdown > docs/reference/mapping.md
+	$(BIN)/plantbridge docs cli > docs/reference/cli.md
+	$(BIN)/plantbridge docs log > docs/reference/log.md
 
 golden: $(READY) ## Write what tests hold the code to: released tag ids and commands, the PLC sources of the examples
 	$(BIN)/python -m tests.mapping.golden

@@ -7,6 +7,7 @@
       x StateDirectoryBusy    another bridge of this name runs: stay passive
       x NotRecorded           the journal could not take a command's step: refuse the command, send nothing
       x NotDeclared           say what there is, exit 1
+      x NotChanged            a setting stays as it is: say what there is
       x NotRecordable         no recording: say why, exit 1
       x HistoryUnreadable     answer the question with it; it may be asked again
       x StateDirectoryUnusable  say where and why, exit 1
@@ -111,6 +112,10 @@ class NotRecorded(BridgeError):
 
 class NotDeclared(BridgeError):
     """Declarations were asked for what is not there: a machine, a command, a dialect, an OPC UA server."""
+
+
+class NotChanged(BridgeError):
+    """A setting of a running bridge cannot be what was asked for; the message says what there is."""
 
 
 class NotRecordable(BridgeError):

@@ -446,6 +446,15 @@ class Operations(Protocol):
     async def outline(self) -> Mapping[str, Any]:
         """The plant, its addresses and the settings as plain data, without values and secrets: to compare with."""
 
+    def log(self) -> Sequence[str]:
+        """The newest lines of the log, oldest first; bounded."""
+
+    def log_levels(self) -> Mapping[str, str]:
+        """From which level on each part of the bridge tells."""
+
+    def set_log_level(self, room: str, level: str) -> None:
+        """Tell more or less of a part. Raises NotChanged, which says what there is."""
+
     def record(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
         """A header, then what sources publish, redacted, as lines of JSON, in portions; until it is closed.
 

@@ -25,6 +25,7 @@ _EXAMPLES = examples(
     "plantbridge docs nodeset --state-dir state --output plant.xml",
     "plantbridge docs tags bridge.yaml > tags.csv",
     "plantbridge docs ignition bridge.yaml --connection Line1 --output tags.json",
+    "plantbridge docs log | grep PB1A2B3C",
 )
 _OUTPUT = click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write there, not to standard output."
@@ -122,6 +123,24 @@ def ignition(
     Asks the running bridge, or reads CONFIG and what was found in earlier runs.
     """
     _tell(_document("ignition", {"connection": connection}, paths, state_dir, url, token), output)
+
+
+@command.command("cli", epilog=_EXAMPLES)
+@_OUTPUT
+def cli(output: Path | None) -> None:
+    """Print the reference of the command line as Markdown: every verb and what it takes."""
+    from bridge.cli.reference import cli_page
+
+    _tell(cli_page(), output)
+
+
+@command.command("log", epilog=_EXAMPLES)
+@_OUTPUT
+def log(output: Path | None) -> None:
+    """Print every sentence the bridge may log, with its id, as Markdown."""
+    from bridge.runtime.log_reference import log_page
+
+    _tell(log_page(), output)
 
 
 def _document(

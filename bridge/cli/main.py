@@ -33,16 +33,22 @@ VERBS = {
     "alarms": "Show what is wrong now; acknowledge it.",
     "record": "Record what vendors say to a running bridge, without secrets, for a bug report.",
     "replay": "Run a bridge from a record: what a customer saw, again.",
+    "log-level": "Show, or change, how much a running bridge tells in its log.",
     "docs": "Print what the programmer of a PLC declares for a machine.",
     "simulate": "Run a vendor's simulator alone, with faults to switch on.",
     "users": "Logins for the OPC UA server: list, add, change a password.",
     "certs": "Certificates of the OPC UA server: list, trust, reject, accept, new, csr, install.",
     "schema": "Print the JSON Schema of the files, for editors.",
 }
-"""Verb to what it does, in the order of first use; `bridge.cli.<verb>` holds a click command named `command`."""
+"""Verb to what it does, in the order of first use; `module_of(verb)` holds a click command named `command`."""
 
 
 INTERRUPTED = 130
+
+
+def module_of(verb: str) -> str:
+    """Where a verb is."""
+    return f"bridge.cli.{verb.replace('-', '_')}"
 
 
 class Verbs(click.Group):
@@ -56,7 +62,7 @@ class Verbs(click.Group):
         """The verb's command; None for a word that is no verb."""
         if cmd_name not in VERBS:
             return None
-        command = importlib.import_module(f"bridge.cli.{cmd_name}").command
+        command = importlib.import_module(module_of(cmd_name)).command
         assert isinstance(command, click.Command)  # noqa: S101 - our own modules
         return command
 

@@ -6,7 +6,7 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -42,7 +42,21 @@ if TYPE_CHECKING:
     show_default=True,
     help="How much is told on standard error.",
 )
-def command(paths: tuple[Path, ...], simulate: bool, state_dir: Path | None, log_level: str) -> None:
+@click.option(
+    "--log-format",
+    type=click.Choice(["human", "json"]),
+    default="human",
+    show_default=True,
+    envvar="PLANTBRIDGE_LOG_FORMAT",
+    help="Lines for a person, or JSON objects.  [env: PLANTBRIDGE_LOG_FORMAT]",
+)
+def command(
+    paths: tuple[Path, ...],
+    simulate: bool,
+    state_dir: Path | None,
+    log_level: str,
+    log_format: Literal["human", "json"],
+) -> None:
     """Run the bridge described by PATHS: one bridge.yaml, several files, or a folder.
 
     Changed files are taken over while it runs (also on SIGHUP); a bad one changes nothing and says why. With
@@ -52,7 +66,7 @@ def command(paths: tuple[Path, ...], simulate: bool, state_dir: Path | None, log
     from bridge.runtime.collector import resting_collector
     from bridge.runtime.logging import set_up_logging
 
-    set_up_logging(log_level)
+    set_up_logging(log_level, log_format)
     with suppress(asyncio.CancelledError), resting_collector():
         asyncio.run(_run(list(paths), simulate, state_dir))
 

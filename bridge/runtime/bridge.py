@@ -35,6 +35,7 @@ from bridge.runtime.collector import settled
 from bridge.runtime.command_events import CommandEvents
 from bridge.runtime.faces import identity, listening_faults, plant_faces, plant_faults, status_face, until_open
 from bridge.runtime.inventory import InventoryStore
+from bridge.runtime.logging import repeats
 from bridge.runtime.logins import SiteLogins
 from bridge.runtime.memory import SourceMemory
 from bridge.runtime.offline import OfflinePlant
@@ -319,6 +320,7 @@ class Bridge:
         while True:
             await self.clock.sleep(TICK_S)
             self.keeper.tick()
+            repeats.flush()
             report.tick()
 
     @property

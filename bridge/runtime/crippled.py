@@ -21,6 +21,7 @@ from bridge.northbound.status.server import StatusServer
 from bridge.ports import Health
 from bridge.runtime.bridge_machine import bridge_machine
 from bridge.runtime.desk import closed_desk
+from bridge.runtime.logging import levels, set_level, tail
 from bridge.runtime.reload import LOOK_EVERY_S, stamp
 
 if TYPE_CHECKING:
@@ -183,6 +184,18 @@ class CrippledBridge:
     async def outline(self) -> Mapping[str, Any]:
         """There is nothing to compare with."""
         return {"configuration": "", "settings": {}, "faces": [], "machines": {}}
+
+    def log(self) -> Sequence[str]:
+        """The newest lines of the log."""
+        return tail.lines
+
+    def log_levels(self) -> Mapping[str, str]:
+        """From which level on each part tells."""
+        return levels()
+
+    def set_log_level(self, room: str, level: str) -> None:
+        """Tell more or less of a part."""
+        set_level(room, level)
 
     def record(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
         """No source speaks."""

@@ -19,6 +19,7 @@ from bridge.runtime.certificates import certificates, distrust, trust
 from bridge.runtime.declarations import plc_source
 from bridge.runtime.documents import document
 from bridge.runtime.explain import explain, source_of
+from bridge.runtime.logging import levels, set_level, tail
 from bridge.runtime.outline import outline
 
 if TYPE_CHECKING:
@@ -213,6 +214,18 @@ class BridgeOperations:
         """What there is, to compare a changed configuration with."""
         bridge = self._bridge
         return await outline(bridge.table.plant, bridge.faces, bridge.site, bridge.configuration)
+
+    def log(self) -> Sequence[str]:
+        """The newest lines of the log."""
+        return tail.lines
+
+    def log_levels(self) -> Mapping[str, str]:
+        """From which level on each part tells."""
+        return levels()
+
+    def set_log_level(self, room: str, level: str) -> None:
+        """Tell more or less of a part."""
+        set_level(room, level)
 
     def record(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
         """What sources publish, redacted, as lines of JSON."""

@@ -11,10 +11,10 @@ import pytest
 
 from bridge import __version__
 from bridge.cli import main as shell
-from bridge.cli.main import VERBS, Verbs, cli, main
+from bridge.cli.main import VERBS, Verbs, cli, main, module_of
 from bridge.errors import AddressTaken, BridgeError, ConfigError, Fault
 
-WRITTEN = [verb for verb in VERBS if importlib.util.find_spec(f"bridge.cli.{verb}")]
+WRITTEN = [verb for verb in VERBS if importlib.util.find_spec(module_of(verb))]
 
 
 def outcome(*arguments: str) -> int | str | None:
@@ -43,7 +43,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("verb", WRITTEN)
 def test_every_verb_says_what_it_does_and_teaches_by_example(verb: str) -> None:
-    command = importlib.import_module(f"bridge.cli.{verb}").command
+    command = importlib.import_module(module_of(verb)).command
     for name, inner in commands(command, verb):
         epilog = inner.epilog or ""
         assert inner.help, name
@@ -54,7 +54,7 @@ def test_every_verb_says_what_it_does_and_teaches_by_example(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", WRITTEN)
 def test_examples_parse(verb: str) -> None:
-    command = importlib.import_module(f"bridge.cli.{verb}").command
+    command = importlib.import_module(module_of(verb)).command
     for name, inner in commands(command, verb):
         for line in (inner.epilog or "").splitlines():
             words = line.split("plantbridge ", 1)[1].split() if "plantbridge " in line and "|" not in line else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,25 @@ def is_told_by_all(floor: PlantFloor) -> bool:
 class _Nobody:
     def datachange_notification(self, *_: object) -> None:
         """Not looked at."""
+
+
+async def test_the_log_level_of_a_part_changes_while_it_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with broker() as mqtt, running_bridge(tmp_path, site(1), mqtt):
+        logger = logging.getLogger("bridge.northbound.uns")
+        before = logger.level
+
+        def run(*words: str) -> int:
+            with pytest.raises(SystemExit) as caught:
+                main(["log-level", *words, "--state-dir", str(tmp_path / "state")])
+            return int(caught.value.code or 0)
+
+        try:
+            assert await asyncio.to_thread(run, "uns", "debug") == 0
+            assert logger.isEnabledFor(logging.DEBUG)
+            assert "uns              debug" in capsys.readouterr().out
+            assert await asyncio.to_thread(run, "usn", "debug") == 1
+            assert 'did you mean "uns"?' in capsys.readouterr().err
+        finally:
+            logger.setLevel(before)

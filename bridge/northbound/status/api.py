@@ -23,6 +23,7 @@ POST /api/v1/reload         read the configuration again; an Engineer
      /api/v1/commands…      see commands.py
      /api/v1/alarms…        see alarms.py
      /api/v1/todo, /api/v1/certificates…, /api/v1/found…   see people.py
+     /api/v1/log…           see logs.py
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from bridge.northbound.status.commands import CommandRoutes
 from bridge.northbound.status.exposition import CONTENT_TYPE, exposition
 from bridge.northbound.status.filter import TagFilter
 from bridge.northbound.status.login import LoginRoutes
+from bridge.northbound.status.logs import LogRoutes
 from bridge.northbound.status.overview import Overview
 from bridge.northbound.status.page import Page
 from bridge.northbound.status.payload import event_payload, health_payload, instant, plain, tag_payload
@@ -105,6 +107,7 @@ class AdminApi:
         self._commands = CommandRoutes(operations, clock, submit)
         self._alarms = AlarmRoutes(operations)
         self._people = PeopleRoutes(operations)
+        self._logs = LogRoutes(operations)
         self._view = view
         self._operations = operations
         self._clock = clock
@@ -154,6 +157,7 @@ class AdminApi:
         yield from self._commands.routes()
         yield from self._alarms.routes()
         yield from self._people.routes()
+        yield from self._logs.routes()
 
     def _for_anybody(self, handler: Handler) -> Handler:
         async def guarded(request: Request) -> Response:
