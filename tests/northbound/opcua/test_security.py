@@ -73,6 +73,15 @@ async def test_each_policy_with_each_login(home: House, policy: type[SecurityPol
         assert await write(client, SET_POINT, ua.Variant(30.0)) == "Good"
 
 
+async def test_endpoints_are_named_as_the_client_names_them() -> None:
+    async with house(unsecured_read_only=True) as home:
+        plain = home.url.rstrip("/")
+        for url in (plain, f"{plain}/"):
+            endpoints = await Client(url).connect_and_get_server_endpoints()
+            assert {one.EndpointUrl for one in endpoints} == {url}
+            assert {found for one in endpoints for found in one.Server.DiscoveryUrls} == {url}
+
+
 async def show(client: Client, badge: Identity, key: Identity | None = None) -> None:
     """Log in with this user certificate, and with the key of another if asked."""
     await client.load_client_certificate(str(badge.certificate_file))

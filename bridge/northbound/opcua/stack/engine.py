@@ -123,6 +123,17 @@ class GuardedInternalServer(InternalServer):
         """Part 5's nodes, in our way: see `standard`."""
         await asyncio.to_thread(standard.fill, self.aspace)
 
+    async def get_endpoints(
+        self, params: ua.GetEndpointsParameters | None = None, sockname: tuple[str, int] | None = None
+    ) -> list[ua.EndpointDescription]:
+        """asyncua's, in the words of whoever asks: some clients compare the text, with or without the last slash."""
+        endpoints: list[ua.EndpointDescription] = await super().get_endpoints(params, sockname)
+        asked = (params.EndpointUrl if params else None) or "/"
+        for one in () if asked.endswith("/") else endpoints:
+            one.EndpointUrl = one.EndpointUrl.rstrip("/")
+            one.Server.DiscoveryUrls = [url.rstrip("/") for url in one.Server.DiscoveryUrls]
+        return endpoints
+
     @property
     def subscriptions(self) -> dict[int, Subscription]:
         """Subscriptions by id."""
