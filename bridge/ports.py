@@ -133,7 +133,7 @@ class Executor(Protocol):
         """Whether reading can tell what became of an action. Pure."""
 
     async def reconcile(self, action: Action) -> Outcome:
-        """Find out by reading what became of an action whose fate is unknown. Never sends it again.
+        """Find out by reading what became of an action whose fate is unknown. Never does it again.
 
         Confirmed: it was done. Accepted: the machine reads as asked, which may have been so before. Changed: it reads
         otherwise. Unreached: it certainly never arrived, so that a booking is sent again. Unknown: it does not tell.

@@ -27,7 +27,7 @@ from bridge.commands.bookings import NOT_KEPT, SPREAD_S, BookingQueue
 from bridge.commands.check import NotAccepted
 from bridge.commands.confirm import Confirmation, Reading, Verdict
 from bridge.commands.journal import State
-from bridge.commands.recovery import written
+from bridge.commands.recovery import sent_id, written
 from bridge.errors import NotRecorded
 from bridge.model.command import Outcome, Result
 from bridge.model.status import StatusCode
@@ -271,7 +271,8 @@ class Lane:
         journal, clock = self._desk.journal, self._desk.clock
         await journal.mark(job.command.id, State.SENDING, job.place, job.told, old)
         confirmation.sent(clock.monotonic())
-        answer = await executor.execute(job.item.action, clock.monotonic() + self._desk.rules.execute_timeout_s)
+        action = replace(job.item.action, command=sent_id(job.command.id, len(job.outcomes)))
+        answer = await executor.execute(action, clock.monotonic() + self._desk.rules.execute_timeout_s)
         if answer.result is Result.ACCEPTED and _is_confirmable(job, answer):  # no answer is none, also after a crash
             detail = f"{job.place}: {answer.sentence}" if job.is_recipe else answer.sentence
             with suppress(NotRecorded):  # what was sent is to be confirmed all the same

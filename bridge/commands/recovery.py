@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.commands import recipe
@@ -42,6 +42,11 @@ def written(job: Job) -> dict[str, Any]:
         return {**_written(job.items[0].action), **_times(job)}
     items = zip(job.parts, job.items, job.olds, strict=True)
     return {"items": [_item(part, _written(item.action), old) for part, item, old in items]}
+
+
+def sent_id(command: str, place: int) -> str:
+    """By which a vendor knows one thing that is sent for a command: a recipe's others than the first are numbered."""
+    return f"{command}#{place + 1}" if place else command
 
 
 def _times(job: Job) -> dict[str, Any]:
@@ -83,6 +88,10 @@ class _InFlight:
         confirm = tuple(tuple(Expectation(path, value) for path, value in one) for one in kept["confirm"])
         action = Action(kept["source"], kept["machine"], kept["payload"], confirm, absolute=bool(kept["absolute"]))
         return cls(action, old, is_set_point, not is_masked)
+
+    def known_as(self, identifier: str) -> _InFlight:
+        """With the id under which it was sent."""
+        return replace(self, action=replace(self.action, command=identifier))
 
 
 NOT_SENT = Outcome(Result.UNREACHED, StatusCode.BadNotConnected, "The bridge stopped before it was sent")
@@ -178,13 +187,14 @@ class Recovery:
             return await self._end_of_recipe(entry, kept["items"])
         is_set_point = self._is_set_point(entry.command.target)
         sent = _InFlight.of(kept, entry.old, is_set_point=is_set_point, is_masked=not entry.is_action_whole)
-        return await self._fate(entry, sent)
+        return await self._fate(entry, sent.known_as(entry.command.id))
 
     async def _end_of_recipe(self, entry: Entry, items: list[dict[str, Any]]) -> Outcome:
         parts = [Part(item["target"], item["name"], item["value"]) for item in items]
         begun = list(entry.items)
         kept = items[len(begun)]
-        last = await self._fate(entry, _InFlight.of(kept, entry.old, is_set_point=True, is_masked=is_masked(kept)))
+        sent = _InFlight.of(kept, entry.old, is_set_point=True, is_masked=is_masked(kept))
+        last = await self._fate(entry, sent.known_as(sent_id(entry.command.id, len(begun))))
         begun.append(parts[len(begun)].ended(last))
         if last.status.is_good and len(begun) < len(parts):
             last = NOT_SENT

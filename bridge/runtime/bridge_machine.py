@@ -64,6 +64,7 @@ READINGS: dict[str, dict[str, ReadingShape]] = {
         "MqttDropped": (DataType.Int64, None, "Messages that came faster than they were taken, or were too large"),
         "MqttDuplicates": (DataType.Int64, None, "Messages that came more than once"),
         "MqttWaiting": (DataType.Int64, None, "Messages that wait for their dictionary"),
+        "MqttLastFault": (DataType.String, None, "What could not be read last, and why"),
     },
     "replay": {
         "Position": (DataType.Double, "s", "How far into the recording"),

@@ -25,10 +25,13 @@ from bridge.model.observation import Condition, Observation
 from bridge.model.status import StatusCode
 from bridge.sources._gravest import gravest
 from bridge.sources._poll import Backoff
+from bridge.sources.iotistica.executor import IotisticaExecutor, Part
 from bridge.sources.iotistica.lapses import Lapses
 from bridge.sources.iotistica.mqtt.listener import Listener
+from bridge.sources.iotistica.mqtt.write import DEVICE_WRITE
 from bridge.sources.iotistica.notebook import Notebook
 from bridge.sources.iotistica.presence import Presence
+from bridge.sources.iotistica.rest.orders import KINDS
 from bridge.sources.iotistica.rest.rest import Rest
 from bridge.sources.iotistica.roster import Roster
 
@@ -103,6 +106,7 @@ class IotisticaSource:
                 name, config.rest, profile, clock, self.roster, self.presence, self.notebook,
                 has_mqtt=config.mqtt is not None, writes=config.writes, websocket=config.websocket, transport=transport,
             )  # fmt: skip
+        self.executor = IotisticaExecutor(self._parts())
         self._lapses = Lapses()
         self._halves: list[Half] = [half for half in (self.listener, self.rest) if half is not None]
         self._waiting: set[Half] = set()
@@ -118,6 +122,15 @@ class IotisticaSource:
         if self.rest is None:
             return "it is read by MQTT only: there is no server whose profile could differ"
         return (await self.rest.probe()).words(self._config.profile)
+
+    def _parts(self) -> dict[str, Part]:
+        """Who carries out which command."""
+        parts: dict[str, Part] = {}
+        if self.listener is not None:
+            parts[DEVICE_WRITE] = self.listener.executor
+        if self.rest is not None:
+            parts |= dict.fromkeys(KINDS, self.rest.executor)
+        return parts
 
     async def run(self, publish: Publish) -> None:
         """Serve until nothing of it can be reached any more, or it is cancelled."""

@@ -61,7 +61,11 @@ class MqttRules(BaseModel):
         (), max_length=200, description="Topics of your own that agents publish to (an external MQTT destination)."
     )
     report_period: Duration = Field(
-        60.0, ge=5, le=3600, description="How often agents report their state; three of them missed: offline."
+        120.0,
+        ge=5,
+        le=3600,
+        description="How often something of an agent is heard at least; three of them missed: it is gone. Agents tell "
+        "their figures every five minutes, whatever else they say.",
     )
     answer_within: Duration = Field(
         6.0, ge=1, le=30, description="How long an agent may take to answer a write; it gives up after 5 s itself."

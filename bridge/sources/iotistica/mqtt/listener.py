@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from bridge.errors import AuthFailed, LinkError, LinkRefused, NotConnected, SubscribeRefused
 from bridge.model.observation import Condition, Reading
 from bridge.model.status import StatusCode
+from bridge.sources.iotistica.mqtt.executor import RESULTS, WriteExecutor
 from bridge.sources.iotistica.mqtt.intake import Intake
 from bridge.sources.iotistica.mqtt.topic import ENDPOINTS, STATE, Topics
 from bridge.transport.mqtt import Link
@@ -32,14 +33,16 @@ log = logging.getLogger(__name__)
 
 READINGS_PERIOD: Final = 5.0
 """Seconds between figures of this half."""
-READINGS, STATE_CHANNEL = "readings", "state"
+TICK: Final = 5.0
+"""Seconds between looks at who is silent."""
+READINGS, STATE_CHANNEL, LINK = "readings", "state", "link"
 
 
 class Listener:
     """The MQTT half of a source. `run` serves one session; who runs it connects again."""
 
     title = "MQTT"
-    channels = frozenset({READINGS, STATE_CHANNEL})
+    channels = frozenset({READINGS, STATE_CHANNEL, LINK, "anomaly", "update"})
 
     def __init__(self, source: str, config: IotisticaConfig, rules: MqttRules, clock: Clock, roster: Roster) -> None:
         self._source = source
@@ -51,7 +54,8 @@ class Listener:
         self._spoken = Spoken(f"Source {source}")
         self._link: Link | None = None
         self._dropped = 0
-        self.intake = Intake(source, config, rules, clock, roster, self._topics)
+        self.intake = Intake(source, rules, clock, roster, self._topics)
+        self.executor = WriteExecutor(config, rules, clock, self.intake)
 
     @property
     def is_connected(self) -> bool:
@@ -72,11 +76,16 @@ class Listener:
 
     async def _serve(self, link: Link, publish: Publish) -> None:
         await self._subscribe(link, publish)
+        unheard = await self._subscribe_results(link)
         self._link = link
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._tell_readings(link, publish), name=f"{self._source} MQTT figures")
-            async for message in link.messages():
-                self.intake.take(message, publish)
+        self.intake.begin()
+        with self.executor.connected(link, unheard):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._watch(publish), name=f"{self._source} MQTT silence")
+                group.create_task(self._tell_readings(link, publish), name=f"{self._source} MQTT figures")
+                async for message in link.messages():
+                    if not self.executor.take(message):
+                        self.intake.take(message, publish)
 
     # -- subscriptions
 
@@ -99,6 +108,17 @@ class Listener:
         for channel in self._concerned(refused):
             status = StatusCode.BadConfigurationError
             publish(Condition(self._source, status, reason, self._clock.now(), None, channel, self._advice))
+
+    async def _subscribe_results(self, link: Link) -> str:
+        """Listen to the answers to writes; why they cannot be heard, "" where they can."""
+        if not self._config.writes:
+            return ""
+        try:
+            await link.subscribe(RESULTS)
+        except SubscribeRefused as error:
+            log.warning("Source %s: the broker refuses the answers to writes (%s); none is sent", self._source, error)
+            return f"the broker refuses the subscription to {RESULTS}"
+        return ""
 
     def _reason(self, refused: dict[str, str], asked: int) -> str:
         first = next(iter(refused))
@@ -126,6 +146,11 @@ class Listener:
         if self._topics.filter(STATE) in refused:
             channels.append(STATE_CHANNEL)
         return channels
+
+    async def _watch(self, publish: Publish) -> None:
+        while True:
+            await self._clock.sleep(TICK)
+            self.intake.tick(publish)
 
     # -- figures
 

@@ -94,6 +94,17 @@ class Topics:
         return Place(agent, tail) if agent is not None and tail else None
 
 
+def matches(topic_filter: str, topic: str) -> bool:
+    """The topic is one of the filter's (MQTT 3.1.1, 4.7)."""
+    levels = topic.split("/")
+    for place, level in enumerate(topic_filter.split("/")):
+        if level == "#":
+            return not topic.startswith("$")
+        if place >= len(levels) or level not in ("+", levels[place]):
+            return False
+    return topic_filter.count("/") == len(levels) - 1
+
+
 def command_topic(agent: str) -> str:
     """Where an agent takes writes to its devices' points."""
     return f"{agent}/{COMMAND}"
