@@ -164,7 +164,7 @@ def with_tags(bound: BoundMachine, part: str, found: Iterable[KnownTag], slot: C
         if texts is None or spec is None or made is None:
             refused += 1
             continue
-        known = replace(known, texts=texts)
+        known = known if texts == known.texts else replace(known, texts=texts)
         each.adopt(known, spec, {tag.name: tag.slot for tag in made}.__getitem__)
         tags.update((tag.id, tag) for tag in made)
         kept.append(known)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from bridge.model.path import SEGMENT_LENGTH, mark, marked, spelled
 
@@ -43,8 +44,22 @@ def _spelled(text: str) -> str:
 
 def filled(pattern: str, texts: Sequence[str]) -> str:
     """The pattern with its fields replaced, in order."""
-    given = iter(texts)
-    return FIELD.sub(lambda field: next(given), pattern)
+    first, *others = _around(pattern)
+    return first + "".join(text + after for text, after in zip(texts, others, strict=True))
+
+
+@lru_cache(maxsize=1000)
+def _around(pattern: str) -> tuple[str, ...]:
+    """What stands before, between and after the fields."""
+    return tuple(FIELD.split(pattern)[::2])
+
+
+@lru_cache(maxsize=1000)
+def _beginning(pattern: str, count: int) -> str | None:
+    """The pattern up to the level that its field of this number is in; None where that is the last level."""
+    field = list(FIELD.finditer(pattern))[count - 1]
+    end = pattern.find("/", field.end())
+    return None if end < 0 else pattern[:end]
 
 
 class Names:
@@ -121,9 +136,8 @@ class Names:
     @staticmethod
     def _folder(pattern: str, texts: Sequence[str]) -> str | None:
         """The folder that the last of these texts ends; None where it ends the name itself."""
-        field = list(FIELD.finditer(pattern))[len(texts) - 1]
-        end = pattern.find("/", field.end())
-        return None if end < 0 else filled(pattern[:end], texts).lower()
+        beginning = _beginning(pattern, len(texts))
+        return None if beginning is None else filled(beginning, texts).lower()
 
 
 def _choices(text: str, owner: Owner) -> Iterator[str]:

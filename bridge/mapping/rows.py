@@ -16,26 +16,30 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from bridge.mapping.convert import is_text
+from bridge.mapping.convert import is_text, parse_time
 from bridge.mapping.each import ROW, EachSpec, fields
 from bridge.mapping.names import FIELD, texts_of
+from bridge.mapping.schema import TagRule
 from bridge.mapping.select import MISSING, Getter, getter, parse_path
-from bridge.mapping.tag_plan import Pairs, Raw, SlotOf, TagPlan
+from bridge.mapping.tag_plan import FUTURE_TOLERANCE, GOOD, Pairs, Raw, SlotOf, TagPlan
 from bridge.mapping.tag_spec import TagSpec
 from bridge.model.known_tag import KnownTag
 from bridge.model.status import StatusCode
 from bridge.model.units import unit_of
-from bridge.model.value import DataType, Value
+from bridge.model.value import DataType, DataValue, Value
 
 KEPT_ROWS = 20
 """Rows of one key that are kept until its tag is there."""
 
 LONGEST_KEY, LONGEST_TEXT = 256, 200
 """Characters of a key's field, and of a text shown to people."""
+
+EXACT = 2**53
+"""Whole numbers below it are themselves as a Double."""
 
 AT_MOST = 5
 """New tags wait so many times `settle`, however many more keep coming."""
@@ -83,8 +87,11 @@ class RowTag(TagPlan):
         """0: seen lately; 1: Uncertain because it was not; 2: Bad."""
         self._each = each
         has_unit = each.unit_of is not None and known.data_type.is_numeric and spec.text is None
-        self._unit_getter = each.unit_of if has_unit else None
-        self._unit_said: Any = known.unit or MISSING
+        self.unit_getter = each.unit_of if has_unit else None
+        self.unit_said: Any = known.unit or MISSING
+        """How the unit was last written."""
+        self.is_quick = self._is_arithmetic()
+        """A number that is as its row says: the hot path."""
 
     def twin(self) -> RowTag:
         """A tag of the same slots that remembers nothing."""
@@ -96,9 +103,9 @@ class RowTag(TagPlan):
         self.row, self.stamp, self.heard, self.silence = before.row, before.stamp, before.heard, before.silence
 
     def _evaluate(self, payloads: dict[str, Any], received: datetime) -> Raw:
-        if self._unit_getter is not None:
-            said = self._unit_getter(payloads[ROW])
-            if said is not self._unit_said and said != self._unit_said and (other := self._other_unit(said)):
+        if self.unit_getter is not None:
+            said = self.unit_getter(payloads[ROW])
+            if said is not self.unit_said and said != self.unit_said and (other := self._other_unit(said)):
                 self._each.tally.contrary += 1
                 return None, StatusCode.BadConfigurationError, other
         return super()._evaluate(payloads, received)
@@ -111,7 +118,7 @@ class RowTag(TagPlan):
             self._each.learn_unit(self, said)
         elif unit_of(said) != unit_of(self.known.unit):
             return f"The vendor now says {said[:40]}, and this tag is in {self.known.unit}"
-        self._unit_said = said
+        self.unit_said = said
         return ""
 
     def _typed(self, raw: Any) -> Value:
@@ -144,6 +151,10 @@ class EachProjection:
         self._newcomers: dict[tuple[str, ...], _Newcomer] = {}
         self._units: dict[tuple[str, ...], str] = {}
         self._first_new = self._last_new = 0.0
+        self._quality_of, self._time_of = _told_of(spec.tag_rule)
+        self._good_word: Any = MISSING
+        """What the last row of a good value said of its quality."""
+        self._time_said, self._time = "", _NEVER
         self._box: dict[str, Any] = {}
         self._look_at = -math.inf
 
@@ -163,8 +174,49 @@ class EachProjection:
             if tag.silence:
                 tag.silence = 0
                 tag.forget()
+            if tag.is_quick:
+                raw = tag.get(row)
+                if raw.__class__ is int and -EXACT < raw < EXACT:
+                    raw = float(raw)
+                if raw.__class__ is float and self._is_good(row, tag):
+                    value = raw * tag.scale + tag.offset
+                    if math.isfinite(value) and tag.low <= value <= tag.high:
+                        last = tag.last
+                        if last is not None and last.status is GOOD:
+                            delta = value - last.value  # type: ignore[operator]
+                            if delta == 0 or -tag.deadband < delta < tag.deadband:
+                                continue
+                        tag.last = DataValue(value, GOOD, self._moment(row, stamp, received), received)
+                        out.append((tag.slot, tag.last))
+                        continue
             box[ROW] = row
             tag.project(box, stamp, received, out)
+            if self._quality_of is not None and tag.last is not None and tag.last.status is GOOD:
+                self._good_word = self._quality_of(row)
+
+    def _is_good(self, row: Any, tag: RowTag) -> bool:
+        """The row says what the last good one said of quality and unit, or nothing: nothing needs a closer look."""
+        if self._quality_of is not None and (said := self._quality_of(row)) is not MISSING and said != self._good_word:
+            return False
+        if tag.unit_getter is None:
+            return True
+        unit = tag.unit_getter(row)
+        return unit is None or unit is MISSING or unit == tag.unit_said
+
+    def _moment(self, row: Any, stamp: datetime, received: datetime) -> datetime:
+        """The row's own time; rows that came together mostly share it."""
+        if self._time_of is None:
+            return stamp
+        raw = self._time_of(row)
+        if raw.__class__ is str and raw == self._time_said:
+            moment = self._time
+        else:
+            try:
+                moment = parse_time(raw)
+            except (ValueError, TypeError):
+                return stamp
+            self._time_said, self._time = raw, moment
+        return moment if moment <= received + FUTURE_TOLERANCE else stamp
 
     def late(self, payload: Any, stamp: datetime, out: Pairs) -> None:
         """What rows of the past say of tags that are known; nothing current is looked at or remembered."""
@@ -364,6 +416,16 @@ def _with_unit(known: KnownTag, unit: str) -> KnownTag:
 
 
 _KINDS = {bool: DataType.Boolean, int: DataType.Double, float: DataType.Double, str: DataType.String}
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def _told_of(rule: TagRule) -> tuple[Getter | None, Getter | None]:
+    """Where a row tells its quality and its time."""
+    paths = (rule.quality.path if rule.quality else None, rule.time)
+    quality, time = (None if path is None else getter(parse_path(path).keys) for path in paths)
+    return quality, time
 
 
 def _getter(text: str) -> Getter:

@@ -39,6 +39,7 @@ class Path(NamedTuple):
         return self.channel + rest
 
 
+@lru_cache(maxsize=10_000)
 def parse_path(text: str) -> Path:
     """The path written as `text`. Raises ValueError with a sentence that says where it is wrong."""
     keys: list[str | int] = []

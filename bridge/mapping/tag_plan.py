@@ -66,14 +66,16 @@ class TagPlan:
 
     def _is_plain(self) -> bool:
         """A number that needs nothing but arithmetic: the hot path."""
+        return self._is_arithmetic() and self.spec.rule.quality is None and self.spec.rule.time is None
+
+    def _is_arithmetic(self) -> bool:
+        """A number that is as the payload says, but for scale and offset."""
         rule = self.spec.rule
         special = (
             rule.map,
             rule.expr,
             rule.bad_when,
             rule.uncertain_when,
-            rule.quality,
-            rule.time,
             rule.limits,
             rule.alarm,
             rule.max_age,

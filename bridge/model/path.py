@@ -45,6 +45,8 @@ _SPELLED = str.maketrans(
 
 def spelled(text: str) -> str:
     """`text` as one segment that a person still reads: "Öl Druck" is "Oel-Druck". Not injective."""
+    if SEGMENT.match(text):
+        return text
     plain = unicodedata.normalize("NFKD", text.translate(_SPELLED))
     slug = slugged(plain.encode("ascii", "ignore").decode())
     return slug if len(slug) <= SEGMENT_LENGTH else marked(slug, text)
@@ -65,6 +67,8 @@ def escaped(text: str) -> str:
 
     What would be longer than a segment is cut, and ends with "~~" and a hash of the whole.
     """
+    if SEGMENT.match(text):
+        return text
     raw = text.encode("utf-8", "surrogatepass")
     level = "".join(chr(byte) if chr(byte) in _PLAIN else f"~{byte:02x}" for byte in raw)
     if len(level) <= SEGMENT_LENGTH:
