@@ -15,6 +15,7 @@ from bridge.cli.offered import argument_words, command_row
 from bridge.errors import ConfigError
 
 if TYPE_CHECKING:
+    from bridge.mapping.each import EachSpec
     from bridge.model.tag import Tag
     from bridge.runtime.offline import OfflinePlant
 
@@ -41,7 +42,8 @@ WIDTH = 1000
 def command(paths: tuple[Path, ...], globs: tuple[str, ...], is_of_commands: bool, as_json: bool) -> None:
     """Print every tag of a site and where it appears; with --commands every command, its arguments and addresses.
 
-    Machines that were found in earlier runs are there too. Nothing is started and no network is used.
+    Machines and tags that were found in earlier runs are there too. What may appear with the data is a row of its own,
+    with <fields> in its names. Nothing is started and no network is used.
     """
     rows = list(_rows(paths, globs, is_of_commands))
     if not rows and is_of_commands:
@@ -75,6 +77,15 @@ def _rows(paths: Sequence[Path], globs: Sequence[str], is_of_commands: bool) -> 
             yield from (row for row in rows if wanted.takes(row["command"]))
         else:
             yield from (_row(tag, offline) for tag in machine.tags if wanted(tag))
+    if not is_of_commands:
+        outlooks = ((each, each.outlook(machine_id)) for machine_id, each in offline.rules)
+        yield from (_rule_row(each, tag, offline) for each, tag in outlooks if wanted(tag))
+
+
+def _rule_row(each: EachSpec, tag: Tag, offline: OfflinePlant) -> dict[str, Any]:
+    """Of a rule whose tags appear with the data: the same, with fields of the rows in it."""
+    row = _row(tag, offline)
+    return row if each.has_type else {**row, "type": None}
 
 
 def _row(tag: Tag, offline: OfflinePlant) -> dict[str, Any]:

@@ -454,22 +454,30 @@ class _Compiler:
         pattern, tag = next((pattern, tag) for pattern, tag in rule.tag.items() if tag is not None)
         here = (*key_path, "tag", pattern)
         path = self._path(rule.within, (*key_path, "in"))
-        is_sound = self._check_key(rule, key_path) and self._check_pattern(pattern, rule, here)
-        is_sound = self._check_row_texts(tag, here) and is_sound
-        if not is_sound or path is None:
-            return None
-        try:
-            row_rule = rule_below_row(tag)
-        except ValueError as error:
-            self.report(here, f"holds a path that is {error}", "a path that begins in the row, such as value", "")
-            return None
-        if row_rule.type is None and (row_rule.expr or row_rule.map or row_rule.null_is is not None):
-            self.report(here, "has no type, and JSON does not tell what comes of expr, map or null_is", "type:", "")
+        checks = (
+            self._check_key(rule, key_path),
+            self._check_pattern(pattern, rule, here),
+            self._check_row_texts(tag, here),
+        )
+        row_rule = self._row_rule(tag, here)
+        if not all(checks) or path is None or row_rule is None:
             return None
         specimen = self._specimen(pattern, row_rule, path.channel, here)
         if specimen is None:
             return None
         return EachSpec(name, rule, path, pattern, row_rule, tag.unit_from, specimen.sources, specimen, key_path)
+
+    def _row_rule(self, tag: RowTagRule, key_path: KeyPath) -> TagRule | None:
+        try:
+            rule = rule_below_row(tag)
+        except ValueError as error:
+            self.report(key_path, f"holds a path that is {error}", "a path that begins in the row, such as value", "")
+            return None
+        if rule.type is None and rule.enum is None and (rule.expr or rule.map or rule.null_is is not None):
+            expected = "type:, since JSON does not tell what comes of expr, map or null_is"
+            self.report(key_path, "has no type", expected, "")
+            return None
+        return rule
 
     def _check_key(self, rule: EachRule, key_path: KeyPath) -> bool:
         is_sound = True

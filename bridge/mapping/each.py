@@ -8,7 +8,7 @@ A rule's paths begin in its row; here they are given the channel ROW, so that a 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bridge.mapping.names import FIELD, Names, filled
@@ -17,11 +17,15 @@ from bridge.mapping.select import Path, parse_path
 from bridge.mapping.tag_spec import KeyPath, Sources, TagSpec, labels_of, tag_definition, tag_spec
 from bridge.model.known_tag import KnownTag
 from bridge.model.path import escaped
+from bridge.model.tag import Tag
 from bridge.model.units import unit_of
 from bridge.model.value import DataType
 
 ROW = "row"
 """The channel that a row is to the tag made of it."""
+
+NO_SLOT = -1
+"""Of a tag that is not there yet."""
 
 _OF_NUMBERS = ("unit", "range", "deadband", "scale", "offset", "precision", "limits")
 """What a tag that turns out to be no number does without."""
@@ -84,6 +88,16 @@ class EachSpec:
     def tag_id(self, machine: str, key: Sequence[str]) -> str:
         """The id of the tag of this key: "agent-1.readings.3f2a.temperature"."""
         return ".".join((machine, self.name, *map(escaped, key)))
+
+    def outlook(self, machine: str) -> Tag:
+        """What its tags of this machine will look like, fields still in name and id; in no slot."""
+        identifier = ".".join((machine, self.name, *(f"<{field}>" for field in self.rule.key)))
+        return Tag(identifier, NO_SLOT, machine, replace(self.specimen.definition, name=self.pattern, is_found=True))
+
+    @property
+    def has_type(self) -> bool:
+        """The rule says the type; else the first value does."""
+        return self.tag_rule.type is not None or self.tag_rule.enum is not None
 
     @property
     def labels(self) -> Mapping[str, str]:

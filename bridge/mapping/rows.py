@@ -255,10 +255,13 @@ class EachProjection:
 
     def remember(self, before: EachProjection) -> None:
         """What another mapping's projection of the same rule last saw."""
-        self.tally = before.tally
+        self.tally, self.now = before.tally, before.now
         for key, tag in self._by_key.items():
             if key in before._by_key:
                 tag.succeed(before._by_key[key])
+        for newcomer in before._newcomers.values():
+            for row, stamp, received in newcomer.rows:
+                self._meet(row, stamp, received)
 
     def slots(self) -> Iterator[int]:
         """Slots of all its tags."""
@@ -376,9 +379,8 @@ class EachProjection:
 
     def _type_of(self, row: Any) -> DataType | None:
         """The type that a first value gives its tag; None where it gives none."""
-        specimen, rule = self.spec.specimen, self.spec.tag_rule
-        if rule.type is not None or rule.enum is not None:
-            return specimen.definition.data_type
+        if self.spec.has_type:
+            return self.spec.specimen.definition.data_type
         raw = next((raw for get in self._values if (raw := get(row)) is not MISSING), None)
         if raw is None:
             return None  # no value yet: its type is not known before it has one

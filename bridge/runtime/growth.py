@@ -47,9 +47,8 @@ class Growth:
         """The machine has the tags its rows asked for; none of their values is said yet."""
         said: list[Said] = []
         for part in state.parts:
-            if part.is_ripe() and part.projection is not None:
-                for each in part.projection.each:
-                    said.extend(self._grow(state, part, each))
+            for each in part.projection.each if part.projection else ():
+                said.extend(self._grow(state, part, each))
         return said
 
     def _grow(self, state: MachineState, part: PartState, each: EachProjection) -> Iterable[Said]:

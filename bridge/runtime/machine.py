@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bridge.mapping.projection import PartProjection
     from bridge.model.observation import Condition, Observation
     from bridge.model.plant import Machine, Part
+    from bridge.model.tag import Tag
     from bridge.ports import Clock
 
 Pairs = list[tuple[int, DataValue]]
@@ -314,7 +315,16 @@ class MachineState:
         self._alarm_tag = bound.machine.tag(ALARM_COUNT)
         self._bookings_tag = bound.machine.tag(PENDING_BOOKINGS)
         self._pending_bookings = pending_bookings
+        self._tags_of: Machine | None = None
+        self._tags: dict[int, Tag] = {}
         self._learn_alarms()
+
+    @property
+    def tags(self) -> Mapping[int, Tag]:
+        """Its tags by slot."""
+        if self._tags_of is not self.machine:
+            self._tags_of, self._tags = self.machine, {tag.slot: tag for tag in self.machine.tags}
+        return self._tags
 
     def _learn_alarms(self) -> None:
         tags = self.machine.tags

@@ -27,6 +27,8 @@ class OfflinePlant:
             inventory.load()
         keeper = PlantKeeper(site, inventory, Slots(site.file.limits.tags), SystemClock(), lambda event: None)
         self.plant: Plant = keeper.first_plant()
+        self.rules = list(keeper.rules())
+        """Machine id and rule of what may make tags when data comes."""
         self._refused = keeper.refused
         north = site.file.northbound
         doors = {"opcua": True, "sparkplug": north.sparkplug.commands.enabled, "uns": north.uns.commands.enabled}

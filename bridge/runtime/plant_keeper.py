@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bridge.config.site import ConfiguredMachine, Site
     from bridge.hub.table import Table
     from bridge.mapping.compile import CompiledMapping
+    from bridge.mapping.each import EachSpec
     from bridge.ports import Clock, Published, Target
     from bridge.runtime.inventory import InventoryStore, KnownMachine
 
@@ -112,6 +113,12 @@ class PlantKeeper:
     def first_plant(self) -> Plant:
         """The plant at start: what is configured and what was found in earlier runs."""
         return self._compile()[0]
+
+    def rules(self) -> Iterator[tuple[str, EachSpec]]:
+        """Machine id and rule of everything that may make tags when data comes."""
+        for bound in self._bound.values():
+            for projection in bound.projections.values():
+                yield from ((bound.machine.id, each.spec) for each in projection.each)
 
     def attach(self, table: Table) -> None:
         """Begin to fill a table that shows `first_plant`."""
@@ -320,9 +327,8 @@ class PlantKeeper:
         for state, part in self._routes.get((observation.source, observation.machine), ()):
             pairs = part.late(observation)
             if pairs and history is not None:
-                tags = {tag.slot: tag for tag in state.machine.tags}
                 for slot, value in pairs:
-                    history.record_late(tags[slot], value)
+                    history.record_late(state.tags[slot], value)
 
     def _tell_return(self, state: MachineState, part: PartState, before: ConnectionState) -> None:
         kind = "MachineConnected" if before is ConnectionState.Waiting else "MachineReturned"

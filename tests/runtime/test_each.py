@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from bridge.hub.history import HistoryStore
+from bridge.hub.history_file import Bounds
+from bridge.model.observation import Observation
 from bridge.model.status import StatusCode
 from bridge.model.value import DataType
+from bridge.transport.clock import VirtualClock
 from tests.runtime.test_plant_keeper import House
+from tests.sites import make_site
 
 MAPPING = """
 version: 1
@@ -152,7 +159,7 @@ async def test_a_changed_mapping_keeps_tags_values_and_silence(tmp_path: Path) -
         await one.wait(10, step=5)
     slots = [tag.slot for tag in one.table.plant.machines["agent-1"].tags if tag.definition.is_found]
     (tmp_path / "agent.yaml").write_text(MAPPING.replace("{from: value,", "{from: value, deadband: 0.5,"))
-    one.keeper.site = house_site(tmp_path)
+    one.keeper.site = make_site(tmp_path, SITE)
     one.keeper.rebuild()
     assert [tag.slot for tag in one.table.plant.machines["agent-1"].tags if tag.definition.is_found] == slots
     assert one.read("agent-1.readings.u.m1").value == 5.0
@@ -162,10 +169,40 @@ async def test_a_changed_mapping_keeps_tags_values_and_silence(tmp_path: Path) -
     assert one.read("agent-1.readings.u.m2").value == 7.0
 
 
-def house_site(folder: Path) -> Any:
-    from tests.sites import make_site
+async def test_what_waits_for_its_tag_waits_on_under_a_changed_mapping(tmp_path: Path) -> None:
+    one = house(tmp_path)
+    one.observe("readings", [row(1, 5.0)])
+    (tmp_path / "agent.yaml").write_text(MAPPING.replace("{from: value,", "{from: value, deadband: 0.5,"))
+    one.keeper.site = make_site(tmp_path, SITE)
+    one.keeper.rebuild()
+    await one.wait(3)
+    assert one.read("agent-1.readings.u.m1").value == 5.0
 
-    return make_site(folder, SITE)
+
+async def test_a_smaller_limit_shows_the_oldest(tmp_path: Path) -> None:
+    one = house(tmp_path)
+    for number in (3, 1, 2):
+        one.observe("readings", [row(number)])
+        await one.wait(3)
+    (tmp_path / "agent.yaml").write_text(MAPPING.replace("    key:", "    limit: 2\n    key:"))
+    two = House(tmp_path, SITE)
+    assert shown(two) == ["agent-1.readings.u.m3", "agent-1.readings.u.m1"]
+    (tmp_path / "agent.yaml").write_text(MAPPING)
+    assert shown(House(tmp_path, SITE)) == shown(one)
+
+
+async def test_late_rows_go_to_the_history_of_tags_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "agent.yaml").write_text(MAPPING.replace("{from: value,", "{from: value, history: true,"))
+    clock = VirtualClock()
+    async with HistoryStore(tmp_path / "history.db", clock, Bounds(10_000_000, timedelta(days=1))) as history:
+        one = House(tmp_path, SITE, history=history)
+        one.observe("readings", [row(1, 5.0)])
+        await one.wait(3)
+        late = Observation("panel", "1/7/1", "readings", [row(1, 1.0), row(1, 2.0), row(2, 3.0)], one.clock.now())
+        before = history.metrics()["history_recorded_total"]
+        one.keeper.publish(replace(late, source_time=one.clock.now() - timedelta(hours=1), historical=True))
+        assert history.metrics()["history_recorded_total"] == before + 2
+        assert one.read("agent-1.readings.u.m1").value == 5.0
 
 
 async def test_a_unit_without_a_code_is_told_once(tmp_path: Path) -> None:
