@@ -1,4 +1,9 @@
-"""What a hostile peer may send. Each of these succeeds against asyncua as it is delivered."""
+"""What a hostile peer may send.
+
+Each of these was run once against a stock asyncua 2.1.0 server with the same nodes: there each succeeds, but those
+marked `holds on stock`, which keep what others have fallen for. Services that are not offered only have another status
+there, where the user is no administrator.
+"""
 
 import asyncio
 import gc
@@ -79,6 +84,7 @@ async def test_tiny_buffers_are_refused(home: House) -> None:
 
 @pytest.mark.parametrize("size", [0, 7, 2**31 - 1, 2**32 - 1, 65_536])
 async def test_chunk_of_a_declared_size_out_of_bounds_is_not_waited_for(home: House, size: int) -> None:
+    """0 and 7 hold on stock (CVE-2023-26151)."""
     async with raw(home.port) as client:
         await client.send(b"HELF" + struct.pack("<I", size))
         assert await client.is_closed()
@@ -102,8 +108,15 @@ async def test_sequence_number_out_of_order_closes_the_connection(home: House) -
 async def test_many_sessions_on_one_connection_leave_one(home: House) -> None:
     async with raw(home.port) as client:
         await client.open()
-        for _ in range(50):
-            assert await client.status(ua.CreateSessionRequest()) == "Good"
+        tokens = [(await client.ask(ua.CreateSessionRequest())).Parameters.AuthenticationToken for _ in range(50)]
+        activate = ua.ActivateSessionRequest()
+        activate.Parameters.UserIdentityToken = ua.AnonymousIdentityToken("anonymous")
+        async with raw(home.port) as other:
+            await other.open()
+            for other.authentication in tokens[:-1]:
+                assert await other.status(activate) == "BadSessionIdInvalid"
+        client.authentication = tokens[-1]
+        assert await client.status(activate) == "Good"
     await still_serves(home)
 
 
@@ -144,7 +157,11 @@ async def test_services_that_are_not_offered_are_not_there(session: Raw, request
 async def test_registering_servers_without_a_session_is_refused(home: House) -> None:
     async with raw(home.port) as client:
         await client.open()
-        assert await client.status(ua.RegisterServerRequest()) == "BadServiceUnsupported"
+        register = ua.RegisterServerRequest()
+        register.Server.ServerUri, register.Server.IsOnline = "urn:false:server", True
+        register.Server.ServerNames = [ua.LocalizedText("false")]
+        register.Server.DiscoveryUrls = ["opc.tcp://192.0.2.1:4840/"]
+        assert await client.status(register) == "BadServiceUnsupported"
         found = await client.ask(ua.FindServersRequest())
         assert [one.ApplicationUri for one in found.Servers] == ["urn:test:bridge"]
 
@@ -186,6 +203,7 @@ async def test_stranger_may_not_send_more_than_a_login_takes(home: House) -> Non
 
 
 async def test_nested_variants_are_survived(home: House, session: Raw) -> None:
+    """Holds on stock (CVE-2021-27432)."""
     await session.send(session.request(ua.WriteRequest(), write_body(b"\x18" * 5000 + b"\x06\x01\0\0\0")))
     answer = await session.receive()
     assert answer.response.ResponseHeader.ServiceResult.is_bad()
@@ -467,6 +485,7 @@ SERVICES = [
 
 
 async def test_garbage_after_login_never_ends_the_server(home: House) -> None:
+    """Holds on stock."""
     import random
 
     dice = random.Random(4840)
@@ -494,15 +513,9 @@ async def test_lists_of_one_request_are_bounded_together(session: Raw) -> None:
     assert await session.status(ua.CallRequest(), struct.pack("<i", 3) + one * 3) == "BadDecodingError"
 
 
-async def test_text_that_is_no_utf_8_is_refused_where_it_is_written_and_harms_nowhere(session: Raw) -> None:
+async def test_text_that_is_no_utf_8_harms_nowhere(session: Raw) -> None:
+    """That none is written is with the methods: `test_methods`."""
     broken = "caf\udce9"  # "café" of a PLC that writes Latin-1
-    write = ua.WriteRequest()
-    target = ua.NodeId("extruder-1.Setpoints.ScrewSpeed", 2)
-    write.Parameters.NodesToWrite = [
-        ua.WriteValue(target, ua.AttributeIds.Value, None, ua.DataValue(ua.Variant(broken))),
-    ]
-    (refused,) = (await session.ask(write)).Results
-    assert refused.is_bad()
     (value,) = (await session.ask(read_request(ua.NodeId(broken, 2)))).Results
     assert value.StatusCode.name == "BadNodeIdUnknown"
     browse = ua.BrowseRequest()

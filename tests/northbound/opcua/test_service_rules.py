@@ -81,6 +81,27 @@ async def test_a_node_with_few_references_leaves_no_point(session: Raw) -> None:
     assert not result.ContinuationPoint
 
 
+async def test_only_the_fields_that_are_asked_for_are_given(session: Raw) -> None:
+    node = ua.NodeId(ua.ObjectIds.ObjectsFolder)
+    (whole,), (names,), (bare,) = [await browse(session, node, ResultMask=mask) for mask in (63, 0b1010, 0)]
+    assert [(one.IsForward, one.BrowseName) for one in names.References] == [
+        (one.IsForward, one.BrowseName) for one in whole.References
+    ]
+    assert {(one.ReferenceTypeId, one.NodeClass, one.DisplayName.Text) for one in names.References} == {
+        (ua.NodeId(), ua.NodeClass.Unspecified, None)
+    }
+    assert bare.References == [ua.ReferenceDescription(NodeId=one, IsForward=False) for one in ids(whole)]
+
+
+async def test_only_nodes_of_the_classes_that_are_asked_for_are_given(session: Raw) -> None:
+    (whole,) = await browse(session, ua.NodeId(ua.ObjectIds.Server))
+    (some,) = await browse(session, ua.NodeId(ua.ObjectIds.Server), NodeClassMask=ua.NodeClass.Variable)
+    first = [one.NodeId for one in whole.References if one.NodeClass == ua.NodeClass.Variable]
+    assert 0 < len(first) < len(whole.References)
+    assert ids(some)[: len(first)] == first
+    assert {one.NodeClass for one in some.References} == {ua.NodeClass.Variable}
+
+
 async def test_points_of_one_request_are_bounded_and_those_of_earlier_ones_give_way(session: Raw) -> None:
     node = ua.NodeId(ua.ObjectIds.BaseDataType)
     (first,) = await browse(session, node, most=1)
@@ -233,10 +254,15 @@ async def subscribe(client: Raw, interval: float = 50.0, **wishes: Any) -> int:
 
 
 async def monitor(
-    client: Raw, subscription: int, node: ua.NodeId = PRESSURE, stamps: Stamps = Stamps.Both, **parameters: Any
+    client: Raw,
+    subscription: int,
+    node: ua.NodeId = PRESSURE,
+    stamps: Stamps = Stamps.Both,
+    index_range: str | None = None,
+    **parameters: Any,
 ) -> ua.MonitoredItemCreateResult:
     item = ua.MonitoredItemCreateRequest(
-        ua.ReadValueId(node, ua.AttributeIds.Value),
+        ua.ReadValueId(node, ua.AttributeIds.Value, index_range),
         ua.MonitoringMode.Reporting,
         ua.MonitoringParameters(**{"ClientHandle": 7, "SamplingInterval": 10.0, "QueueSize": 1, **parameters}),
     )
@@ -300,6 +326,24 @@ async def test_full_queue_drops_the_end_that_was_asked_and_marks_the_gap(
     marked = [bool(one.StatusCode.value & 0x480 == 0x480) for one in got]
     assert [one.Value.Value for one in got] == ([4.0, 5.0, 6.0] if discard_oldest else [1.0, 2.0, 6.0])
     assert marked == ([True, False, False] if discard_oldest else [False, False, True])
+
+
+@pytest.mark.parametrize(
+    ("node", "index_range", "expected"),
+    [
+        (NAMESPACES, "1:2", "Good"),
+        (NAMESPACES, "2:1", "BadIndexRangeInvalid"),
+        (PRESSURE, "0", "BadIndexRangeNoData"),
+    ],
+)
+async def test_item_with_an_index_range_gives_that_part_or_is_refused(
+    session: Raw, node: ua.NodeId, index_range: str, expected: str
+) -> None:
+    result = await monitor(session, await subscribe(session), node, index_range=index_range)
+    assert result.StatusCode.name == expected
+    if expected == "Good":
+        (change,) = await changes(session)
+        assert change.Value.Value == ["urn:test:bridge", "urn:test:bridge:instances"]
 
 
 async def test_queue_of_a_node_that_is_no_tag_does_the_same(session: Raw) -> None:

@@ -112,9 +112,9 @@ class Browser:
         return int(ua.StatusCodes.BadReferenceTypeIdInvalid) if unknown else None
 
     def _references(self, asked: ua.BrowseDescription, kinds: set[ua.NodeId] | None) -> References:
-        directions = _DIRECTIONS[asked.BrowseDirection]
+        directions, mask = _DIRECTIONS[asked.BrowseDirection], asked.ResultMask & _EVERYTHING
         return [
-            one
+            one if mask == _EVERYTHING else _masked(one, mask)
             for one in self._aspace[asked.NodeId].references
             if one.IsForward in directions
             and (kinds is None or one.ReferenceTypeId in kinds)
@@ -148,6 +148,17 @@ class _Kinds:
         return kinds
 
 
+def _masked(reference: ua.ReferenceDescription, mask: int) -> ua.ReferenceDescription:
+    """With the fields that are asked for; the others are null (Part 4, 5.9.2)."""
+    given = {name: getattr(reference, name) for bit, name in _FIELDS if mask & bit}
+    return ua.ReferenceDescription(**{"IsForward": False, **given}, NodeId=reference.NodeId)
+
+
+_FIELDS = tuple(
+    (int(getattr(ua.BrowseResultMask, name)), name)
+    for name in ("ReferenceTypeId", "IsForward", "NodeClass", "BrowseName", "DisplayName", "TypeDefinition")
+)
+_EVERYTHING = int(ua.BrowseResultMask.All)
 _DIRECTIONS = {
     ua.BrowseDirection.Forward: (True,),
     ua.BrowseDirection.Inverse: (False,),

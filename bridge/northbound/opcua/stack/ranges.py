@@ -28,6 +28,11 @@ def part(value: ua.DataValue, index_range: str | None) -> ua.DataValue:
     return dataclasses.replace(value, Value=variant)
 
 
+def is_valid(index_range: str) -> bool:
+    """It is one, of one dimension."""
+    return _slice(index_range) is not None
+
+
 def _slice(index_range: str) -> slice | None:
     """Of "2" or "2:5"; the second must be greater."""
     match = _RANGE.match(index_range)

@@ -28,7 +28,7 @@ from asyncua.server.subscription_service import SubscriptionService
 from asyncua.ua.ua_binary import extensionobject_to_binary
 from asyncua.ua.uaprotocol_auto import DataChangeFilter  # what is decoded; ua has a subclass of it
 
-from bridge.northbound.opcua.stack import services, wire
+from bridge.northbound.opcua.stack import ranges, services, wire
 from bridge.northbound.opcua.stack.event_items import EventItems
 from bridge.northbound.opcua.stack.values import TagValue
 
@@ -258,6 +258,8 @@ class TagItems(MonitoredItemService):
         self._timestamps = ua.TimestampsToReturn.Both
         """Of the request being answered."""
         self._restamped: dict[int, ua.TimestampsToReturn] = {}
+        self._ranges: dict[int, str] = {}
+        """The part of the value that is asked for, by item; of nodes that are no tags."""
         """Items of asyncua's that are not sent with both times."""
         self.keeping_oldest: set[int] = set()
         """Items of asyncua's whose newest values give way."""
@@ -307,11 +309,12 @@ class TagItems(MonitoredItemService):
             if len(taken) >= most:
                 break
             wanted = self._restamped.get(identifier, ua.TimestampsToReturn.Both)
+            part = self._ranges.get(identifier)
             waiting, room = queue.pop(identifier), most - len(taken)
             if waiting[room:]:
                 queue[identifier] = waiting[room:]
             taken += (
-                _HANDLE.pack(one.ClientHandle) + wire.encoded(wire.restamped(one.Value, wanted))
+                _HANDLE.pack(one.ClientHandle) + wire.encoded(wire.restamped(ranges.part(one.Value, part), wanted))
                 for one in waiting[:room]
             )
         return taken
@@ -341,8 +344,13 @@ class TagItems(MonitoredItemService):
         code = _plain_filter_fault(params.RequestedParameters.Filter)
         if code is not None:
             return ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(code))
+        part = params.ItemToMonitor.IndexRange
+        if part and not ranges.is_valid(part):
+            return ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(ua.StatusCodes.BadIndexRangeInvalid))
         result = await super()._create_data_change_monitored_item(params)
         if result.StatusCode.is_good():
+            if part:
+                self._ranges[result.MonitoredItemId] = part
             self._note(result.MonitoredItemId, params.RequestedParameters)
         return result
 
@@ -495,6 +503,7 @@ class TagItems(MonitoredItemService):
         item = self._tags.pop(mid, None)
         if item is None:
             self._restamped.pop(mid, None)
+            self._ranges.pop(mid, None)
             self.keeping_oldest.discard(mid)
             return super()._delete_monitored_items(mid)
         item.tag.unwatch(item)
