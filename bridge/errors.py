@@ -7,6 +7,7 @@
       x StateDirectoryBusy    another bridge of this name runs: stay passive
       x NotRecorded           the journal could not take a command's step: refuse the command, send nothing
       x NotDeclared           say what there is, exit 1
+      x NotBackedUp           no backup, or none put back: say why; nothing was changed
       x NotChanged            a setting stays as it is: say what there is
       x NotRecordable         no recording: say why, exit 1
       x HistoryUnreadable     answer the question with it; it may be asked again
@@ -112,6 +113,10 @@ class NotRecorded(BridgeError):
 
 class NotDeclared(BridgeError):
     """Declarations were asked for what is not there: a machine, a command, a dialect, an OPC UA server."""
+
+
+class NotBackedUp(BridgeError):
+    """A backup cannot be made, or cannot be put back; the message says why, and nothing was changed."""
 
 
 class NotChanged(BridgeError):
