@@ -119,6 +119,8 @@ class SourceRunner:
         finally:
             serving.cancel()
             await asyncio.wait({serving})
+            if not serving.cancelled():
+                serving.exception()  # looked at also where we are cancelled, else asyncio complains of it later
         serving.result()
 
     def _next_wait(self) -> float:
