@@ -276,7 +276,7 @@ UNNAMED = """() => [...document.querySelectorAll("a, button, input, [role=table]
 
 async def test_alarm_is_acknowledged_with_a_comment(site: Site) -> None:
     page = await site.page()
-    await page.click("nav >> text=Alarms and events")
+    await page.click("nav >> text=Alarms")
     await has(page, ".card.bad", "Melt pressure is above 250 bar")
     await page.keyboard.press("Tab")
     await page.click("text=Acknowledge …")

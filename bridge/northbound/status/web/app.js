@@ -13,7 +13,7 @@ import { grow, setNow } from "./words.js";
 const PAGES = {
   overview: ["Overview", overviewPage],
   tags: ["Tags", tagsPage],
-  events: ["Alarms and events", eventsPage],
+  events: ["Alarms", eventsPage],
   commands: ["Commands", commandsPage],
   setup: ["Setup", setupPage],
 };

@@ -1,8 +1,8 @@
 // One tag, closely: its value, why it is as it is, where it comes from, and where it is on each face.
 import { get } from "./api.js";
 import { h, show } from "./dom.js";
-import { line, prepend, range, remember } from "./trend.js";
-import { clock, since, statusBadge, valueText } from "./words.js";
+import { line, prepend, range, remember, shownFor } from "./trend.js";
+import { clock, since, span, statusBadge, valueText } from "./words.js";
 
 const FACES = { opcua: "OPC UA NodeId", sparkplug: "Sparkplug metric", uns: "UNS topic", status: "Admin API" };
 
@@ -27,7 +27,7 @@ export function detail(id, closed) {
     if (!tag) return;
     show(value, nowOf(tag));
     const [low, high] = range(id) ?? [];
-    show(trend, line(id, 600, 120), low === undefined ? null : h("p", { class: "quiet" }, `Last 5 minutes: ${valueText(low)} to ${valueText(high)} ${tag.unit ?? ""}`));
+    show(trend, line(id, 600, 120), low === undefined ? null : h("p", { class: "quiet" }, `Last ${span(shownFor(id))}: ${valueText(low)} to ${valueText(high)} ${tag.unit ?? ""}`));
   };
   const path = `/api/v1/tags/${encodeURIComponent(id)}`;
   get(path).then(

@@ -60,7 +60,7 @@ function alarmCard(alarm, session, again) {
   );
 }
 
-const kindOf = (severity) => (severity >= 700 ? "bad" : severity >= 500 ? "uncertain" : "none");
+const kindOf = (severity) => (severity >= 700 ? "bad" : severity >= 500 ? "uncertain" : "plain");
 
 function eventList(events) {
   const rows = events.map((event) =>
@@ -69,7 +69,7 @@ function eventList(events) {
       {},
       h("td", {}, h("time", { datetime: event.time, title: event.time }, clock(event.time))),
       h("td", {}, badge(kindOf(event.severity), event.kind)),
-      h("td", {}, event.machine || event.source),
+      h("td", { class: "short" }, event.machine || event.source),
       h("td", {}, event.message),
     ),
   );

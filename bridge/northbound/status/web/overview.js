@@ -60,7 +60,7 @@ function causes(told) {
     "section",
     { "aria-labelledby": "causes" },
     h("h2", { id: "causes" }, "What is grey, and why"),
-    h("ul", { class: "cards" }, told.causes.map((cause) => causeCard(cause))),
+    h("ul", { class: "cards wide" }, told.causes.map((cause) => causeCard(cause))),
     told.more_causes ? h("p", {}, `and ${told.more_causes} more: `, h("a", { href: "#/tags?only=bad,uncertain" }, "all of them")) : null,
   );
 }

@@ -40,7 +40,7 @@ class TagList {
     this.scroller = h(
       "div",
       { class: "list", role: "table", "aria-label": "Tags", tabindex: "0", onscroll: () => this.scrolled(), onkeydown: (event) => this.keyed(event), onclick: (event) => this.clicked(event) },
-      h("div", { class: "row head", role: "row" }, ["Tag", "Value", "Quality", "Age", "Last 5 minutes"].map((name) => h("span", { role: "columnheader" }, name))),
+      h("div", { class: "row head", role: "row" }, ["Tag", "Value", "Quality", "Age", "Trend"].map((name) => h("span", { role: "columnheader", class: name === "Value" ? "right" : null }, name))),
       this.spacer,
     );
     return [
@@ -132,11 +132,13 @@ class TagList {
     }
   }
 
-  /** Ages grow while nothing comes. */
+  /** Ages grow, and lines, while nothing comes. */
   tick() {
     for (const tag of this.tags) {
       const row = this.rows.get(tag.id);
-      if (row) row.querySelector(".age").textContent = age(tag.time);
+      if (!row) continue;
+      row.querySelector(".age").textContent = age(tag.time);
+      row.querySelector(".line").replaceChildren(line(tag.id, 120, 24) ?? "");
     }
     this.dialog?.tick();
   }

@@ -1,8 +1,9 @@
 // The last minutes of what was on the screen, kept in this browser. Bounded: points of a tag, and tags.
 import { s } from "./dom.js";
-import { now } from "./words.js";
+import { now, span } from "./words.js";
 
 export const WINDOW_MS = 5 * 60_000;
+const LEAST_MS = 30_000;
 const MOST_POINTS = 400;
 const MOST_TAGS = 1000;
 
@@ -34,12 +35,21 @@ export function prepend(id, older) {
   trends.set(id, [...before, ...known].slice(-MOST_POINTS));
 }
 
+/** When the window begins: 5 minutes ago, or where what is known begins; half a minute at least. */
+function start(id) {
+  const first = points(id)[0]?.[0] ?? 0;
+  return Math.min(Math.max(now() - WINDOW_MS, first), now() - LEAST_MS);
+}
+
+/** How long the window is, in seconds. */
+export const shownFor = (id) => (now() - start(id)) / 1000;
+
 /** What is in the window: the value that held when it began, then the points in it. */
 function inWindow(id) {
-  const start = now() - WINDOW_MS;
+  const begin = start(id);
   const known = points(id);
-  const first = known.findLastIndex(([time]) => time <= start);
-  return known.slice(Math.max(0, first)).map(([time, value]) => [Math.max(time, start), value]);
+  const first = known.findLastIndex(([time]) => time <= begin);
+  return known.slice(Math.max(0, first)).map(([time, value]) => [Math.max(time, begin), value]);
 }
 
 /** The least and the most in the window, or null. */
@@ -54,7 +64,8 @@ export function line(id, width, height) {
   if (low === undefined) return null;
   const end = now();
   const round = (number) => Math.round(number * 10) / 10;
-  const x = (time) => round(((time - end) / WINDOW_MS + 1) * width);
+  const begin = start(id);
+  const x = (time) => round(((time - begin) / (end - begin)) * width);
   const y = (value) => round(high === low ? height / 2 : height - 2 - ((value - low) / (high - low)) * (height - 4));
   let path = "";
   let isDrawn = false;
@@ -64,7 +75,7 @@ export function line(id, width, height) {
     isDrawn = value !== null;
   }
   if (isDrawn) path += `H${width}`;
-  const label = `between ${low} and ${high} in the last 5 minutes`;
+  const label = `between ${low} and ${high} in the last ${span(shownFor(id))}`;
   const size = { viewBox: `0 0 ${width} ${height}`, width, height, preserveAspectRatio: "none" };
   return s("svg", { ...size, class: "trend", role: "img", "aria-label": label }, s("path", { d: path, fill: "none", "vector-effect": "non-scaling-stroke" }));
 }

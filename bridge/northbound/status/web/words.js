@@ -20,7 +20,7 @@ export function severity(status) {
   return status.startsWith("Uncertain") ? "uncertain" : "bad";
 }
 
-const SIGNS = { good: "✓", uncertain: "▲", bad: "✕", none: "–" };
+const SIGNS = { good: "✓", uncertain: "▲", bad: "✕", none: "–", plain: "•" };
 export const SEVERITIES = { good: "Good", uncertain: "Uncertain", bad: "Bad", none: "No value" };
 
 /** A sign and a word. */
