@@ -27,6 +27,13 @@ class StatusConfig(BaseModel):
         None, min_length=1, description="Certificate for HTTPS, with those between it and its authority (PEM)."
     )
     key_file: str | None = Field(None, min_length=1, description="Its private key (PEM, without a password).")
+    names: tuple[str, ...] = Field(
+        (),
+        max_length=20,
+        description="Names under which a reverse proxy on this computer serves the page, where it is on loopback: "
+        "requests for other names are refused.",
+        examples=[["bridge.acme.example"]],
+    )
     unencrypted: bool = Field(
         False,
         description="Listen without HTTPS though not on loopback, because something in front of it encrypts (a reverse "

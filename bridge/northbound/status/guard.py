@@ -18,6 +18,8 @@ from bridge.northbound.status.host import host_name, is_loopback
 from bridge.northbound.status.session import LASTS_S, Principal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pydantic import SecretStr
     from starlette.requests import Request
     from starlette.responses import Response
@@ -35,15 +37,22 @@ class Guard:
         host: the address we are bound to; on loopback, a request must name loopback or this address.
         sessions: who is logged in at a browser; None where nobody can.
         is_secure: HTTP goes through TLS, and so must the cookie.
+        names: what a request may name as well, on loopback.
     """
 
     def __init__(
-        self, token: SecretStr, host: str, sessions: Sessions | None = None, *, is_secure: bool = False
+        self,
+        token: SecretStr,
+        host: str,
+        sessions: Sessions | None = None,
+        *,
+        is_secure: bool = False,
+        names: Iterable[str] = (),
     ) -> None:
         if not token.get_secret_value():
             raise ValueError("the admin token is empty")
         self._token = token
-        self._host = host.casefold()
+        self._names = {name.casefold() for name in (host, *names)}
         self._is_local = is_loopback(host)
         self._sessions = sessions
         self._is_secure = is_secure
@@ -51,7 +60,7 @@ class Guard:
     def check_host(self, request: Request) -> None:
         """Raises HTTPException 421 for a Host that is not ours."""
         name = host_name(request.headers.get("host", ""))
-        if self._is_local and name != self._host and not is_loopback(name):
+        if self._is_local and name not in self._names and not is_loopback(name):
             raise HTTPException(421, "this Host is not served here")
 
     def admit(self, request: Request, role: Role = Role.OBSERVER) -> Principal:

@@ -54,8 +54,8 @@ class StatusServer:
     def __init__(self, config: StatusConfig, token: SecretStr, clock: Clock, logins: Logins | None = None) -> None:
         self._config = config
         self._logins = logins or NoLogins()
-        is_secure = config.cert_file is not None
-        self._guard = Guard(token, config.host, Sessions(clock, self._logins), is_secure=is_secure)
+        sessions, is_secure = Sessions(clock, self._logins), config.cert_file is not None
+        self._guard = Guard(token, config.host, sessions, is_secure=is_secure, names=config.names)
         self._clock = clock
         self._url: str | None = None
         self._listening = asyncio.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.resources import files
@@ -53,9 +53,9 @@ class Users:
 class Browser:
     """A browser's side of HTTP: keeps cookies, says where a request comes from."""
 
-    def __init__(self, *, is_secure: bool = False) -> None:
+    def __init__(self, *, is_secure: bool = False, names: Sequence[str] = ()) -> None:
         self.users, self.desk, clock = Users(), Desk(), SystemClock()
-        guard = Guard(SecretStr(TOKEN), "127.0.0.1", Sessions(clock, self.users), is_secure=is_secure)
+        guard = Guard(SecretStr(TOKEN), "127.0.0.1", Sessions(clock, self.users), is_secure=is_secure, names=names)
         stopping = asyncio.get_running_loop().create_future()
         self.table = filled_table()[0]
         api = AdminApi(self.table, self.desk, clock, guard, stopping, self.desk.submit, self.users)
@@ -203,6 +203,15 @@ async def test_session_that_is_not_used_ends(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(session_module, "LASTS_S", 0.0)
     sessions = Sessions(SystemClock(), Users())
     assert sessions.who(sessions.open("anna")) is None
+
+
+async def test_page_behind_a_proxy_is_served_by_the_names_that_were_given() -> None:
+    browser = Browser(names=("bridge.acme.example",))
+    assert (await browser.get("/", Host="Bridge.acme.example")).status_code == 200
+    assert (await browser.get("/", Host="evil.example")).status_code == 421
+    token, headers = {"token": TOKEN}, {"Host": "bridge.acme.example", "Origin": "https://bridge.acme.example"}
+    assert (await browser.client.post("/api/v1/login", json=token, headers=headers)).status_code == 200
+    await browser.client.aclose()
 
 
 # -- search -----------------------------------------------------------------------------------------------------------
