@@ -4,5 +4,17 @@ from bridge.sim.iotistica.behaviour import CHOICES, Behaviour
 from bridge.sim.iotistica.faults import FAULTS, Faults
 from bridge.sim.iotistica.plant import Agent, Device, Point, default_agent
 from bridge.sim.iotistica.server import Iotistica
+from bridge.sim.iotistica.uplink import MqttAccess
 
-__all__ = ["CHOICES", "FAULTS", "Agent", "Behaviour", "Device", "Faults", "Iotistica", "Point", "default_agent"]
+__all__ = [
+    "CHOICES",
+    "FAULTS",
+    "Agent",
+    "Behaviour",
+    "Device",
+    "Faults",
+    "Iotistica",
+    "MqttAccess",
+    "Point",
+    "default_agent",
+]

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from bridge.sim.iotistica.encoding import ENCODINGS
+
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "profile": ("actual", "documented"),
     "alerts": ("works", "fails"),
@@ -18,6 +20,12 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "memory": ("MB", "bytes"),
     "early_success": ("yes", "no"),
     "retry_after": ("on", "off"),
+    "encoding": (*ENCODINGS, "mixed"),
+    "deflate": ("no", "yes"),
+    "format": ("custom", "tags", "ecp", "ml"),
+    "dictionary": ("domains", "flat"),
+    "heartbeat": ("no", "yes"),
+    "duplicates": ("no", "yes"),
 }
 """The words of every switch."""
 
@@ -42,6 +50,18 @@ class Behaviour:
     """Whether a job's status says SUCCEEDED while some of its agents have not begun."""
     retry_after: str = "on"
     """Whether throttling says how long to wait in a header."""
+    encoding: str = "json"
+    """Of telemetry by MQTT."""
+    deflate: str = "no"
+    """Whether messages above 4 KiB are deflated."""
+    format: str = "custom"
+    """Of telemetry by MQTT; tags and ecp are those of EMQX Neuron too."""
+    dictionary: str = "domains"
+    """How indices are counted: in each of five domains apart (recorded), or once as an older agent did."""
+    heartbeat: str = "no"
+    """Whether agents send heartbeats, on the prefix of telemetry; as shipped they do not (recorded)."""
+    duplicates: str = "no"
+    """Whether each telemetry message comes twice, with one msgId."""
 
     def __post_init__(self) -> None:
         for name, words in CHOICES.items():

@@ -5,19 +5,25 @@ Arguments are what JSON has. An agent is named by uuid or name, a device by uuid
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import math
+import zlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from bridge.sim.faults import faults_of
 from bridge.sim.http_faults import FaultPlan, HttpFaults
+from bridge.sim.iotistica.agent_link import AgentLink, Message
 from bridge.sim.iotistica.incidents import SEVERITIES, AnomalyEvent
 from bridge.sim.iotistica.plant import Agent, Device, Point, default_agent, default_device
 from bridge.sim.iotistica.tenant import MAX_AGENTS, MAX_DEVICES
 
 if TYPE_CHECKING:
     from bridge.sim.iotistica.server import Iotistica
+    from bridge.sim.iotistica.uplink import Uplink
 
 
 class Faults(HttpFaults):
@@ -142,6 +148,46 @@ class Faults(HttpFaults):
             raise ValueError(f"{mode!r} is no mode: expected accept, reject, hang or driver-timeout")
         self._device(agent, device).write_mode = mode
 
+    # -- MQTT
+
+    def duplicate(self, agent: str, count: int = 1) -> None:
+        """The next telemetry messages come twice, with one msgId: QoS 1, or two brokers."""
+        self._link(agent).duplicate += int(count)
+
+    def destroy(self, agent: str, count: int = 1) -> None:
+        """The next telemetry messages went through the agent's buffer: of binary ones nothing is left (recorded)."""
+        self._link(agent).garble += int(count)
+
+    def publish(self, agent: str, tail: str, payload: str, retain: bool = False) -> None:
+        """Anything on a topic of the agent, such as endpoints/modbus; the payload is base64."""
+        link = self._link(agent)
+        content = base64.b64decode(payload, validate=True)
+        self._uplink.publish(Message(link.topic(*str(tail).split("/")), content, retain=bool(retain)))
+
+    def zip_bomb(self, agent: str, mebibytes: int = 256) -> int:
+        """A small telemetry message that inflates to so much. Gives its size in bytes."""
+        if not 1 <= int(mebibytes) <= 1024:
+            raise ValueError(f"{mebibytes} MiB: expected 1 to 1024")
+        squeezer = zlib.compressobj(9)
+        blocks = [squeezer.compress(bytes(1 << 20)) for _ in range(int(mebibytes))]
+        content = b"".join([*blocks, squeezer.flush()])
+        self._uplink.publish(Message(self._link(agent).topic("endpoints", "modbus"), content))
+        return len(content)
+
+    def dictionary_version(self, agent: str, version: int) -> None:
+        """Messages come with another version than the dictionary that was published; `sync_dictionary` mends it."""
+        self._link(agent).dictionary.version = int(version)
+
+    def sync_dictionary(self, agent: str) -> None:
+        """The agent publishes its whole dictionary, retained."""
+        self._uplink.publish(self._link(agent).whole_dictionary())
+
+    def update_progress(self, agent: str, kind: str = "update_started") -> None:
+        """The agent tells of its own update, retained, as update_started or update_succeeded."""
+        link = self._link(agent)
+        body = {"type": kind, "timestamp": self._server.clock.now()}
+        self._uplink.publish(Message(link.topic("agent", "status"), orjson.dumps(body), retain=True))
+
     # -- anomalies and jobs
 
     def anomaly(self, agent: str, device: str, point: str, severity: str = "critical", events: int = 1) -> str:
@@ -182,6 +228,15 @@ class Faults(HttpFaults):
     def speed(self, factor: float) -> None:
         """Run the virtual clock at so many times real time; 0 stops it."""
         self._server.clock.run_at(float(factor))
+
+    @property
+    def _uplink(self) -> Uplink:
+        if self._server.uplink is None:
+            raise ValueError("the simulator was started without a broker: its agents publish nothing")
+        return self._server.uplink
+
+    def _link(self, name: str) -> AgentLink:
+        return self._uplink.link(self._agent(name).uuid)
 
     def _agent(self, name: str) -> Agent:
         for agent in self._server.tenant.agents:

@@ -5,6 +5,7 @@ HttpDoor -> Api, /ws -> WebSockets; Tenant -> Publisher -> broker
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
@@ -20,6 +21,7 @@ from bridge.sim.iotistica.faults import Faults
 from bridge.sim.iotistica.incidents import AnomalyEvent
 from bridge.sim.iotistica.plant import Agent, default_agent
 from bridge.sim.iotistica.tenant import MAX_AGENTS, Tenant
+from bridge.sim.iotistica.uplink import MqttAccess, Uplink
 from bridge.sim.iotistica.websocket import WebSockets
 from bridge.sim.request_journal import RequestJournal
 
@@ -38,6 +40,7 @@ class Iotistica:
         device_key: Of every agent, for the routes that want one.
         limits: Requests a minute, by scope (global, auth, device), where they are not the profile's.
         behaviour: Which truth, and what differs between deployments.
+        broker: Where the agents publish and take commands; they are silent if None.
         clock: Of the vendor; the machine's time if None.
         seed: Of what is random.
         host: Address to listen on.
@@ -61,6 +64,7 @@ class Iotistica:
         device_key: str = "",
         limits: Mapping[str, int] | None = None,
         behaviour: Behaviour | None = None,
+        broker: MqttAccess | None = None,
         clock: VirtualClock | None = None,
         seed: int = 1,
         host: str = "127.0.0.1",
@@ -80,6 +84,8 @@ class Iotistica:
         self.accounts = Accounts([user], DOCUMENTED_ACCESS_S if behaviour.documented else ACCESS_S)
         self.api = Api(self.tenant, self.accounts, seed, dict(limits or {}))
         self.websockets = WebSockets(self.tenant, self.accounts, self.api.state)
+        self.uplink = None if broker is None else Uplink(broker, self.tenant, self.api.state, seed)
+        self._playing: asyncio.Task[None] | None = None
         self.journal = RequestJournal()
         self._plan = FaultPlan()
         self.faults = Faults(self._plan, self)
@@ -111,6 +117,8 @@ class Iotistica:
 
     def announce(self, event: AnomalyEvent) -> None:
         """The agent publishes an anomaly event."""
+        if self.uplink is not None:
+            self.uplink.publish(self.uplink.link(event.agent).anomaly(event))
 
     async def refuse(self) -> None:
         """Drop every connection and refuse new ones."""
@@ -125,6 +133,8 @@ class Iotistica:
             await self._door.start()
             if self.control is not None:
                 await self.control.start()
+            if self.uplink is not None:
+                self._playing = asyncio.create_task(self.uplink.run(), name="iotistica agents")
         except BaseException:
             await self._stop()
             raise
@@ -136,6 +146,9 @@ class Iotistica:
         await self._stop()
 
     async def _stop(self) -> None:
+        if self._playing is not None:
+            self._playing.cancel()
+            await asyncio.gather(self._playing, return_exceptions=True)
         await self.websockets.drop()
         await self._door.stop()
         if self.control is not None:

@@ -151,9 +151,12 @@ class WebSockets:
         await session.socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"Token expired")
 
     async def _tell(self, session: Session) -> None:
-        rounds = 0
+        rounds, clock = 0, self._tenant.clock
+        due = clock.monotonic()
         while True:
-            await self._tenant.clock.sleep(BATCH_S)
+            due = max(due + BATCH_S, clock.monotonic())  # of ten minutes that passed at once one batch is told
+            while (left := due - clock.monotonic()) > 0:
+                await clock.sleep(left)
             rounds += 1
             self._tenant.tick()
             if self.silent or session.socket.closed:
