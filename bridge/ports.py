@@ -356,6 +356,8 @@ class Health:
     refused: tuple[str, ...] = ()
     """Faults of the configuration that was refused at the last start or reload."""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+    """What a metric is, by its name."""
 
 
 @dataclass(frozen=True, slots=True)

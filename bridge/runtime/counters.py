@@ -75,14 +75,27 @@ BROKER: Final = {
     "SlowSubscribers": ("broker_slow_subscribers_total", "Subscribers that were cut off because they were slow"),
     "RefusedRetained": ("broker_refused_retained_total", "Retained messages there was no room for"),
 }
-NOT_SHOWN: Final = frozenset({
-    "plant_machines", "plant_tags",  # Bridge.Machines and Bridge.Tags
-    "event_loop_longest_stall_seconds", "event_loop_longest_stall_busy_seconds",
-    "journal_commits_total", "journal_pruned_total", "journal_forgotten_total", "journal_known", "journal_pending",
-    "log_pruned_total", "log_pending", "history_pruned_total", "history_pending",
-    "history_owed_opcua", "history_owed_sparkplug", "history_owed_uns",
-    "uns_backfill_skipped_total", "uns_snapshots_total", "uns_snapshots_refused_total",
-})  # fmt: skip
+NOT_SHOWN: Final = {
+    "plant_machines": "Machines, without the bridge itself",
+    "plant_tags": "Tags, with the bridge's own",
+    "event_loop_longest_stall_seconds": "Longest time in which nothing else was done, since the start was over",
+    "event_loop_longest_stall_busy_seconds": "Processor time in the longest of these stalls",
+    "journal_commits_total": "Transactions of the journal",
+    "journal_pruned_total": "Old commands that were taken out of the journal",
+    "journal_forgotten_total": "Ids of commands that are too old to be known again",
+    "journal_known": "Ids of commands that would be known again",
+    "journal_pending": "Entries that are not on disk yet",
+    "log_pruned_total": "Old events that were taken out of the log",
+    "log_pending": "Events that are not on disk yet",
+    "history_pruned_total": "Old values that were taken out of the history",
+    "history_pending": "Values that are not on disk yet",
+    "history_owed_opcua": "Values the history keeps for the OPC UA server",
+    "history_owed_sparkplug": "Values the history keeps until Sparkplug hosts have them",
+    "history_owed_uns": "Values the history keeps until MQTT clients have them",
+    "uns_backfill_skipped_total": "Late values that were not told, since newer ones had been",
+    "uns_snapshots_total": "Snapshots that were asked for",
+    "uns_snapshots_refused_total": "Snapshots that were refused",
+}
 """Metrics that only help whoever looks for a fault in the bridge itself; those of Prometheus are more, and finer."""
 
 Counter = tuple[str, str, str]
@@ -97,3 +110,10 @@ def counters(faces: Iterable[str], *, has_broker: bool) -> Iterator[Counter]:
     for group, members in groups.items():
         for name, (metric, description) in members.items():
             yield f"{group}/{name}", metric, description
+
+
+DESCRIPTIONS: Final = {
+    **{metric: text for group in (HOUSE, *FACES.values(), BROKER) for metric, text in group.values()},
+    **NOT_SHOWN,
+}
+"""Every metric of the house, by its name."""

@@ -16,6 +16,7 @@ from bridge.model.status import StatusCode
 from bridge.northbound.opcua.server import OpcuaServer
 from bridge.ports import FaceHealth, FoundWaiting, Health, SourceHealth, Troubled
 from bridge.runtime.certificates import certificates, distrust, trust
+from bridge.runtime.counters import DESCRIPTIONS
 from bridge.runtime.declarations import plc_source
 from bridge.runtime.documents import document
 from bridge.runtime.explain import explain, source_of
@@ -56,6 +57,7 @@ class BridgeOperations:
             faces=tuple(self.face(name) for name in bridge.faces),
             refused=tuple(bridge.refused),
             metrics=bridge.metrics(),
+            descriptions=DESCRIPTIONS,
         )
 
     def why_not_ready(self) -> tuple[str, ...]:

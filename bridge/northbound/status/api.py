@@ -184,8 +184,15 @@ class AdminApi:
         return _json(body, 200 if health.ready else 503)
 
     async def _metrics(self, _: Request) -> Response:
-        text = exposition(self._operations.health())
+        text = exposition(self._operations.health(), self._own_metrics())
         return Response(text, media_type=CONTENT_TYPE, headers=_HEADERS)
+
+    def _own_metrics(self) -> dict[str, float]:
+        return {
+            "status_views": self._streams,
+            "status_views_dropped_total": self._dropped.total,
+            "status_sessions": self._guard.sessions,
+        }
 
     async def _health(self, _: Request) -> Response:
         return _json(health_payload(self._operations.health()))

@@ -7,8 +7,9 @@ Source: Prometheus text exposition format 0.0.4; names by its conventions: one p
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from bridge.ports import Health
@@ -23,12 +24,31 @@ Sample = tuple[str, str, float]
 """Name, labels as written between braces (or ""), value."""
 
 
-def exposition(health: Health) -> str:
-    """Every metric, grouped by name with its type; `metrics` may carry labels: `polls_total{source="panel"}`."""
+DESCRIPTIONS: Final = {
+    "info": "Version and configuration of the bridge",
+    "live": "1 while the process lives",
+    "ready": "1 while values flow from every source to every face",
+    "start_time_seconds": "When the process started, in seconds since 1970",
+    "source_state": "1 for the state a source is in",
+    "source_reconnects_total": "How often the connection to a source was made anew",
+    "source_last_update_seconds": "When a source said a value last, in seconds since 1970",
+    "face_running": "1 while a face runs",
+    "status_views": "Browsers and programs that look at the status page or read its stream",
+    "status_views_dropped_total": "Views that were closed because they took nothing",
+    "status_sessions": "Logins at the status page",
+}
+
+
+def exposition(health: Health, more: Mapping[str, float] = MappingProxyType({})) -> str:
+    """Every metric, grouped by name, with what it is and its type.
+
+    `metrics` of the health, and `more`, may carry labels: `polls_total{source="panel"}`.
+    """
     families: dict[str, dict[str, float]] = {}
-    for name, labels, value in (*_own(health), *_given(health)):
-        families.setdefault(PREFIX + name.removeprefix(PREFIX), {})[labels] = value
-    return "".join(_family(name, samples) for name, samples in sorted(families.items()))
+    for name, labels, value in (*_own(health), *_given({**health.metrics, **more})):
+        families.setdefault(name.removeprefix(PREFIX), {})[labels] = value
+    words = {**health.descriptions, **DESCRIPTIONS}
+    return "".join(_family(name, words.get(name, ""), samples) for name, samples in sorted(families.items()))
 
 
 def _own(health: Health) -> Iterator[Sample]:
@@ -50,8 +70,8 @@ def labelled(**labels: str) -> str:
     return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
 
 
-def _given(health: Health) -> Iterator[Sample]:
-    for key, value in health.metrics.items():
+def _given(metrics: Mapping[str, float]) -> Iterator[Sample]:
+    for key, value in metrics.items():
         match = _SAMPLE.match(key)
         if match:
             name, labels = match.groups()
@@ -67,10 +87,15 @@ def _escaped(value: str) -> str:
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
-def _family(name: str, samples: dict[str, float]) -> str:
+def _family(name: str, words: str, samples: dict[str, float]) -> str:
     kind = "counter" if name.endswith("_total") else "gauge"
-    lines = (f"{name}{labels} {_number(value)}\n" for labels, value in samples.items())
-    return f"# TYPE {name} {kind}\n" + "".join(lines)
+    told = f"# HELP {PREFIX}{name} {_help(words)}\n" if words else ""
+    lines = (f"{PREFIX}{name}{labels} {_number(value)}\n" for labels, value in samples.items())
+    return f"{told}# TYPE {PREFIX}{name} {kind}\n" + "".join(lines)
+
+
+def _help(words: str) -> str:
+    return words.replace("\\", r"\\").replace("\n", r"\n")
 
 
 def _number(value: float) -> str:

@@ -57,6 +57,11 @@ class Guard:
         self._sessions = sessions
         self._is_secure = is_secure
 
+    @property
+    def sessions(self) -> int:
+        """How many are open."""
+        return len(self._sessions) if self._sessions is not None else 0
+
     def check_host(self, request: Request) -> None:
         """Raises HTTPException 421 for a Host that is not ours."""
         name = host_name(request.headers.get("host", ""))
@@ -90,7 +95,7 @@ class Guard:
     def who(self, request: Request) -> Principal | None:
         """Who is logged in at the browser that asks."""
         key = request.cookies.get(cookie_name(request), "")
-        return self._sessions.who(key) if self._sessions and key else None
+        return self._sessions.who(key) if self._sessions is not None and key else None
 
     def log_in(self, request: Request, response: Response, user: str) -> None:
         """Begin a session: its cookie goes with the response."""

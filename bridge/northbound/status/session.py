@@ -84,6 +84,9 @@ class Sessions:
         self._logins = logins
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._sessions)
+
     def open(self, user: str) -> str:
         """Begin a session of this user ("" for the admin token's holder); the cookie's value."""
         key = secrets.token_urlsafe(32)

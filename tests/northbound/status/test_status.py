@@ -315,7 +315,9 @@ async def test_metrics_follow_the_exposition_format(ask: Asker) -> None:
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     lines = answer.text.splitlines()
     sample = re.compile(r'[a-z_:][a-z0-9_:]*(\{([a-z_]+="([^"\\]|\\.)*",?)*\})? [-+0-9.e]+')
-    assert all(line.startswith("# TYPE plantbridge_") or sample.fullmatch(line) for line in lines)
+    assert all(
+        line.startswith(("# TYPE plantbridge_", "# HELP plantbridge_")) or sample.fullmatch(line) for line in lines
+    )
     assert "plantbridge_updates_total 12" in lines
     assert 'plantbridge_polls_total{source="panel"} 3.5' in lines
     assert "# TYPE plantbridge_polls_total counter" in lines
