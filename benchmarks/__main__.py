@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from benchmarks import (
+    backfill,
     desk,
     doors,
     history,
@@ -29,7 +30,7 @@ from benchmarks.workload import PARTS, Size, Workload, run_part
 
 COMMANDS = ("desk", "doors", "slow-vendor")
 """What "commands" stands for."""
-CHOICES = (*PARTS, "start", "node-red", "sparkplug-encode", "mqtt", "history", *COMMANDS)
+CHOICES = (*PARTS, "start", "node-red", "sparkplug-encode", "mqtt", "history", "backfill", *COMMANDS)
 COMMANDS_OF_A_DOOR, COMMANDS_QUICK = 200, 40
 INTERRUPTED = 130
 
@@ -69,6 +70,8 @@ def measure(chosen: argparse.Namespace, folder: Path, report: Report) -> None:
         report.encode = sparkplug_encode.run(report.size.seconds)
     if "history" in chosen.only:
         report.history = history.run(folder)
+    if "backfill" in chosen.only:
+        report.backfill = backfill.run()
     if "mqtt" in chosen.only:
         with _or_absent(report, "publishing"):
             report.published = publishing.run(folder, chosen.quick)

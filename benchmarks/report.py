@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import bridge
+from benchmarks.backfill import BackfillRate
 from benchmarks.desk import DeskRate
 from benchmarks.doors import DoorTime
 from benchmarks.history import HistoryCost
@@ -40,6 +41,7 @@ class Report:
     published: list[Published] = field(default_factory=list)
     mqtt_to_uns: MqttToUns | None = None
     history: HistoryCost | None = None
+    backfill: BackfillRate | None = None
     served: list[Served] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
 
@@ -69,6 +71,12 @@ class Report:
             yield from self._mqtt_to_uns(self.mqtt_to_uns)
         if self.served:
             yield from self._served()
+        if (filled := self.backfill) is not None:
+            yield ""
+            yield (
+                f"Iotistica, backfill by REST: {filled.row_us:.1f} µs a row, {filled.rows_per_minute:,.0f} rows/min "
+                f"within half of the vendor's limit ({filled.requests} requests, {filled.rows} rows)"
+            )
         if (one := self.history) is not None:
             yield ""
             yield (

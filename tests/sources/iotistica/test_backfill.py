@@ -44,7 +44,7 @@ async def test_what_mqtt_missed_is_read_page_by_page_without_loss_or_repetition(
         (f"dev-{number % 2}", iso(begun + number // 2 * 1000), number) for number in range(300)
     }
     assert rest.backfilled.rows == 300
-    assert all("unit" in row and row["quality"] == "good" for row in rows)
+    assert all(row["unit"] == "bar" and row["quality"] == "good" for row in rows)
 
 
 async def test_nothing_older_than_allowed_and_no_name_that_cannot_be_asked_for() -> None:

@@ -199,7 +199,7 @@ async def test_readings_are_polled_twenty_metrics_a_call_and_two_devices_stay_tw
     anomaly["extra"] = {"source": "anomaly_event", "deviceUuid": "ep-1"}
     async with at.running(at.rest(has_mqtt=False)):
         await at.until(lambda: at.cloud.asked("readings/query"))
-        await at.clock.advance(20)
+        await at.clock.advance(70)
         queries = [len(orjson.loads(one.content)["queries"]) for one in at.cloud.asked("readings/query")][:3]
         assert queries == [20, 20, 6]
         rows = {(row["metric"], row.get("device_uuid")): row for rows in at.heard.channel("readings") for row in rows}
@@ -207,8 +207,9 @@ async def test_readings_are_polled_twenty_metrics_a_call_and_two_devices_stay_tw
         assert rows["m00", "dev-2"] == {
             "metric": "m00", "value": 7, "unit": "bar", "protocol": "modbus", "quality": "good",
             "time": "2026-03-10T08:59:10.000Z", "device_uuid": "dev-2", "device": "name of dev-2",
-            "endpoint_uuid": "ep-1",
+            "endpoint_uuid": "ep-1", "quality_code": None,
         }  # fmt: skip
+        assert [one.url.params["metric"] for one in at.cloud.asked("timeseries")] == ["m00"]
         at.cloud.readings.append(anomaly)
         at.heard.items.clear()
         await at.clock.advance(700)

@@ -89,6 +89,7 @@ def test_readings_without_repeated_anomalies() -> None:
 def test_values_of_two_devices_by_query() -> None:
     series = Series()
     series.learn(AGENT, reading_rows(rows("readings_latest", "readings_latest")))
+    series.learn_more(AGENT, reading_rows(rows("readings_series", "readings_timeseries")))
     ask = next(iter(series.asks([AGENT], "1m-avg")))
     metrics = [inner[0]["metric"] for inner in body("readings_query")["results"] if inner]
     found = series.rows(

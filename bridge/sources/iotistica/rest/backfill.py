@@ -129,25 +129,28 @@ class Backfill:
             }  # fmt: skip
             reply = await self._client.read("readings_series", values, Priority.BACKFILL)
             rows = reply.rows()
-            times = [at for row in rows if (at := milliseconds(row.get("time"))) is not None]
-            oldest = min(times, default=None)
-            edge = await self._tell(lapse, rows, edge, oldest, publish)
+            timed = [(at, row) for row in rows if (at := milliseconds(row.get("time"))) is not None]
+            oldest = min((at for at, _ in timed), default=None)
+            edge = await self._tell(lapse, timed, edge, oldest, publish)
             if oldest is None or len(rows) < LONGEST or oldest <= lapse.since:
                 return
-            if oldest >= end and all(at == oldest for at in times):
+            if oldest >= end and all(at == oldest for at, _ in timed):
                 break  # a page full of one millisecond: it cannot be passed
             end = oldest
         self._give_up(lapse, f"there is more than {PAGES} pages of it, or too much at one time; the rest is left out")
 
     async def _tell(
-        self, lapse: Lapse, rows: list[dict[str, Any]], edge: set[tuple[str, int]], oldest: int | None, publish: Publish
+        self,
+        lapse: Lapse,
+        timed: list[tuple[int, dict[str, Any]]],
+        edge: set[tuple[str, int]],
+        oldest: int | None,
+        publish: Publish,
     ) -> set[tuple[str, int]]:
         """Tell a page, oldest first; gives what lies at its old edge, which the next page repeats."""
         seen, news = set(edge), []
-        for row in rows:
-            found = reading_row(row)
-            at = milliseconds(row.get("time"))
-            if found is None or at is None or not lapse.since < at < lapse.until:
+        for at, row in timed:
+            if not lapse.since < at < lapse.until or (found := reading_row(row)) is None:
                 continue
             key = (found.get("device_uuid", ""), at)
             if key not in seen:

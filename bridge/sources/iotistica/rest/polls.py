@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,9 +10,9 @@ from bridge.model.event import Event
 from bridge.sources._budget import Priority
 from bridge.sources.iotistica.rest.incidents import Alerts, Incidents, incident_of
 from bridge.sources.iotistica.rest.jobs import Jobs, listed_of, progress_of
-from bridge.sources.iotistica.rest.rows import milliseconds, pipeline_row, reading_rows, text
+from bridge.sources.iotistica.rest.rows import iso, milliseconds, pipeline_row, reading_rows, text
 from bridge.sources.iotistica.rest.series import Series
-from bridge.sources.iotistica.rest.wire import Missing
+from bridge.sources.iotistica.rest.wire import Missing, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from bridge.sources.iotistica.rest.jobs import Listed
     from bridge.sources.iotistica.rest.report import Report
 
+log = logging.getLogger(__name__)
+
 PAGE: Final = 500
 PAGES: Final = 10
 JOBS_PAGE: Final = 50
@@ -30,10 +33,19 @@ AUDIT_PAGE: Final = 500
 ONE_BY_ONE: Final = 20
 """Incidents that are asked for by themselves in one poll; the others have their turn in the next."""
 
+STRANGE: Final = 10
+"""Metrics that are looked at by themselves in one poll."""
+
+LOOK_BACK: Final = 900_000
+LOOK_AT: Final = 500
+"""Milliseconds back, and rows, in which every device of a metric is expected."""
+
 LEARN: Final = 600.0
 """Seconds after which what readings there are is looked at again."""
 
-TOLD_OTHERWISE: Final = ("device.", "job.", "target_state.updated", "current_state.updated")
+TOLD_OTHERWISE: Final = (
+    "device.online", "device.offline", "device.heartbeat", "job.", "target_state.updated", "current_state.updated",
+)  # fmt: skip
 """Audit events that are told by what they are about."""
 
 AUDIT_SEEN: Final = 2000
@@ -206,6 +218,8 @@ class Polls:
                 await self._latest(agent)
             self._learned = self._report.clock.monotonic()
             return
+        for agent, metric in self._series.strange(STRANGE):
+            await self._look_at(agent, metric)
         back = max(2, round(4 * self._rules.readings_period))
         for ask in self._series.asks(agents, "1s-last"):
             values = {"start": f"{back}s-ago", "queries": ask.queries}
@@ -213,6 +227,17 @@ class Polls:
             for agent, rows in self._series.rows(ask, reply.find("results")).items():
                 if agent in agents:
                     self._report.observe(agent, "readings", rows, reply.asked, self._rules.readings_period)
+
+    async def _look_at(self, agent: str, metric: str) -> None:
+        """Learn more of a metric: which devices have it, and how it is with them."""
+        now = self._client.now()
+        values = {"agent": agent, "metric": metric, "start": iso(now - LOOK_BACK), "end": iso(now), "limit": LOOK_AT}
+        try:
+            reply = await self._client.read("readings_series", values, Priority.ACTIVITY)
+        except Refused as error:
+            log.debug("Source %s: of %s nothing more is known: %s", self._report.source, metric, error)
+            return
+        self._series.learn_more(agent, reading_rows(reply.rows()))
 
     async def _latest(self, agent: str) -> None:
         try:

@@ -190,29 +190,31 @@ def device_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def reading_row(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """One row of the channel `readings`; None for what is no reading."""
+    """One row of the channel `readings`, as by MQTT; None for what is no reading."""
     extra = row.get("extra")
     extra = extra if isinstance(extra, dict) else {}
     metric, time = text(row.get("metric_name") or row.get("metric")), moment(row.get("time") or row.get("timestamp"))
     if metric is None or time is None or extra.get("source") == ANOMALY:
         return None
     quality = str(row.get("quality") or "unknown").lower()
-    told = {
-        "device_uuid": text(extra.get("device_uuid") or row.get("device_uuid")),
-        "device": text(extra.get("device_name") or row.get("device_name")),
-        "endpoint_uuid": text(extra.get("endpoint_uuid") or row.get("endpoint_uuid")),
-        "unit": text(row.get("unit")),
-        "protocol": text(row.get("protocol")),
-        "quality_code": text(extra.get("quality_code") or extra.get("qualityCode")),
-        "anomaly_score": number(row.get("anomaly_score")),
-    }
-    return {
-        **_known(told),
+    name = text(extra.get("device_name") or row.get("device_name")) or ""
+    endpoint = text(extra.get("endpoint_uuid") or row.get("endpoint_uuid"))
+    known = text(extra.get("device_uuid") or row.get("device_uuid"))
+    device = known or (f"{name}@{endpoint}" if endpoint else name)
+    found = {
+        "device_uuid": device,
+        "device": name or device,
+        "endpoint_uuid": endpoint,
         "metric": metric,
         "value": number(row.get("value")),
+        "unit": text(row.get("unit")),
         "quality": quality if quality in QUALITIES else "unknown",
+        "quality_code": text(extra.get("quality_code") or extra.get("qualityCode")),
         "time": time,
+        "protocol": text(row.get("protocol")),
     }
+    score = number(row.get("anomaly_score"))
+    return found if score is None else {**found, "anomaly_score": score}
 
 
 def reading_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

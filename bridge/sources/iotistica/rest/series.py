@@ -1,10 +1,12 @@
 """Series: which readings an agent has, and how to ask for many of them at once. Pure.
 
-    latest (one agent, everything, seldom)  ->  which metrics there are, their unit, quality, protocol, device
-    query (20 metrics, all agents, often)   ->  their newest values, told apart by device
+    latest (one agent, everything, seldom)     ->  which metrics there are, their unit, quality, protocol, device
+    query (20 metrics, all agents, often)      ->  their newest values, told apart by device
+    timeseries (one metric, where it must be)  ->  unit, quality and name of devices that `latest` does not show
 
 `latest` has one row for a metric however many devices have it; `query` grouped by device has one each, but no quality
-and no unit (facts 1.5). So values are the query's, and what else is known of them is from `latest`.
+and no unit (facts 1.5). So values are the query's, and what else is known of them is from the others, at most as old as
+`latest` was read last.
 """
 
 from __future__ import annotations
@@ -22,11 +24,11 @@ AT_ONCE: Final = 20
 METRICS: Final = 5000
 """Metrics of one agent that are asked for."""
 
-DEVICE: Final = "device_uuid"
-"""Tag by which series are told apart; rows without it are left out by that, so it is asked for only where it is."""
+DEVICES: Final = 1000
+"""Devices of one metric."""
 
-DEVICES: Final = 10_000
-"""Devices whose names are known."""
+DEVICE: Final = "device_uuid"
+"""Tag by which series are told apart. Rows without it are left out: agents give it to every reading (recorded)."""
 
 
 class Ask(NamedTuple):
@@ -37,27 +39,42 @@ class Ask(NamedTuple):
 
 
 class Series:
-    """What is known of the readings of every agent."""
+    """What is known of the readings of every agent: by metric and device, their newest rows."""
 
     def __init__(self) -> None:
-        self._known: dict[str, dict[str, dict[str, Any]]] = {}
-        self._devices: dict[str, dict[str, str]] = {}
+        self._known: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
+        self._strange: dict[tuple[str, str], None] = {}
+        """Metrics of agents that have a device of which `latest` says nothing."""
 
     def learn(self, agent: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """What `latest` says of an agent."""
-        known: dict[str, dict[str, Any]] = {}
+        """What `latest` says of an agent: takes the place of what was known."""
+        self._known[agent] = {}
+        self.learn_more(agent, rows)
+
+    def learn_more(self, agent: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """More rows of an agent; the newest of each device counts."""
+        known = self._known.setdefault(agent, {})
         for row in rows:
-            if len(known) < METRICS:
-                kept = ("unit", "quality", "protocol", "device", "device_uuid", "endpoint_uuid")
-                known[row["metric"]] = {name: row[name] for name in kept if row.get(name) is not None}
-            if (device := row.get("device_uuid")) and (device in self._devices or len(self._devices) < DEVICES):
-                self._devices[device] = {name: row[name] for name in ("device", "endpoint_uuid") if row.get(name)}
-        self._known[agent] = known
+            metric, device = row["metric"], row["device_uuid"]
+            if metric not in known and len(known) >= METRICS:
+                continue
+            devices = known.setdefault(metric, {})
+            if device in devices and devices[device]["time"] >= row["time"]:
+                continue
+            if device in devices or len(devices) < DEVICES:
+                devices[device] = dict(row)
 
     def forget(self, agents: Iterable[str]) -> None:
         """These have gone."""
         for agent in agents:
             self._known.pop(agent, None)
+
+    def strange(self, most: int) -> list[tuple[str, str]]:
+        """Agents and metrics of which more must be learned: some device of theirs is not known."""
+        chosen = list(self._strange)[:most]
+        for key in chosen:  # what cannot be learned comes again with its next value, after the others
+            del self._strange[key]
+        return chosen
 
     def asks(self, agents: Iterable[str], downsample: str) -> Iterator[Ask]:
         """Requests for the newest values of all metrics of these agents."""
@@ -68,10 +85,10 @@ class Series:
         metrics = sorted(having)
         for start in range(0, len(metrics), AT_ONCE):
             chosen = tuple(metrics[start : start + AT_ONCE])
-            yield Ask(chosen, [self._query(metric, having[metric], downsample) for metric in chosen])
+            yield Ask(chosen, [_query(metric, having[metric], downsample) for metric in chosen])
 
     def rows(self, ask: Ask, results: Any) -> dict[str, list[dict[str, Any]]]:
-        """The channel `readings` of each agent, from a query's answer."""
+        """The channel `readings` of each agent, from a query's answer; not of devices that are not known yet."""
         found: dict[str, list[dict[str, Any]]] = {}
         for metric, series in zip(ask.metrics, results if isinstance(results, list) else [], strict=False):
             for one in series if isinstance(series, list) else ():
@@ -85,23 +102,19 @@ class Series:
         points = series.get("dps")
         newest = points[-1] if isinstance(points, list) and points and isinstance(points[-1], dict) else {}
         value, time = number(newest.get("value")), moment(newest.get("time"))
-        if not agent or value is None or time is None:
+        devices = self._known.get(agent, {}).get(metric, {})
+        if value is None or time is None or not devices:
             return None
         tags = series.get("tags")
         device = text(tags.get(DEVICE)) if isinstance(tags, dict) else None
-        known: dict[str, Any] = self._known.get(agent, {}).get(metric, {})
-        if device is not None and known.get("device_uuid") != device:
-            known = {name: known[name] for name in ("unit", "protocol") if name in known}
-            known |= {"device_uuid": device} | self._devices.get(device, {})
-        return agent, {"quality": "unknown", **known, "metric": metric, "value": value, "time": time}
+        known = devices.get(device) if device else next(iter(devices.values()))
+        if known is None:
+            if len(self._strange) < METRICS:
+                self._strange[agent, metric] = None
+            return None
+        return agent, {**known, "value": value, "time": time}
 
-    def _query(self, metric: str, agents: list[str], downsample: str) -> dict[str, Any]:
-        query: dict[str, Any] = {
-            "metric": metric,
-            "agent_uuids": agents,
-            "aggregator": "last",
-            "downsample": downsample,
-        }
-        if any(DEVICE in self._known[agent][metric] for agent in agents):
-            query["filters"] = [{"type": "wildcard", "tagk": DEVICE, "filter": "*", "group_by": True}]
-        return query
+
+def _query(metric: str, agents: list[str], downsample: str) -> dict[str, Any]:
+    tag = {"type": "wildcard", "tagk": DEVICE, "filter": "*", "group_by": True}
+    return {"metric": metric, "agent_uuids": agents, "aggregator": "last", "downsample": downsample, "filters": [tag]}
