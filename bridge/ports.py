@@ -457,6 +457,9 @@ class Operations(Protocol):
     def set_log_level(self, room: str, level: str) -> None:
         """Tell more or less of a part. Raises NotChanged, which says what there is."""
 
+    def drift(self) -> Sequence[Mapping[str, Any]]:
+        """Fields of vendors' answers that are new, gone or of another kind since the start; bounded."""
+
     def record(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
         """A header, then what sources publish, redacted, as lines of JSON, in portions; until it is closed.
 

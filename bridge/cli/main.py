@@ -36,6 +36,7 @@ VERBS = {
     "backup": "Write what must survive into one file, while the bridge runs or not.",
     "restore": "Put a backup back into the state directory.",
     "support-bundle": "Write what whoever helps needs to know into one file, without secrets.",
+    "drift": "Show how vendors' answers have changed since the bridge was started.",
     "log-level": "Show, or change, how much a running bridge tells in its log.",
     "docs": "Print what the programmer of a PLC declares for a machine.",
     "simulate": "Run a vendor's simulator alone, with faults to switch on.",

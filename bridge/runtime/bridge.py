@@ -423,6 +423,7 @@ class Bridge:
             "table_updates_total": float(self.table.updates_total),
             "plant_machines": float(len(self.table.plant.machines)),
             "plant_tags": float(len(self.table.values())),
+            **{f'schema_drift_total{{kind="{kind}"}}': float(n) for kind, n in self.keeper.drift.total.items()},
             "inventory_refused_total": float(self.keeper.inventory.refused_total),
             "event_loop_longest_stall_seconds": self._loop_watch.longest_s,
             "event_loop_longest_stall_busy_seconds": self._loop_watch.longest_busy_s,

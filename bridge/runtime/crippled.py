@@ -197,6 +197,10 @@ class CrippledBridge:
         """Tell more or less of a part."""
         set_level(room, level)
 
+    def drift(self) -> Sequence[Mapping[str, Any]]:
+        """No vendor is asked."""
+        return ()
+
     def record(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
         """No source speaks."""
         raise NotRecordable("there is nothing to record while the configuration has faults")

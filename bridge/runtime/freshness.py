@@ -63,6 +63,8 @@ class ChannelWatch:
         self.phase = Phase.WAITING
         self.period: float | None = rule.periodic
         self.heard: float | None = None
+        self.look_at = 0.0
+        """Monotonic time from which the shape of its payloads is looked at again."""
         self._lost_at = 0.0
         self._since: datetime | None = None
         self._final = StatusCode.BadNoCommunication

@@ -17,6 +17,7 @@ from bridge.model.plant import ALIVE, ITEM_STATE, PENDING_BOOKINGS
 from bridge.model.status import StatusCode
 from bridge.model.value import DataValue, Value, bad
 from bridge.runtime.alarm_delay import AlarmDelay
+from bridge.runtime.drift import LOOK_EVERY_S
 from bridge.runtime.freshness import ChannelWatch, Phase, Verdict
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class PartState:
         self.last: dict[str, Observation] = {}
         """What each channel said last, as it came: a recording begins with it."""
         self._failed = False
+        self.look: Callable[[Observation], None] = lambda observation: None
+        """Told of a payload now and then: does it look as it did?"""
         self.advice_when_silent = ""
         """Where its source says why less is heard than usual."""
         if former is not None:
@@ -141,6 +144,9 @@ class PartState:
         for other in self._kept_alive[observation.channel]:
             if other.stay_alive(now):
                 pairs.extend(self.projection.restate(other.name, observation.received))
+        if now >= watch.look_at:
+            watch.look_at = now + LOOK_EVERY_S
+            self.look(observation)
         self.last_update, self._last_heard = observation.received, now
         self.last[observation.channel] = observation
         if self.state is not ConnectionState.Connected and self._all_heard():

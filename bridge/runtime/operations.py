@@ -229,6 +229,10 @@ class BridgeOperations:
         """Tell more or less of a part."""
         set_level(room, level)
 
+    def drift(self) -> Sequence[Mapping[str, Any]]:
+        """How vendors' answers have changed since the start."""
+        return [asdict(found) for found in self._bridge.keeper.drift.findings]
+
     def record(self, wish: RecordingWish) -> AsyncGenerator[bytes, None]:
         """What sources publish, redacted, as lines of JSON."""
         return self._bridge.recorder.lines(wish)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bridge.config.site import DEFAULT_PART
@@ -27,6 +28,7 @@ from bridge.model.status import StatusCode
 from bridge.model.value import DataValue, Value
 from bridge.runtime.at_machine import SetPointWatch
 from bridge.runtime.bridge_machine import READINGS, bridge_machine
+from bridge.runtime.drift import DriftWatch, Finding, sentence
 from bridge.runtime.growth import Growth, Said, troubles
 from bridge.runtime.machine import MachineState, PartState
 
@@ -105,6 +107,7 @@ class PlantKeeper:
         """How many bookings of a machine its vendor does not have yet."""
         self.set_points = SetPointWatch(clock, append_event, lambda target, value: self.is_own(target, value))
         self._targets: dict[str, Target] = {}
+        self.drift = DriftWatch(self._tell_drift)
         self._growth = Growth(inventory, slots.slot)
         self.table: Table
 
@@ -143,6 +146,7 @@ class PlantKeeper:
         self._routes = {}
         for state in self._states.values():
             for part in state.parts:
+                part.look = partial(self.drift.look, part.part.mapping, state.machine.id)
                 self._routes.setdefault((part.part.source, part.part.source_machine), []).append((state, part))
         for source, wanted in self._wanted.items():
             wanted.clear()
@@ -329,6 +333,9 @@ class PlantKeeper:
             if pairs and history is not None:
                 for slot, value in pairs:
                     history.record_late(state.tags[slot], value)
+
+    def _tell_drift(self, found: Finding) -> None:
+        self.event("SchemaDrift", sentence(found), found.source, found.machine, severity=200)
 
     def _tell_return(self, state: MachineState, part: PartState, before: ConnectionState) -> None:
         kind = "MachineConnected" if before is ConnectionState.Waiting else "MachineReturned"

@@ -14,6 +14,7 @@ GET  /api/v1/tags/{id}      one tag, and where its value comes from
 GET  /api/v1/why?tag=ADDRESS   the same, by id or by the tag's address on any face
 GET  /api/v1/machines/{id}/plc?dialect=scl|st&command=NAME…   declarations for a PLC, as text
 GET  /api/v1/docs/{nodeset|tags|ignition}?connection=NAME     the plant for engineering tools, as text
+GET  /api/v1/drift           fields of vendors' answers that are new, gone or of another kind since the start
 GET  /api/v1/outline         plant, addresses and settings, to compare a changed configuration with; an Engineer
 GET  /api/v1/stream?q=GLOB… server-sent events (see stream.py)
 GET  /api/v1/record?source=NAME…&machine=ID…&keep_hosts=true&anonymous=true   what sources publish, as lines
@@ -139,6 +140,7 @@ class AdminApi:
                 Route("/api/v1/why", self._for(self._why)),
                 Route("/api/v1/machines/{id}/plc", self._for(self._plc)),
                 Route("/api/v1/docs/{kind}", self._for(self._document)),
+                Route("/api/v1/drift", self._for(self._drift)),
                 Route("/api/v1/outline", self._for(self._outline, Role.ENGINEER)),
                 Route("/api/v1/stream", self._for(self._stream)),
                 Route("/api/v1/screen", self._for(self._screen)),
@@ -270,6 +272,9 @@ class AdminApi:
         except NotDeclared as error:
             raise HTTPException(404, str(error)) from None
         return Response(text, media_type="text/plain", headers=_HEADERS)
+
+    async def _drift(self, _: Request) -> Response:
+        return _json({"findings": [plain(found) for found in self._operations.drift()]})
 
     async def _outline(self, _: Request) -> Response:
         return _json(dict(await self._operations.outline()))
