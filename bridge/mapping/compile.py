@@ -17,7 +17,7 @@ from bridge.errors import did_you_mean
 from bridge.mapping.actions import placeholders
 from bridge.mapping.conditions import paths
 from bridge.mapping.convert import converter
-from bridge.mapping.each import ROW, EachSpec, fields, rule_below_row
+from bridge.mapping.each import ROW, EachSpec, fields, key_words, rule_below_row
 from bridge.mapping.expand import Binding, bindings, fill, fill_text
 from bridge.mapping.expression import compile_expression
 from bridge.mapping.names import filled
@@ -339,7 +339,9 @@ class _Compiler:
         for key in ("bad_when", "uncertain_when"):
             for when in as_list(getattr(rule, key)):
                 self._check_when(when, (*key_path, key))
-        for key, text in (("quality", rule.quality and rule.quality.path), ("time", rule.time)):
+        quality = rule.quality
+        told = (quality and quality.path, quality and quality.reason_from)
+        for key, text in (*(("quality", path) for path in told), ("time", rule.time)):
             if text:
                 self._path(text, (*key_path, key))
         if rule.write:
@@ -481,8 +483,12 @@ class _Compiler:
 
     def _check_key(self, rule: EachRule, key_path: KeyPath) -> bool:
         is_sound = True
-        for index, text in enumerate(rule.key):
-            is_sound &= self._is_field(text, (*key_path, "key", index))
+        for index, texts in enumerate(rule.key):
+            for text in as_list(texts):
+                is_sound &= self._is_field(text, (*key_path, "key", index))
+        if not all(rule.key):
+            self.report((*key_path, "key"), "has an empty list of fields", "fields of the row", "")
+            return False
         return is_sound
 
     def _is_field(self, text: str, key_path: KeyPath) -> bool:
@@ -496,7 +502,7 @@ class _Compiler:
     def _check_pattern(self, pattern: str, rule: EachRule, key_path: KeyPath) -> bool:
         named, levels = fields(pattern), pattern.split("/")
         if len(named) != len(rule.key):
-            expected = f"as many <field> as key has fields, in that order ({', '.join(rule.key)})"
+            expected = f"as many <field> as key has fields, in that order ({key_words(rule)})"
             self.report(key_path, f"has {len(named)} fields in its name", expected, "")
             return False
         if any(len(fields(level)) > 1 for level in levels) or fields(levels[0]):

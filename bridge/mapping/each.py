@@ -14,7 +14,7 @@ from typing import Any
 from bridge.mapping.names import FIELD, Names, filled
 from bridge.mapping.schema import EachRule, TagRule
 from bridge.mapping.select import Path, parse_path
-from bridge.mapping.tag_spec import KeyPath, Sources, TagSpec, labels_of, tag_definition, tag_spec
+from bridge.mapping.tag_spec import KeyPath, Sources, TagSpec, as_list, labels_of, tag_definition, tag_spec
 from bridge.model.known_tag import KnownTag
 from bridge.model.path import escaped
 from bridge.model.tag import Tag
@@ -91,7 +91,7 @@ class EachSpec:
 
     def outlook(self, machine: str) -> Tag:
         """What its tags of this machine will look like, fields still in name and id; in no slot."""
-        identifier = ".".join((machine, self.name, *(f"<{field}>" for field in self.rule.key)))
+        identifier = ".".join((machine, self.name, *(f"<{as_list(field)[0]}>" for field in self.rule.key)))
         return Tag(identifier, NO_SLOT, machine, replace(self.specimen.definition, name=self.pattern, is_found=True))
 
     @property
@@ -103,6 +103,11 @@ class EachSpec:
     def labels(self) -> Mapping[str, str]:
         """Display names by language, with fields in them."""
         return labels_of(self.tag_rule.label)
+
+
+def key_words(rule: EachRule) -> str:
+    """The fields of a rule's key, for people."""
+    return ", ".join(" or ".join(as_list(field)) for field in rule.key)
 
 
 def fields(text: str) -> list[str]:
@@ -124,7 +129,8 @@ def rule_below_row(rule: TagRule) -> TagRule:
     if raw.get("time"):
         raw["time"] = below_row(raw["time"])
     if raw.get("quality"):
-        raw["quality"] = {**raw["quality"], "from": below_row(raw["quality"]["from"])}
+        told = {key: below_row(raw["quality"][key]) for key in ("from", "reason_from") if raw["quality"].get(key)}
+        raw["quality"] = {**raw["quality"], **told}
     for key in ("bad_when", "uncertain_when"):
         if raw.get(key):
             raw[key] = [_when(one) for one in raw[key]] if isinstance(raw[key], list) else _when(raw[key])

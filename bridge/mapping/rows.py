@@ -26,7 +26,7 @@ from bridge.mapping.names import FIELD, texts_of
 from bridge.mapping.schema import TagRule
 from bridge.mapping.select import MISSING, Getter, getter, parse_path
 from bridge.mapping.tag_plan import FUTURE_TOLERANCE, GOOD, Pairs, Raw, SlotOf, TagPlan
-from bridge.mapping.tag_spec import TagSpec
+from bridge.mapping.tag_spec import TagSpec, as_list
 from bridge.model.known_tag import KnownTag
 from bridge.model.status import StatusCode
 from bridge.model.units import unit_of
@@ -140,8 +140,8 @@ class EachProjection:
         """Monotonic seconds; whoever observes sets it first."""
         self.unit_of = _field_getter(spec.unit_from)
         self._rows_of = getter(spec.path.keys)
-        self._key_fields = [_getter(text) for text in spec.rule.key]
-        self._key_of = _key_of(spec.rule.key)
+        self._key_fields = [[_getter(text) for text in as_list(texts)] for texts in spec.rule.key]
+        self._key_of = _key_of([as_list(texts)[0] for texts in spec.rule.key])
         self._texts = [_getter(text) for text in fields(spec.pattern)]
         self._values = [getter(path.keys) for _, path in spec.sources]
         self._tags: dict[Any, RowTag] = {}
@@ -354,7 +354,8 @@ class EachProjection:
             return None
         tag = self._by_key.get(key)
         if tag is not None:
-            self._tags[self._key_of(row)] = tag
+            if all(_key_text(getters[0](row)) is not None for getters in self._key_fields):
+                self._tags[self._key_of(row)] = tag  # else the first alternatives do not tell it from others
             return tag
         self._keep(key, row, stamp, received)
         return None
@@ -391,7 +392,7 @@ class EachProjection:
 
     def _key(self, row: Any) -> tuple[str, ...] | None:
         """The key's texts; None where a field is missing, or is neither a text nor a whole number."""
-        texts = tuple(_key_text(get(row)) for get in self._key_fields)
+        texts = tuple(_first_text(getters, row) for getters in self._key_fields)
         return None if None in texts else texts  # type: ignore[return-value]
 
     def _known(self, key: tuple[str, ...], newcomer: _Newcomer) -> KnownTag:
@@ -446,6 +447,10 @@ def _key_of(texts: list[str]) -> Callable[[Any], Any]:
         return itemgetter(*(path.channel for path in paths))
     getters = [_getter(text) for text in texts]
     return lambda row: tuple(get(row) for get in getters)
+
+
+def _first_text(getters: list[Getter], row: Any) -> str | None:
+    return next((text for get in getters if (text := _key_text(get(row))) is not None), None)
 
 
 def _key_text(raw: Any) -> str | None:

@@ -120,6 +120,7 @@ class QualityRule(Rules):
 
     path: str = Field(alias="from", description="Path of the field.")
     map: dict[str, StatusName] = Field(description="What its values mean; a value that is not listed is Good.")
+    reason_from: str | None = Field(None, description="Path of the vendor's own words or code for it.")
 
 
 ConfirmRule = dict[str, Scalar | None] | dict[Literal["any"], list[dict[str, Scalar | None]]]
@@ -192,10 +193,11 @@ class EachRule(Rules):
     """Tags that appear with the data: one for each key of the rows in a list."""
 
     within: str = Field(alias="in", description="Path of a list of rows, channel first.")
-    key: list[str] = Field(
+    key: list[str | list[str]] = Field(
         min_length=1,
         max_length=6,
-        description="Fields of a row that say for ever which tag it is of; the tag's id is made of them.",
+        description="Fields of a row that say for ever which tag it is of; the tag's id is made of them. A list of "
+        "fields is the first that a row has.",
     )
     tag: dict[str, RowTagRule | None] = Field(
         description="The one rule: a name with as many <field> as key has fields, in that order, and what it is."

@@ -53,6 +53,7 @@ class TagPlan:
         self._absent = StatusCode[rule.absent] if rule.absent else StatusCode.BadNoData
         self._time = _channel_getter(rule.time)
         self._quality = _channel_getter(rule.quality.path) if rule.quality else None
+        self._quality_reason = _channel_getter(rule.quality.reason_from) if rule.quality else None
         self._sent_at: datetime | None = None
         self.is_plain = self._is_plain()
 
@@ -115,7 +116,7 @@ class TagPlan:
             if when.holds(payloads, at):
                 return None, status, when.reason
         if raw is None or raw is MISSING:
-            return (
+            return self._told_quality(payloads, bad_only=True) or (
                 None,
                 self._absent,
                 "There is none now (null)" if raw is None else "The vendor did not send this field",
@@ -161,11 +162,8 @@ class TagPlan:
             raise ValueError(f"expr gave no value ({type(error).__name__}: {str(error)[:80]})") from error
 
     def _judged(self, value: Value, payloads: dict[str, Any], at: float) -> Raw:
-        if self._quality is not None and self.spec.rule.quality is not None:
-            said = word(self._quality(payloads))
-            named = self.spec.rule.quality.map.get(said) if said is not None else None
-            if named is not None and not StatusCode[named].is_good:
-                return value, StatusCode[named], f"The vendor calls this value {said}"
+        if (told := self._told_quality(payloads)) is not None:
+            return value, told[1], told[2]
         for when, status in self._uncertain:
             if when.holds(payloads, at):
                 return value, status, when.reason
@@ -173,6 +171,18 @@ class TagPlan:
             status = StatusCode.UncertainEngineeringUnitsExceeded
             return value, status, f"Outside the range {self.low:g} to {self.high:g}"
         return value, GOOD, ""
+
+    def _told_quality(self, payloads: dict[str, Any], *, bad_only: bool = False) -> Raw | None:
+        """What the vendor says of the value, where that is not good."""
+        rule = self.spec.rule.quality
+        said = None if self._quality is None or rule is None else word(self._quality(payloads))
+        named = None if rule is None or said is None else rule.map.get(said)
+        status = GOOD if named is None else StatusCode[named]
+        if status.is_good or (bad_only and not status.is_bad):
+            return None
+        words = None if self._quality_reason is None else word(self._quality_reason(payloads))
+        more = f" ({words[:100]})" if words and is_text(words) else ""
+        return None, status, f"The vendor calls this value {said}{more}"
 
     def _moment(self, payloads: dict[str, Any], stamp: datetime, received: datetime) -> datetime:
         if self._time is None:

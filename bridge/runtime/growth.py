@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bridge.mapping.each import key_words
 from bridge.mapping.machine import with_tags
 from bridge.model.units import is_known_unit
 
@@ -86,7 +87,7 @@ def troubles(state: MachineState) -> Iterable[Said]:
                 message = f"{where} has rows for more than {rule.limit} tags; raise limit in the mapping"
                 yield Said("TagsRefused", message, source, machine, 500, is_once=True)
             if each.tally.unreadable:
-                message = f"{where} has rows without {', '.join(rule.key)}, or with a list or an object for a value"
+                message = f"{where} has rows without {key_words(rule)}, or with a list or an object for a value"
                 yield Said("RowsUnreadable", message, source, machine, 300, is_once=True)
             if each.tally.contrary:
                 message = f"{where} has values of another type or unit than their tag was given first: they are Bad"

@@ -395,6 +395,8 @@ class MachineState:
 
 def _counted(alarms: Sequence[DataValue], wall: datetime) -> DataValue:
     """How many are active, as good as the best of them: where all are lost, nobody knows."""
+    if not alarms:  # they appear with the data, and none has
+        return bad(StatusCode.BadWaitingForInitialData, WAITING, wall)
     best = min(alarms, key=lambda alarm: alarm.status)
     count = None if best.status.is_bad else sum(alarm.value is True for alarm in alarms)
     return DataValue(count, best.status, wall, wall, best.reason, best.since)

@@ -276,11 +276,11 @@ class PlantKeeper:
         message = f"{known.source} has a machine no mapping matches ({_spoken(known)})"
         self._tell_once("MachineWithoutMapping", message, known.source)
 
-    def _tell_once(self, kind: str, message: str, source: str, severity: int = 300) -> None:
+    def _tell_once(self, kind: str, message: str, source: str, severity: int = 300, machine: str = "") -> None:
         """An event for what is found again at every look at the plant. Bounded as the inventory is."""
         if (kind, message) not in self._told:
             self._told.add((kind, message))
-            self.event(kind, message, source, severity=severity)
+            self.event(kind, message, source, machine, severity)
 
     # -- what sources say ---------------------------------------------------------------------------------------------
 
@@ -442,7 +442,7 @@ class PlantKeeper:
 
     def _tell(self, said: Said) -> None:
         if said.is_once:
-            self._tell_once(said.kind, said.message, said.source, said.severity)
+            self._tell_once(said.kind, said.message, said.source, said.severity, said.machine)
         else:
             self.event(said.kind, said.message, said.source, said.machine, said.severity)
 

@@ -204,6 +204,38 @@ def test_quality_and_time_come_from_the_row() -> None:
     assert (said.value, said.status) == (None, StatusCode.BadDeviceFailure)
 
 
+def test_a_null_that_the_vendor_calls_bad_says_so_in_its_words() -> None:
+    rig = Rig(EACH.replace("uncertain: UncertainSubNormal}", "uncertain: UncertainSubNormal}, reason_from: code"))
+    rig.feed(row("u", "m", 1.0))
+    said = rig.see(row("u", "m", None, quality="bad", code="DEVICE_OFFLINE"))["Monitoring/Press/m"]
+    assert (said.value, said.status) == (None, StatusCode.BadDeviceFailure)
+    assert said.reason == "The vendor calls this value bad (DEVICE_OFFLINE)"
+    assert rig.see(row("u", "m", None, quality="uncertain"))["Monitoring/Press/m"].status is StatusCode.BadNoData
+
+
+def test_a_key_field_may_have_alternatives() -> None:
+    rig = Rig(EACH.replace("[device_uuid, metric]", "[[device_uuid, device], metric]"))
+    bare = {"device": "Saw", "metric": "temp", "value": 1.0}
+    rig.feed(bare, {**bare, "device_uuid": None, "device": "Mill"}, row("u", "temp", 3.0))
+    assert list(rig.ids().values()) == [f"agent-1.readings.{one}.temp" for one in ("Mill", "Saw", "u")]
+    for value in (5.0, 6.0):
+        rows = [{**bare, "value": value}, {**bare, "device_uuid": None, "device": "Mill", "value": -value}]
+        said = rig.see(*rows, row("u", "temp", value * 2))
+        assert [said[f"Monitoring/{name}/temp"].value for name in ("Saw", "Mill", "Press")] == [
+            value,
+            -value,
+            value * 2,
+        ]
+
+
+def test_limits_make_alarms_of_their_own() -> None:
+    rig = Rig(EACH.replace("from: value", "from: value\n        limits: {high: 50}"))
+    said = rig.feed(row("u", "m", 60), row("u", "s", "text"))
+    assert said["Alarms/Press/m/High"].value is True
+    assert "Alarms/Press/s/High" not in said
+    assert rig.machine.tag("Alarms/ActiveCount") is not None
+
+
 def test_a_unit_nobody_knows_is_shown_as_it_is_and_has_no_code() -> None:
     rig = Rig()
     rig.feed(row("u", "m", 1.0, unit="furlong"), row("u", "s", "text", unit="furlong"))

@@ -179,6 +179,20 @@ async def test_what_waits_for_its_tag_waits_on_under_a_changed_mapping(tmp_path:
     assert one.read("agent-1.readings.u.m1").value == 5.0
 
 
+async def test_alarms_of_tags_that_appear_are_counted(tmp_path: Path) -> None:
+    one = house(tmp_path)
+    (tmp_path / "agent.yaml").write_text(
+        MAPPING.replace("{from: value,", "{from: value, limits: {high: 50, delay: 5s},")
+    )
+    one = House(tmp_path, SITE)
+    one.observe("readings", [row(1, 60), row(2, 40)])
+    await one.wait(3)
+    assert one.read("agent-1.Alarms.Press.m1.High").value is False
+    await one.wait(6)
+    assert one.read("agent-1.Alarms.Press.m1.High").value is True
+    assert one.read("agent-1.Alarms.ActiveCount").value == 1
+
+
 async def test_a_smaller_limit_shows_the_oldest(tmp_path: Path) -> None:
     one = house(tmp_path)
     for number in (3, 1, 2):
