@@ -37,7 +37,8 @@ class Browser:
     def __init__(self, aspace: AddressSpace, limits: OpcuaLimits) -> None:
         self._aspace = aspace
         self._limits = limits
-        self._points: OrderedDict[bytes, References] = OrderedDict()
+        self._points: OrderedDict[bytes, tuple[References, int]] = OrderedDict()
+        """What is left, and which fields of it are asked for."""
         self._numbers = count(1)
 
     def __len__(self) -> int:
@@ -73,14 +74,14 @@ class Browser:
         code = self._fault(asked)
         if code is not None:
             return _refused(code)
-        found = self._references(asked, kinds.of(asked))
+        found, mask = self._references(asked, kinds.of(asked)), asked.ResultMask & _EVERYTHING
         if len(found) <= most:
-            return ua.BrowseResult(References=found)
+            return ua.BrowseResult(References=_masked(found, mask))
         if not self._make_room(earlier):
             return _refused(ua.StatusCodes.BadNoContinuationPoints)
         point = most.to_bytes(4, "little") + next(self._numbers).to_bytes(8, "little")
-        self._points[point] = found[most:]
-        return ua.BrowseResult(ContinuationPoint=point, References=found[:most])
+        self._points[point] = found[most:], mask
+        return ua.BrowseResult(ContinuationPoint=point, References=_masked(found[:most], mask))
 
     def _make_room(self, earlier: set[bytes]) -> bool:
         if len(self._points) < self._limits.continuation_points:
@@ -92,16 +93,16 @@ class Browser:
         return True
 
     def _next(self, point: bytes, *, release: bool) -> ua.BrowseResult:
-        rest = self._points.pop(point, None)
+        rest, mask = self._points.pop(point, (None, 0))
         if rest is None:
             return _refused(ua.StatusCodes.BadContinuationPointInvalid)
         if release:
             return ua.BrowseResult()
         most = int.from_bytes(point[:4], "little")
         if len(rest) <= most:
-            return ua.BrowseResult(References=rest)
-        self._points[point] = rest[most:]
-        return ua.BrowseResult(ContinuationPoint=point, References=rest[:most])
+            return ua.BrowseResult(References=_masked(rest, mask))
+        self._points[point] = rest[most:], mask
+        return ua.BrowseResult(ContinuationPoint=point, References=_masked(rest[:most], mask))
 
     def _fault(self, asked: ua.BrowseDescription) -> int | None:
         if asked.NodeId not in self._aspace:
@@ -112,9 +113,9 @@ class Browser:
         return int(ua.StatusCodes.BadReferenceTypeIdInvalid) if unknown else None
 
     def _references(self, asked: ua.BrowseDescription, kinds: set[ua.NodeId] | None) -> References:
-        directions, mask = _DIRECTIONS[asked.BrowseDirection], asked.ResultMask & _EVERYTHING
+        directions = _DIRECTIONS[asked.BrowseDirection]
         return [
-            one if mask == _EVERYTHING else _masked(one, mask)
+            one
             for one in self._aspace[asked.NodeId].references
             if one.IsForward in directions
             and (kinds is None or one.ReferenceTypeId in kinds)
@@ -148,10 +149,17 @@ class _Kinds:
         return kinds
 
 
-def _masked(reference: ua.ReferenceDescription, mask: int) -> ua.ReferenceDescription:
+def _masked(references: References, mask: int) -> References:
     """With the fields that are asked for; the others are null (Part 4, 5.9.2)."""
-    given = {name: getattr(reference, name) for bit, name in _FIELDS if mask & bit}
-    return ua.ReferenceDescription(**{"IsForward": False, **given}, NodeId=reference.NodeId)
+    if mask == _EVERYTHING:
+        return references
+    names = [name for bit, name in _FIELDS if mask & bit]
+    return [
+        ua.ReferenceDescription(
+            **{"IsForward": False, **{name: getattr(one, name) for name in names}}, NodeId=one.NodeId
+        )
+        for one in references
+    ]
 
 
 _FIELDS = tuple(
