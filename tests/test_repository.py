@@ -17,6 +17,7 @@ from tests import plc_examples
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {
     "QUANTIIX_PASSWORD": "x",
+    "IOTISTICA_MQTT_PASSWORD": "x",
     "TRACKMYMACHINES_KEY": "x",
     "QITECH_PASSWORD": "word",
     "MQTT_PASSWORD": "word",

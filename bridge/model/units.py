@@ -119,8 +119,38 @@ _SPELLINGS = {
     "dBm": "dB[mW]",
     "μm": "um",
     "μs": "us",
+    "degreesCelsius": "Cel",
+    "degreesKelvin": "K",
+    "bars": "bar",
+    "kilopascals": "kPa",
+    "revolutionsPerMinute": "r/min",
+    "metersPerMinute": "m/min",
+    "metersPerSecond": "m/s",
+    "millimeters": "mm",
+    "micrometers": "um",
+    "meters": "m",
+    "degreesAngular": "deg",
+    "amperes": "A",
+    "milliamperes": "mA",
+    "watts": "W",
+    "kilowatts": "kW",
+    "wattHours": "Wh",
+    "kilowattHours": "kWh",
+    "millihertz": "mHz",
+    "newtons": "N",
+    "newtonMeters": "N.m",
+    "kilograms": "kg",
+    "grams": "g",
+    "kilogramsPerHour": "kg/h",
+    "gramsPerMinute": "g/min",
+    "litersPerMinute": "l/min",
+    "liters": "l",
+    "milliseconds": "ms",
+    "microseconds": "us",
+    "days": "d",
 }
-"""How vendors write units besides code, symbol, name and UNECE code; looked up as written, then without case."""
+"""How vendors write units besides code, symbol, name and UNECE code; looked up as written, then without case. The long
+words are BACnet's (ASHRAE 135, BACnetEngineeringUnits), which Iotistica's agents write for every protocol."""
 
 
 @lru_cache(maxsize=10_000)

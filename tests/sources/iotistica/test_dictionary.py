@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import ProtocolError
+from bridge.model.units import unit_of
 from bridge.sources.iotistica.mqtt.dictionary import Dictionary, Unknown, is_compact
 from bridge.sources.iotistica.mqtt.encoding import decode
 from bridge.sources.iotistica.mqtt.telemetry import batch_of
@@ -200,7 +201,7 @@ def test_with_the_whole_dictionary_all_that_was_recorded_is_read(prefix: str) ->
         assert row["metric"] in {
             "barrel_temp", "screw_speed", "speed_sp", "running", "position", "setpoint", "material", "stuck", "refused"
         }  # fmt: skip
-    units = {(row["metric"], row["unit"]) for row in rows}
+    units = {(row["metric"], row["unit"] and unit_of(row["unit"]).code) for row in rows}
     assert {("barrel_temp", "Cel"), ("screw_speed", "r/min"), ("setpoint", "bar"), ("running", None)} <= units
     values = {row["metric"]: row["value"] for row in rows if row["device_uuid"] == EXTRUDER}
     assert isinstance(values["running"], bool)

@@ -255,7 +255,7 @@ def test_the_recorded_states_are_merged_and_clean() -> None:
     assert "connectionString" not in everything, "the plant's credentials stay where they are"
     health = {row["name"]: row["connected"] for row in rig.said("health", recorded.AGENT)[-1].payload}
     assert health == {"dryer-3": False, "extruder-1": True, "extruder-2": True}
-    devices = {row["name"]: row["uuid"] for row in rig.said("devices", recorded.AGENT)[-1].payload}
+    devices = {row["name"]: row["device_uuid"] for row in rig.said("devices", recorded.AGENT)[-1].payload}
     assert devices["extruder-1"] == "9d3e4c10-77aa-4a0e-9c2b-5b1e2a3c0001"
 
 

@@ -42,7 +42,7 @@ _ENDPOINT_NUMBERS: Final = {
     "pollInterval": "poll_interval",
 }
 _DEVICE: Final = {
-    "uuid": "uuid",
+    "uuid": "device_uuid",
     "endpoint_uuid": "endpoint_uuid",
     "name": "name",
     "protocol": "protocol",

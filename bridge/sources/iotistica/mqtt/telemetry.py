@@ -24,7 +24,6 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeGuard
 
 from bridge.errors import ProtocolError
-from bridge.sources.iotistica.units import unit_code
 
 Row = dict[str, Any]
 
@@ -132,7 +131,7 @@ def _reading(reading: Any, at: datetime, protocol: Any, batch: Batch) -> None:
         "endpoint_uuid": endpoint if endpoint.__class__ is str else None,
         "metric": metric,
         "value": value,
-        "unit": unit_code(get("unit")),
+        "unit": _unit(get("unit")),
         "quality": quality,
         "quality_code": code,
         "time": moment.isoformat(),
@@ -178,7 +177,7 @@ def _node(message: dict[str, Any], received: datetime, batch: Batch) -> None:
             "endpoint_uuid": None,
             "metric": metric,
             "value": None if quality == "bad" else value,
-            "unit": unit_code(entry.get("rawUnit") or entry.get("unit")),
+            "unit": _unit(entry.get("rawUnit") or entry.get("unit")),
             "quality": quality,
             "quality_code": code,
             "time": time,
@@ -234,6 +233,11 @@ def _quality(said: Any, code: Any) -> tuple[str, str | None]:
     if isinstance(said, int) and not isinstance(said, bool) and (said == 0 or said >= _UNCERTAIN):
         return ("bad" if said >= _BAD else "uncertain" if said >= _UNCERTAIN else "good"), told
     return "unknown", told
+
+
+def _unit(written: Any) -> str | None:
+    """As it was written: the mapping knows spellings."""
+    return written[:LONGEST_NAME] if isinstance(written, str) and written else None
 
 
 def _is_name(name: Any) -> TypeGuard[str]:

@@ -74,10 +74,10 @@ def device_of(write: Write, state: State | None) -> str:
     in `devices` (recorded/iotistica). Where that is not told, or not told by this, it goes on as it was given.
     """
     rows = (state.devices if state is not None else None) or []
-    if any(row["uuid"] == write.device for row in rows):
+    if any(row["device_uuid"] == write.device for row in rows):
         return write.device
     for name in ("endpoint_uuid", "name"):
-        found = [row["uuid"] for row in rows if row[name] == write.device and row["uuid"]]
+        found = [row["device_uuid"] for row in rows if row[name] == write.device and row["device_uuid"]]
         if len(found) == 1:
             return str(found[0])
     return write.device

@@ -82,6 +82,8 @@ class AgentList:
         if self._has_state:
             news = {**figures(row), "is_online": online, "reported_at": told.get("reported_at")}
             self._report.observe(agent, "state", self.state_with(agent, news), asked, period)
+            link = {"online": online, "last_heard": told.get("last_seen")}
+            self._report.observe(agent, "link", link, asked, period)
 
     def _miss(self, found: Mapping[str, Any]) -> None:
         for agent in [agent for agent in self._listed if agent not in found]:
