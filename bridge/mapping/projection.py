@@ -156,6 +156,11 @@ class PartProjection:
         """What the tag of this plan is made of: what each channel said last, or its row."""
         return {ROW: plan.row} if isinstance(plan, RowTag) else self._payloads
 
+    @property
+    def rows(self) -> dict[str, list[tuple[str | int, ...]]]:
+        """Where in each channel's payload lists of rows are."""
+        return {channel: [each.spec.path.keys for each in found] for channel, found in self._each.items()}
+
     def plan_of(self, slot: int) -> TagPlan | None:
         """How the tag in this slot is made; None where no rule of this mapping makes it."""
         if self._item_state is not None and slot == self._item_state[1]:

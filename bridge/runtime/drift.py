@@ -68,10 +68,17 @@ class DriftWatch:
         """A source was closed, or is another now."""
         self._known = {key: shape for key, shape in self._known.items() if key[0] != source}
 
-    def look(self, mapping: str, machine: str, observation: Observation) -> None:
-        """One payload; `machine` is the plant's id."""
+    def look(
+        self, mapping: str, machine: str, observation: Observation, rows: Mapping[str, Sequence[Keys]] | None = None
+    ) -> None:
+        """One payload; `machine` is the plant's id.
+
+        `rows` are lists of it, by channel, whose entries are of different points: those differ by nature.
+        """
         key = observation.source, observation.machine, observation.channel
         shape, known = shape_of(observation.payload, by_index=False), self._known.get(key)
+        if rows and (lists := rows.get(observation.channel)):
+            shape = {keys: kind for keys, kind in shape.items() if not any(keys[: len(one)] == one for one in lists)}
         if known is None or shape == known:
             self._known.setdefault(key, self._one(shape))
             return

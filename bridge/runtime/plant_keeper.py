@@ -146,7 +146,8 @@ class PlantKeeper:
         self._routes = {}
         for state in self._states.values():
             for part in state.parts:
-                part.look = partial(self.drift.look, part.part.mapping, state.machine.id)
+                rows = part.projection.rows if part.projection else {}
+                part.look = partial(self.drift.look, part.part.mapping, state.machine.id, rows=rows)
                 self._routes.setdefault((part.part.source, part.part.source_machine), []).append((state, part))
         for source, wanted in self._wanted.items():
             wanted.clear()

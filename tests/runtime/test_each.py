@@ -193,6 +193,14 @@ async def test_alarms_of_tags_that_appear_are_counted(tmp_path: Path) -> None:
     assert one.read("agent-1.Alarms.ActiveCount").value == 1
 
 
+async def test_rows_of_other_points_are_no_drift_of_the_payload(tmp_path: Path) -> None:
+    one = house(tmp_path)
+    for value, more in ((1.0, {"unit": "bar"}), ("text", {"score": 0.5}), (True, {})):
+        one.observe("readings", [row(1, value, uuid=str(value), **more)])
+        await one.wait(15, step=5)
+    assert "SchemaDrift" not in kinds(one)
+
+
 async def test_a_smaller_limit_shows_the_oldest(tmp_path: Path) -> None:
     one = house(tmp_path)
     for number in (3, 1, 2):
