@@ -22,6 +22,7 @@ VERBS = {
     "run": "Run the bridge of a site.",
     "check": "Find every fault in configurations and mappings, without a network.",
     "doctor": "Look at everything a site depends on, and say what to do about what is wrong.",
+    "discover": "Listen to a source; print its machines, mapping skeletons, and fields that no mapping takes.",
     "plan": "Say what a changed configuration does to each face, before it is in force.",
     "tags": "Print every tag of a site and where it appears.",
     "health": "Say whether a running bridge does its work, and why not.",

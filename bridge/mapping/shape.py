@@ -68,9 +68,14 @@ def tag_name(keys: Iterable[str | int]) -> str:
     return "/".join(("Monitoring", *levels)) if keys else "Monitoring/Value"
 
 
-def rules_of(channel: str, shape: Shape, examples: Mapping[Keys, Any] | None = None) -> list[str]:
-    """Lines below `tags:`, one for each field that has a kind; what was seen stands behind it."""
-    lines, taken = [], set[str]()
+def rules_of(
+    channel: str, shape: Shape, examples: Mapping[Keys, Any] | None = None, taken: set[str] | None = None
+) -> list[str]:
+    """Lines below `tags:`, one for each field that has a kind; what was seen stands behind it.
+
+    `taken` has names that are used already, in lower case, and gets these.
+    """
+    lines, taken = [], set[str]() if taken is None else taken
     for keys, kind in shape.items():
         if kind == "null":
             continue
@@ -78,11 +83,15 @@ def rules_of(channel: str, shape: Shape, examples: Mapping[Keys, Any] | None = N
         while name.lower() in taken:
             name += "2"
         taken.add(name.lower())
-        seen = "" if examples is None else f"   # seen: {str(examples.get(keys))[:40]}".replace("\n", " ")
+        seen = "" if examples is None else f"   # seen: {_printable(examples.get(keys))}"
         path = path_of(channel, keys)
         quoted = f'"{path}"' if "[" in path else path
         lines.append(f"  {name}: {{from: {quoted}, type: {kind}}}{seen}")
     return lines
+
+
+def _printable(value: Any) -> str:
+    return "".join(char if char.isprintable() else " " for char in str(value)[:40])
 
 
 def value_at(payload: Any, keys: Keys) -> Any:

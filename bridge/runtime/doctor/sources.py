@@ -22,7 +22,7 @@ from bridge.runtime.sources import Surroundings, make_source
 from bridge.transport.mqtt_config import BrokerConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from bridge.config.site import Site, SourceConfig
     from bridge.ports import Clock, Published, Source
@@ -131,6 +131,21 @@ async def _probed(chart: Chart, source: Probing) -> Findings:
             yield chart.ok("profile", await source.probe())
     except (SourceError, TimeoutError) as error:
         yield chart.fault("profile", str(error) or "no answer in time", "Is this address that of the vendor's API?")
+
+
+async def listen(site: Site, name: str, clock: Clock, seconds: float, take: Callable[[Published], None]) -> None:
+    """Run a source for a while, all of its machines, and remember nothing. Raises SourceError where it cannot."""
+    house = Surroundings(clock, None, _NoMemory(), site.file.bridge.calendar, site.identities(name))
+    source = make_source(name, site.file.sources[name], house)
+    serving = asyncio.create_task(source.run(take), name=f"discover {name}")
+    try:
+        await asyncio.wait({serving}, timeout=seconds)
+        if serving.done():
+            serving.result()
+    finally:
+        serving.cancel()
+        with suppress(asyncio.CancelledError, SourceError):
+            await serving
 
 
 async def _listen(source: Source, heard: list[Published]) -> None:
