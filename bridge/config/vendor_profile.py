@@ -14,6 +14,7 @@ from bridge.errors import ConfigError, Fault
 from bridge.mapping.compile import deep_merge
 from bridge.sources.iotistica.config import IotisticaConfig
 from bridge.sources.iotistica.profile import Profile
+from bridge.sources.iotistica.rest.pace import too_much
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,10 +51,27 @@ def profile_faults(sources: Mapping[str, object], sheaf: Sheaf) -> list[Fault]:
         if isinstance(source, IotisticaConfig) and source.rest is not None:
             where = (sheaf, ("sources", name, "rest", "profile_changes"))
             try:
-                load_profile(source.profile, source.rest.profile_changes, where)
+                profile = load_profile(source.profile, source.rest.profile_changes, where)
             except ConfigError as error:
                 faults.extend(error.faults)
+                continue
+            faults.extend(_pace_faults(name, source, profile, sheaf))
     return faults
+
+
+def _pace_faults(name: str, source: IotisticaConfig, profile: Profile, sheaf: Sheaf) -> list[Fault]:
+    """Periods that cannot be kept with the agents that are named; found ones are read as often as can be."""
+    if source.rest is None or source.agents == "all":
+        return []
+    demand = too_much(profile, source.rest, len(source.agents))
+    if demand is None:
+        return []
+    problem = (
+        f"{len(source.agents)} agents cannot be read so often: {demand.wanted:.0f} requests a minute, of "
+        f"{demand.allowed:.0f} that share {source.rest.share:g} of the limit lets out evenly"
+    )
+    expected = "longer periods (health_period, detail_period), or a larger share"
+    return [sheaf.fault(("sources", name, "rest", "health_period"), problem, expected)]
 
 
 def load_profile(

@@ -94,8 +94,9 @@ class IotisticaConfig(SourceRules):
         return self.agents == "all" or agent in self.agents
 
     def hints(self) -> dict[str, str | int]:
-        """The vendor: what chooses the mapping."""
-        return {"vendor": "iotistica"}
+        """The vendor, and whether its cloud is asked: what chooses the mapping."""
+        known: dict[str, str | int] = {"vendor": "iotistica"}
+        return known if self.rest is None else {**known, "cloud": "rest"}
 
     def faults(self, machines: Mapping[str, Mapping[str, str | int]], calendar: Calendar | None) -> Iterator[RuleFault]:
         """Agents that are named and would not be read, or not be written to."""

@@ -56,7 +56,7 @@ class Roster:
             if len(self._known) >= MOST:
                 self.refused += 1
                 return False
-            known = self._known[agent] = {"vendor": "iotistica", "agent": agent, "serial": agent}
+            known = self._known[agent] = {**self._config.hints(), "agent": agent, "serial": agent}
         news = {name: fact for name, fact in facts.items() if fact and known.get(name) != fact}
         if news or agent not in self._told:
             known.update(news)

@@ -66,3 +66,8 @@ def test_a_named_agent_that_would_not_be_read_is_a_fault() -> None:
     (fault,) = some.faults({AGENT: {}, OTHER: {}}, None)
     assert (fault.machine, fault.key) == (AGENT, ("agent",))
     assert list(config(mqtt=MQTT).faults({AGENT: {}}, None)) == []
+
+
+def test_a_mapping_can_ask_for_what_the_cloud_tells() -> None:
+    assert config(mqtt=MQTT).hints() == {"vendor": "iotistica"}
+    assert config(mqtt=MQTT, rest=REST).hints() == {"vendor": "iotistica", "cloud": "rest"}

@@ -85,6 +85,21 @@ def test_what_is_wrong_with_a_profile_is_a_fault_of_the_site(
     assert sentence in str(told.value)
 
 
+@pytest.mark.parametrize(("agents", "share", "is_fault"), [(60, 1.0, False), (60, 0.3, True), (400, 1.0, True)])
+def test_periods_that_the_limit_does_not_allow_for_named_agents_are_a_fault(
+    tmp_path: Path, agents: int, share: float, is_fault: bool
+) -> None:
+    named = [f"00000000-0000-4000-8000-{number:012d}" for number in range(agents)]
+    file = tmp_path / "bridge.yaml"
+    file.write_text(SITE % (f"actual\n    agents: {named}", f", share: {share}"))
+    if not is_fault:
+        load_site([file], {})
+        return
+    with pytest.raises(ConfigError, match="agents cannot be read so often") as told:
+        load_site([file], {})
+    assert "sources.iot.rest" in str(told.value)
+
+
 def test_an_own_profile_is_found_beside_the_site_and_watched(tmp_path: Path) -> None:
     (tmp_path / "ours.yaml").write_text("extends: documented\nprofile: ours\n")
     file = tmp_path / "bridge.yaml"

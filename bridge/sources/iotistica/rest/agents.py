@@ -54,7 +54,7 @@ class AgentList:
         asked = None
         for page in range(1, PAGES + 1):
             reply = await self._client.read("agents", {"page": page, "limit": PAGE}, Priority.INVENTORY)
-            asked, rows = reply.asked, reply.rows()
+            asked, rows = reply.asked if asked is None else asked, reply.rows()
             new = {uuid: row for row in rows if (uuid := uuid_of(row)) is not None and uuid not in found}
             found.update(new)
             pages = reply.find("pages")
