@@ -74,7 +74,7 @@ class CrippledBridge:
             logger.error(
                 "The configuration has %d faults; mend it: it is read again when it changes", len(self._faults)
             )
-            logger.error("Until then only health is up: %s/readyz", url)
+            logger.error("Until then only the status page is up, with the faults on it: %s", url)
             site = await self._mended
             face.cancel()
             watch.cancel()
@@ -213,9 +213,17 @@ class CrippledBridge:
 def status_config(data: Any, folder: Path) -> StatusConfig:
     """Where health is to be served as far as a faulty configuration tells; the default where it does not."""
     try:
-        config = StatusConfig.model_validate(data["northbound"]["status"])
-    except (KeyError, TypeError, ValidationError):
-        return StatusConfig.model_validate({})
+        said = data["northbound"]["status"]
+        config = _first_valid(said, {"port": said.get("port")})
+    except (KeyError, TypeError, AttributeError):
+        return StatusConfig()
     files = {key: str(folder / name) for key in ("cert_file", "key_file") if (name := getattr(config, key))}
     config = config.model_copy(update=files)
     return StatusConfig(port=config.port) if tls_fault(config) else config
+
+
+def _first_valid(*said: Any) -> StatusConfig:
+    for one in said:
+        with contextlib.suppress(ValidationError):
+            return StatusConfig.model_validate(one)
+    return StatusConfig()

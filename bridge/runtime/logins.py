@@ -44,6 +44,11 @@ class SiteLogins:
         """The role a user has now; None for one who is not there any more, or has no password any more."""
         return next((user.role for user in self._now() if user.name == name and user.password_hash), None)
 
+    def credential(self, name: str) -> str:
+        """The hash of the password."""
+        found = next((user.password_hash for user in self._now() if user.name == name), None)
+        return found.get_secret_value() if found else ""
+
     def _now(self) -> tuple[OpcuaUser, ...]:
         users = self._site().file.northbound.opcua.users
         if users != self._users:

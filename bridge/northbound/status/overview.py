@@ -24,6 +24,7 @@ MOST_NAMES: Final = 6
 BUDGET: Final = {"used": "BudgetUsed", "limit": "BudgetLimit", "rate": "BudgetRate", "throttled": "Throttled"}
 """Readings of a source about its requests (see the tags `Bridge.Sources.<source>.…`)."""
 
+_NOT_GOOD: Final = 0x40000000
 NOTHING_YET: Final = frozenset({StatusCode.BadNoData, StatusCode.BadWaitingForInitialData})
 """Nothing needs to be mended: the vendor has no such value now, or nobody has said one yet. A value that is waited for
 in vain gets another status, or its source has."""
@@ -112,18 +113,28 @@ def _reading(bridge: Machine, source: str, name: str, values: Any) -> Any:
 def _judged(plant: Plant, values: Any) -> tuple[dict[str, int], list[_Cause]]:
     """How many values there are by severity, and why those that are not Good are so: the worst, then the most first."""
     counts = {"good": 0, "uncertain": 0, "bad": 0, "none": 0}
-    causes: dict[tuple[StatusCode, str], _Cause] = {}
+    causes: dict[tuple[int, str], _Cause] = {}
     for tag, value in _of_machines(plant, values):
+        if value.status < _NOT_GOOD:  # most are: this is the way that has to be short
+            counts["good"] += 1
+            continue
         word = severity(value.status)
         counts[word] += 1
-        if word in ("good", "none"):
-            continue
-        since = value.since or value.source_timestamp
-        cause = causes.setdefault((value.status, value.reason), _Cause(value.status, value.reason, tag, since))
-        cause.count += 1
-        cause.since = min(cause.since, since)
-        cause.machines[tag.machine] = None
+        if word != "none":
+            _count(causes, tag, value)
     return counts, sorted(causes.values(), key=lambda cause: (cause.status.is_uncertain, -cause.count))
+
+
+def _count(causes: dict[tuple[int, str], _Cause], tag: Tag, value: DataValue) -> None:
+    key = (int(value.status), value.reason)  # hashing an Enum takes as long as all the rest
+    since = value.since or value.source_timestamp
+    cause = causes.get(key)
+    if cause is None:
+        cause = causes[key] = _Cause(value.status, value.reason, tag, since)
+    cause.count += 1
+    cause.machines[tag.machine] = None
+    if since < cause.since:
+        cause.since = since
 
 
 def _of_machines(plant: Plant, values: Any) -> Iterator[tuple[Tag, DataValue]]:

@@ -27,7 +27,7 @@ class Search:
         words = text.casefold().split()
         if len(words) > MOST or len(text) > LONGEST:
             raise ValueError(f"at most {MOST} words, {LONGEST} characters together")
-        self._words = [word for word in words if not _GLOB & set(word)]
+        self._words = {word.replace("/", "."): word for word in words if not _GLOB & set(word)}
         self._globs = [_glob(word) for word in words if _GLOB & set(word)]
 
     def found(self, plant: Plant) -> list[Tag]:
@@ -43,10 +43,12 @@ class Search:
 
     def _takes(self, tag: Tag, around: str) -> bool:
         identifier = tag.id.casefold()
-        if not all(matches(identifier) for matches in self._globs):
-            return False
-        left = [word for word in self._words if word.replace("/", ".") not in identifier]
-        return not left or _all_in(left, f"{around} {_described(tag)}")
+        for matches in self._globs:
+            if not matches(identifier):
+                return False
+        left = [word for dotted, word in self._words.items() if dotted not in identifier]
+        left = [word for word in left if word not in around]
+        return not left or _all_in(left, _described(tag))
 
 
 def _glob(word: str) -> Callable[[str], object]:

@@ -55,6 +55,9 @@ class Logins(Protocol):
     def role(self, name: str) -> Role | None:
         """The role a user has now; None for one who is not there any more."""
 
+    def credential(self, name: str) -> str:
+        """What is another one when the password is."""
+
 
 class NoLogins:
     """A site without users: the admin token alone opens."""
@@ -69,10 +72,15 @@ class NoLogins:
         """Nobody is known."""
         return None
 
+    def credential(self, name: str) -> str:
+        """Nobody has one."""
+        return ""
+
 
 @dataclass(slots=True)
 class _Session:
     user: str
+    credential: str
     until: float
 
 
@@ -90,7 +98,8 @@ class Sessions:
     def open(self, user: str) -> str:
         """Begin a session of this user ("" for the admin token's holder); the cookie's value."""
         key = secrets.token_urlsafe(32)
-        self._sessions[key] = _Session(user, self._clock.monotonic() + LASTS_S)
+        credential = self._logins.credential(user) if user else ""
+        self._sessions[key] = _Session(user, credential, self._clock.monotonic() + LASTS_S)
         if len(self._sessions) > MOST:
             self._sessions.popitem(last=False)
         return key
@@ -100,15 +109,20 @@ class Sessions:
         self._sessions.pop(key, None)
 
     def who(self, key: str) -> Principal | None:
-        """Whose session it is, with the role they have now; None where it has ended or the user is gone."""
+        """Whose session it is, with the role they have now; None where it has ended, or user or password are others."""
         session = self._sessions.get(key)
         if session is None:
             return None
-        role = self._logins.role(session.user) if session.user else Role.ENGINEER
-        now = self._clock.monotonic()
+        role, now = self._role(session), self._clock.monotonic()
         if role is None or now >= session.until:
             self.close(key)
             return None
         session.until = now + LASTS_S
         self._sessions.move_to_end(key)
         return Principal(role, session.user)
+
+    def _role(self, session: _Session) -> Role | None:
+        if not session.user:
+            return Role.ENGINEER
+        is_same = self._logins.credential(session.user) == session.credential
+        return self._logins.role(session.user) if is_same else None

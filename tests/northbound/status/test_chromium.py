@@ -267,7 +267,7 @@ LOW_CONTRAST = """() => {
 }"""
 """Text that is hard to read: WCAG 2.2, 1.4.3."""
 
-UNNAMED = """() => [...document.querySelectorAll("a, button, input, [role=table], dialog, nav")]
+UNNAMED = """() => [...document.querySelectorAll("a, button, input, [role=grid], dialog, nav")]
   .filter((one) => one.checkVisibility() && !one.labels?.length && !one.textContent.trim()
     && !one.getAttribute("aria-label") && !one.getAttribute("aria-labelledby"))
   .map((one) => one.outerHTML.slice(0, 120))"""

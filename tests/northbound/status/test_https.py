@@ -89,5 +89,7 @@ def test_a_faulty_configuration_is_shown_where_the_page_would_be_or_on_loopback(
     assert (found.host, found.cert_file) == ("0.0.0.0", str(issued.certificate))
     issued.key.unlink()
     assert status_config({"northbound": {"status": said}}, tmp_path) == StatusConfig(port=8443)
-    for faulty in ({}, None, {"northbound": {"status": {"host": "0.0.0.0"}}}):
+    beside = {"northbound": {"status": {"host": "0.0.0.0", "port": 8081}}}
+    assert status_config(beside, tmp_path) == StatusConfig(port=8081)
+    for faulty in ({}, None, {"northbound": {"status": 7}}, {"northbound": {"status": {"port": "x"}}}):
         assert status_config(faulty, tmp_path) == StatusConfig()

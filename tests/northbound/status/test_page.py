@@ -40,6 +40,7 @@ class Users:
 
     def __init__(self) -> None:
         self.roles: dict[str, Role] = {"anna": Role.OBSERVER, "otto": Role.OPERATOR}
+        self.credentials: dict[str, str] = {}
 
     any = True
 
@@ -48,6 +49,9 @@ class Users:
 
     def role(self, name: str) -> Role | None:
         return self.roles.get(name)
+
+    def credential(self, name: str) -> str:
+        return self.credentials.get(name, "")
 
 
 class Browser:
@@ -185,6 +189,13 @@ async def test_role_is_the_one_of_now(browser: Browser) -> None:
     browser.users.roles["otto"] = Role.OBSERVER
     assert (await browser.post("/api/v1/commands/uns:-:4711/discard")).status_code == 403
     del browser.users.roles["otto"]
+    assert (await browser.get("/api/v1/commands")).status_code == 401
+
+
+async def test_another_password_ends_the_sessions_of_the_one_before(browser: Browser) -> None:
+    await browser.log_in("otto")
+    assert (await browser.get("/api/v1/commands")).status_code == 200
+    browser.users.credentials["otto"] = "another"
     assert (await browser.get("/api/v1/commands")).status_code == 401
 
 

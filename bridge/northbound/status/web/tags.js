@@ -39,7 +39,7 @@ class TagList {
     this.spacer = h("div", { class: "spacer" });
     this.scroller = h(
       "div",
-      { class: "list", role: "table", "aria-label": "Tags", tabindex: "0", onscroll: () => this.scrolled(), onkeydown: (event) => this.keyed(event), onclick: (event) => this.clicked(event) },
+      { class: "list", role: "grid", "aria-label": "Tags", tabindex: "0", onscroll: () => this.scrolled(), onkeydown: (event) => this.keyed(event), onclick: (event) => this.clicked(event) },
       h("div", { class: "row head", role: "row" }, ["Tag", "Value", "Quality", "Age", "Trend"].map((name) => h("span", { role: "columnheader", class: name === "Value" ? "right" : null }, name))),
       this.spacer,
     );
@@ -167,11 +167,11 @@ class TagList {
     return h(
       "div",
       { class: "row", role: "row", "data-id": tag.id },
-      h("span", { role: "cell", class: "tag" }, h("span", { class: "machine" }, `${tag.machine} `), h("span", { class: "name" }, tag.name)),
-      h("span", { role: "cell", class: "value" }),
-      h("span", { role: "cell", class: "quality" }),
-      h("span", { role: "cell", class: "age" }),
-      h("span", { role: "cell", class: "line" }),
+      h("span", { role: "gridcell", class: "tag" }, h("span", { class: "machine" }, `${tag.machine} `), h("span", { class: "name" }, tag.name)),
+      h("span", { role: "gridcell", class: "value" }),
+      h("span", { role: "gridcell", class: "quality" }),
+      h("span", { role: "gridcell", class: "age" }),
+      h("span", { role: "gridcell", class: "line" }),
     );
   }
 
