@@ -38,6 +38,8 @@ class Panel:
         self.answer: Outcome = TAKEN
         self.denied = ""
         self.follows = True
+        self.sent_as: list[str] = []
+        """Ids of the commands that `sent` was sent for."""
         self.instead: float | None = None
         self.gate = asyncio.Event()
         self.gate.set()
@@ -55,6 +57,7 @@ class Panel:
         self.began.set()
         await self.gate.wait()
         self.sent.append(action.payload)
+        self.sent_as.append(action.command)
         if self.answer.result is Result.ACCEPTED and self.follows:
             self._follow(action.payload)
         return self.answer
@@ -478,6 +481,7 @@ async def test_after_a_crash_what_was_not_sent_is_unreached_and_what_may_have_be
         assert second is not None and second.outcome is not None and second.outcome.result is Result.CONFIRMED
         assert again.panel.sent == []
         assert [action.payload for action in again.panel.reconciled] == [{"SetFrequency1": 5.0}]
+        assert [action.command for action in again.panel.reconciled] == ["c2"]
 
 
 async def test_who_types_the_same_again_means_it(office: Office) -> None:

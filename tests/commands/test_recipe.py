@@ -86,6 +86,8 @@ async def test_every_set_point_is_sent_in_order_and_confirmed(office: Office) ->
     outcome = await office.ends(LOAD, ASKED)
     assert (outcome.result, outcome.status) == (Result.CONFIRMED, StatusCode.Good)
     assert office.panel.sent == SENT
+    whole = office.panel.sent_as[0]
+    assert office.panel.sent_as == [whole, f"{whole}#2", f"{whole}#3", f"{whole}#4"], "a vendor may do each id once"
     assert [item.target for item in outcome.items] == TAGS
     assert [item.value for item in outcome.items] == [10.0, 20.0, 30.0, "Standby"]
     assert set(results(outcome)) == {Result.CONFIRMED}
@@ -368,6 +370,7 @@ async def test_after_a_crash_the_item_in_flight_is_read_and_the_rest_is_not_sent
 ) -> None:
     entry, office = await recovered(await killed(tmp_path, MUTATIONS[index], when), GOOD)
     assert [action.payload for action in office.panel.reconciled] == [SENT[index]]
+    assert [action.command for action in office.panel.reconciled] == [("c1", "c1#2", "c1#3", "c1#4")[index]]
     assert entry.state is State.FINISHED
     outcome = entry.outcome
     assert outcome is not None
