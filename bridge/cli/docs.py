@@ -25,6 +25,8 @@ _EXAMPLES = examples(
     "plantbridge docs nodeset --state-dir state --output plant.xml",
     "plantbridge docs tags bridge.yaml > tags.csv",
     "plantbridge docs ignition bridge.yaml --connection Line1 --output tags.json",
+    "plantbridge docs flow bridge.yaml --output flow.mmd",
+    "plantbridge docs asyncapi bridge.yaml --output asyncapi.json",
     "plantbridge docs log | grep PB1A2B3C",
 )
 _OUTPUT = click.option(
@@ -123,6 +125,34 @@ def ignition(
     Asks the running bridge, or reads CONFIG and what was found in earlier runs.
     """
     _tell(_document("ignition", {"connection": connection}, paths, state_dir, url, token), output)
+
+
+@command.command("flow", epilog=_EXAMPLES)
+@access_options
+@_OUTPUT
+@_PATHS
+def flow(
+    state_dir: Path | None, url: str | None, token: str | None, output: Path | None, paths: tuple[Path, ...]
+) -> None:
+    """Print the data flow as a Mermaid chart: which source feeds which machine by which mapping, and where it is shown.
+
+    GitHub, GitLab and many wikis draw it between ```mermaid and ```. Asks the running bridge, or reads CONFIG.
+    """
+    _tell(_document("flow", {}, paths, state_dir, url, token), output)
+
+
+@command.command("asyncapi", epilog=_EXAMPLES)
+@access_options
+@_OUTPUT
+@_PATHS
+def asyncapi(
+    state_dir: Path | None, url: str | None, token: str | None, output: Path | None, paths: tuple[Path, ...]
+) -> None:
+    """Print the topics of the Unified Namespace, with their payloads, as an AsyncAPI 3.0 document (JSON).
+
+    Asks the running bridge, or reads CONFIG and what was found in earlier runs.
+    """
+    _tell(_document("asyncapi", {}, paths, state_dir, url, token), output)
 
 
 @command.command("cli", epilog=_EXAMPLES)

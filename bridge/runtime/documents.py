@@ -1,4 +1,4 @@
-"""Pages made from the plant as it is: its address space, its tags, and its tags as Ignition imports them."""
+"""Pages made from the plant as it is: address space, tags, tags as Ignition imports them, data flow, topics."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import io
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import orjson
+
 from bridge.errors import NotDeclared
 from bridge.northbound.opcua.ignition import ignition_tags
 from bridge.northbound.opcua.server import OpcuaServer
+from bridge.northbound.uns.publisher import UnsPublisher
+from bridge.runtime.flow import flow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +32,8 @@ class Document(StrEnum):
     NODESET = "nodeset"
     TAGS = "tags"
     IGNITION = "ignition"
+    FLOW = "flow"
+    ASYNCAPI = "asyncapi"
 
 
 async def document(kind: str, plant: Plant, faces: Mapping[str, Northbound], connection: str = "") -> str:
@@ -36,12 +42,23 @@ async def document(kind: str, plant: Plant, faces: Mapping[str, Northbound], con
         raise NotDeclared(f'there is no document "{kind}"; expected {", ".join(Document)}')
     if kind == Document.TAGS:
         return tag_sheet(plant, faces)
+    if kind == Document.FLOW:
+        return flow(plant, faces)
+    if kind == Document.ASYNCAPI:
+        return _asyncapi(plant, faces)
     face = faces.get("opcua")
     if not isinstance(face, OpcuaServer):
         raise NotDeclared("this bridge has no OPC UA server; northbound: opcua: enabled: true gives it one")
     if kind == Document.NODESET:
         return await face.nodeset(plant)
     return ignition_tags(plant, face.server(), connection or IGNITION_CONNECTION)
+
+
+def _asyncapi(plant: Plant, faces: Mapping[str, Northbound]) -> str:
+    face = faces.get("uns")
+    if not isinstance(face, UnsPublisher):
+        raise NotDeclared("this bridge publishes no plain topics; northbound: uns: enabled: true does")
+    return orjson.dumps(face.asyncapi(plant), option=orjson.OPT_INDENT_2).decode() + "\n"
 
 
 def tag_sheet(plant: Plant, faces: Mapping[str, Northbound]) -> str:

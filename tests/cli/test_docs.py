@@ -34,7 +34,7 @@ class Told:
 
     def __call__(self, *arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as caught:
-            first = () if arguments[0] in ("nodeset", "tags", "ignition") else ("plc",)
+            first = () if arguments[0] in ("nodeset", "tags", "ignition", "flow", "asyncapi") else ("plc",)
             main(["docs", *first, *map(str, arguments)])
         return (int(caught.value.code or 0), *self._capsys.readouterr())
 
@@ -147,3 +147,42 @@ def test_without_a_bridge_or_files_it_asks_which(told: Told) -> None:
     code, _, err = told("tags")
     assert code == 2
     assert "--state-dir" in err
+
+
+def test_the_data_flow_is_a_chart_of_sources_machines_and_faces(site: Path, told: Told) -> None:
+    code, out, err = told("flow", site)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "flowchart LR"
+    assert '  s_panel(["panel"])' in lines
+    assert '  s_panel -->|"qitech/extruder"| m0' in lines
+    assert any(line.startswith('  m0["extruder-1<br/>') for line in lines)
+    assert {"  m0 --> f_opcua", "  m0 --> f_sparkplug", "  m0 --> f_uns"} <= set(lines)
+
+
+def test_many_machines_of_a_type_are_one_in_the_chart(site: Path, told: Told) -> None:
+    entry = "  - {{id: extruder-{0}, source: panel, machine: {{slug: extruder_v1, serial: {0}}}}}\n"
+    head, _, tail = SITE.partition("  - {id: extruder-1")
+    site.write_text(head + "".join(entry.format(n) for n in range(60)) + tail.partition("\n")[2])
+    lines = told("flow", site)[1].splitlines()
+    assert len([line for line in lines if line.startswith("  m0[")]) == 1
+    assert "60 machines" in "".join(lines)
+    assert not [line for line in lines if line.startswith("  m1[")]
+
+
+def test_topics_are_an_asyncapi_document(site: Path, told: Told) -> None:
+    code, out, err = told("asyncapi", site)
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    assert document["asyncapi"] == "3.0.0"
+    channel = document["channels"]["extruder-1.Monitoring.Pressure"]
+    assert channel["address"] == "acme/essen/extrusion/extruder-1/Monitoring/Pressure"
+    value = channel["messages"]["value"]["payload"]["properties"]["value"]["oneOf"][0]
+    assert (value["type"], value["x-unit"]) == ("number", "bar")
+    referred = {operation["channel"]["$ref"] for operation in document["operations"].values()}
+    assert referred == {f"#/channels/{key}" for key in document["channels"]}
+
+
+def test_topics_of_a_bridge_without_any_are_refused_with_words(site: Path, told: Told) -> None:
+    site.write_text(SITE.replace("northbound: {", "northbound: {uns: {enabled: false}, "))
+    assert "publishes no plain topics" in told("asyncapi", site)[2]

@@ -13,7 +13,7 @@ GET  /api/v1/tags?q=GLOB…   tags with value, status, age, addresses
 GET  /api/v1/tags/{id}      one tag, and where its value comes from
 GET  /api/v1/why?tag=ADDRESS   the same, by id or by the tag's address on any face
 GET  /api/v1/machines/{id}/plc?dialect=scl|st&command=NAME…   declarations for a PLC, as text
-GET  /api/v1/docs/{nodeset|tags|ignition}?connection=NAME     the plant for engineering tools, as text
+GET  /api/v1/docs/{nodeset|tags|ignition|flow|asyncapi}?connection=NAME     the plant for engineering tools, as text
 GET  /api/v1/drift           fields of vendors' answers that are new, gone or of another kind since the start
 GET  /api/v1/outline         plant, addresses and settings, to compare a changed configuration with; an Engineer
 GET  /api/v1/stream?q=GLOB… server-sent events (see stream.py)

@@ -23,9 +23,11 @@ import logging
 import random
 from typing import TYPE_CHECKING
 
+from bridge import __version__
 from bridge.errors import LinkError
 from bridge.model.path import Place
 from bridge.northbound.uns import payload
+from bridge.northbound.uns.asyncapi import asyncapi
 from bridge.northbound.uns.backfill import Backfill
 from bridge.northbound.uns.branches import Branches
 from bridge.northbound.uns.certain import flushed
@@ -109,6 +111,11 @@ class UnsPublisher:
     def address(self, tag: Tag) -> str:
         """The tag's topic; for a machine no plant has shown yet, below the bridge's own enterprise and site."""
         return self._branches.address(tag, self._home)
+
+    def asyncapi(self, plant: Plant) -> dict[str, Any]:
+        """The topics of this plant as an AsyncAPI document."""
+        preset, broker = self._config.preset, self._config.broker
+        return asyncapi(plant, self.address, preset, broker, f"Topics of {self._bridge_name}", __version__)
 
     def rights(self) -> Rights:
         """Its own branch, and where commands and questions come in."""
