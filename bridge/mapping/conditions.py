@@ -26,9 +26,9 @@ class When:
     def __init__(self, rule: WhenRule) -> None:
         self._lasting = rule.lasting or 0.0
         self._since: float | None = None
-        self._leaves = [_leaf(leaf) for leaf in _leaves(rule)]
-        self.channels = frozenset(parse_path(path).channel for leaf in _leaves(rule) for path in paths(leaf))
-        self.reason = rule.reason or " and ".join(_spoken(leaf) for leaf in _leaves(rule))
+        self._leaves = [_leaf(leaf) for leaf in leaves(rule)]
+        self.channels = frozenset(parse_path(path).channel for leaf in leaves(rule) for path in paths(leaf))
+        self.reason = rule.reason or " and ".join(_spoken(leaf) for leaf in leaves(rule))
         self.status = rule.status
 
     def holds(self, payloads: Payloads, at: float) -> bool:
@@ -52,8 +52,9 @@ def paths(rule: WhenRule) -> Iterator[str]:
     yield from (rule.source or {}).values()
 
 
-def _leaves(rule: WhenRule) -> list[WhenRule]:
-    return [leaf for inner in rule.all for leaf in _leaves(inner)] if rule.all is not None else [rule]
+def leaves(rule: WhenRule) -> list[WhenRule]:
+    """The things that have to hold, one by one."""
+    return [leaf for inner in rule.all for leaf in leaves(inner)] if rule.all is not None else [rule]
 
 
 def _leaf(rule: WhenRule) -> Leaf:

@@ -20,10 +20,11 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from bridge.mapping.conditions import leaves, paths
 from bridge.mapping.convert import is_text, parse_time
 from bridge.mapping.each import ROW, EachSpec, fields
 from bridge.mapping.names import FIELD, texts_of
-from bridge.mapping.schema import TagRule
+from bridge.mapping.schema import TagRule, WhenRule
 from bridge.mapping.select import MISSING, Getter, getter, parse_path
 from bridge.mapping.tag_plan import FUTURE_TOLERANCE, GOOD, Pairs, Raw, SlotOf, TagPlan
 from bridge.mapping.tag_spec import TagSpec, as_list
@@ -90,7 +91,7 @@ class RowTag(TagPlan):
         self.unit_getter = each.unit_of if has_unit else None
         self.unit_said: Any = known.unit or MISSING
         """How the unit was last written."""
-        self.is_quick = self._is_arithmetic()
+        self.is_quick = self._is_arithmetic() and each.is_judged_by_row
         """A number that is as its row says: the hot path."""
 
     def twin(self) -> RowTag:
@@ -151,9 +152,12 @@ class EachProjection:
         self._newcomers: dict[tuple[str, ...], _Newcomer] = {}
         self._units: dict[tuple[str, ...], str] = {}
         self._first_new = self._last_new = 0.0
-        self._quality_of, self._time_of = _told_of(spec.tag_rule)
-        self._good_word: Any = MISSING
-        """What the last row of a good value said of its quality."""
+        self._time_of = _below_row(spec.tag_rule.time)
+        self.is_judged_by_row = not any(when.lasting for when in _whens(spec.tag_rule))
+        """What is wrong with a value follows from its row alone, and not from how long it is so."""
+        self._judges = _judges(spec.tag_rule)
+        self._good_words: list[Any] = [MISSING] * len(self._judges)
+        """What the last row of a good value said there."""
         self._time_said, self._time = "", _NEVER
         self._box: dict[str, Any] = {}
         self._look_at = -math.inf
@@ -191,13 +195,15 @@ class EachProjection:
                         continue
             box[ROW] = row
             tag.project(box, stamp, received, out)
-            if self._quality_of is not None and tag.last is not None and tag.last.status is GOOD:
-                self._good_word = self._quality_of(row)
+            if self._judges and tag.last is not None and tag.last.status is GOOD:
+                self._good_words = [get(row) for get in self._judges]
 
     def _is_good(self, row: Any, tag: RowTag) -> bool:
-        """The row says what the last good one said of quality and unit, or nothing: nothing needs a closer look."""
-        if self._quality_of is not None and (said := self._quality_of(row)) is not MISSING and said != self._good_word:
-            return False
+        """What quality and conditions look at is as in the last good row, and so is the unit: it is good too."""
+        for get, word in zip(self._judges, self._good_words, strict=True):
+            said = get(row)
+            if said is not word and said != word:
+                return False
         if tag.unit_getter is None:
             return True
         unit = tag.unit_getter(row)
@@ -424,11 +430,19 @@ _KINDS = {bool: DataType.Boolean, int: DataType.Double, float: DataType.Double, 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-def _told_of(rule: TagRule) -> tuple[Getter | None, Getter | None]:
-    """Where a row tells its quality and its time."""
-    paths = (rule.quality.path if rule.quality else None, rule.time)
-    quality, time = (None if path is None else getter(parse_path(path).keys) for path in paths)
-    return quality, time
+def _whens(rule: TagRule) -> list[WhenRule]:
+    return [*as_list(rule.bad_when), *as_list(rule.uncertain_when)]
+
+
+def _judges(rule: TagRule) -> list[Getter]:
+    """The fields of a row that say whether its value is good."""
+    quality = [rule.quality.path] if rule.quality else []
+    looked_at = (path for when in _whens(rule) for leaf in leaves(when) for path in paths(leaf))
+    return [getter(parse_path(path).keys) for path in dict.fromkeys((*quality, *looked_at))]
+
+
+def _below_row(path: str | None) -> Getter | None:
+    return None if path is None else getter(parse_path(path).keys)
 
 
 def _getter(text: str) -> Getter:

@@ -67,16 +67,15 @@ class TagPlan:
 
     def _is_plain(self) -> bool:
         """A number that needs nothing but arithmetic: the hot path."""
-        return self._is_arithmetic() and self.spec.rule.quality is None and self.spec.rule.time is None
+        rule = self.spec.rule
+        return self._is_arithmetic() and not any((rule.quality, rule.time, rule.bad_when, rule.uncertain_when))
 
     def _is_arithmetic(self) -> bool:
-        """A number that is as the payload says, but for scale and offset."""
+        """A number that is as the payload says, but for scale and offset, while nothing is wrong with it."""
         rule = self.spec.rule
         special = (
             rule.map,
             rule.expr,
-            rule.bad_when,
-            rule.uncertain_when,
             rule.limits,
             rule.alarm,
             rule.max_age,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bridge.mapping.machine import PartMapping, compile_machine
 from bridge.mapping.machine import with_tags as grow
@@ -264,6 +267,40 @@ def test_a_unit_that_comes_later_is_learned_and_the_slot_stays() -> None:
     assert (after.slot, after.id, after.name) == (before.slot, before.id, before.name)
     assert after.definition.unit is not None and after.definition.unit.code == "bar"
     assert rig.known[-1].unit == "bar"
+
+
+JUDGED = EACH.replace(
+    "time: time",
+    """time: time
+        deadband: 0.5
+        scale: 2.0
+        bad_when: [{path: code, in: [TIMEOUT], status: BadTimeout}, {path: value, eq: -999}]
+        uncertain_when: {all: [{path: code, is_null: false}, {path: unsure, eq: true}]}""",
+)
+SAID = st.fixed_dictionaries(
+    {"value": st.sampled_from([1.0, 1.1, 5, -999, 2**60, 1e308, None, "x", True, math.nan])},
+    optional={
+        "quality": st.sampled_from(["good", "bad", "uncertain", "odd", None, 1, [], True]),
+        "code": st.sampled_from(["TIMEOUT", "OTHER", None, 7]),
+        "unsure": st.booleans(),
+        "unit": st.sampled_from(["bar", "BAR", "°C", None, "", 5]),
+        "time": st.sampled_from(["2026-03-04T05:00:00Z", "2026-03-04T05:01:00Z", "no time", None, 9**30]),
+    },
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(SAID, max_size=12))
+def test_the_quick_way_says_what_the_long_way_says(said: list[dict[str, Any]]) -> None:
+    rigs = [Rig(JUDGED), Rig(JUDGED)]
+    for rig in rigs:
+        rig.feed(row("u", "m", 1.0, quality="good"), row("u", "n", 1.0))
+    for tag in rigs[1].projection.each[0].tags:
+        tag.is_quick = False
+    for number, one in enumerate(said):
+        rows = [{**row("u", "mn"[number % 2], 0), **one}]
+        quick, long = ({name: value[:3] for name, value in rig.see(*rows).items()} for rig in rigs)
+        assert quick == long
 
 
 def test_rows_that_wait_for_their_tag_are_all_said() -> None:
