@@ -95,10 +95,11 @@ def demo_site(environment: dict[str, str]) -> Site:
 
 async def _demo(environment: dict[str, str], password: str, as_json: bool) -> None:
     from bridge.cli.run import serve
+    from bridge.cli.simulators import private_broker
     from bridge.sim.site import simulated
 
     async with AsyncExitStack() as stack:
-        site = await stack.enter_async_context(simulated(demo_site(environment)))
+        site = await stack.enter_async_context(simulated(demo_site(environment), private_broker))
 
         async def started(bridge: Bridge) -> None:
             await _announce(bridge, password, as_json)

@@ -104,10 +104,11 @@ def _faults_in(group: BaseExceptionGroup[BaseException]) -> list[str]:
 
 async def _simulated(site: Site, stack: AsyncExitStack) -> Site:
     """The site with simulated sources; what they show is kept apart from what the real ones did."""
+    from bridge.cli.simulators import private_broker
     from bridge.config.site_changes import apart
     from bridge.sim.site import simulated
 
-    site = await stack.enter_async_context(simulated(apart(site)))
+    site = await stack.enter_async_context(simulated(apart(site), private_broker))
     sources = ", ".join(site.file.sources) or "no source"
     text = (
         f"Simulated: {sources}; state directory: {site.state_directory}; changed files are taken over at the next start"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from contextlib import asynccontextmanager
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from bridge.sim.faults import Fault
@@ -74,6 +75,16 @@ def switched(default: Switches, texts: Sequence[str]) -> Switches:
         return default.with_switches({name: value for name, _, value in (text.partition("=") for text in texts)})
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--set") from None
+
+
+@asynccontextmanager
+async def private_broker(port: int = 0) -> AsyncIterator[int]:
+    """A broker on loopback for a vendor that needs one, while the context lasts; its port. Raises AddressTaken."""
+    from bridge.config.broker import EmbeddedBrokerConfig
+    from bridge.runtime.broker import EmbeddedBroker
+
+    async with EmbeddedBroker(EmbeddedBrokerConfig(enabled=True, port=port)) as broker:
+        yield broker.port
 
 
 async def serve(

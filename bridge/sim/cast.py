@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from bridge.errors import BridgeError
@@ -10,6 +11,10 @@ from bridge.errors import BridgeError
 
 class NoSimulator(BridgeError):
     """Something of the site has no simulator: take it out, or run without --simulate."""
+
+
+OpenBroker = Callable[[], AbstractAsyncContextManager[int]]
+"""A broker on loopback while the context lasts; its port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +35,7 @@ class Cast:
     machines: tuple[NamedMachine, ...] = ()
     people: tuple[str, ...] = ()
     """E-mail addresses that commands may tell the vendor."""
+    is_ours: Callable[[str, int], bool] | None = None
+    """Whether the broker inside the bridge is reached at a host and port."""
+    open_broker: OpenBroker | None = None
+    """Gives a vendor a broker of its own; None where there is none to give."""

@@ -10,7 +10,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import TYPE_CHECKING, Any
 
 from bridge.config.site_changes import with_sources
-from bridge.sim.cast import Cast, NamedMachine, NoSimulator
+from bridge.sim.cast import Cast, NamedMachine, NoSimulator, OpenBroker
+from bridge.sim.iotistica import site as iotistica
 from bridge.sim.qitech import site as qitech
 from bridge.sim.quantiix import site as quantiix
 from bridge.sim.trackmymachines import site as trackmymachines
@@ -24,6 +25,7 @@ Play = Callable[[Any, Cast], AbstractAsyncContextManager[Any]]
 """Takes a source's configuration; gives it pointed at a simulator on loopback, while the context lasts."""
 
 SIMULATORS: Mapping[str, Play] = {
+    "iotistica": iotistica.played,
     "qitech": qitech.played,
     "quantiix": quantiix.played,
     "trackmymachines": trackmymachines.played,
@@ -32,8 +34,11 @@ SIMULATORS: Mapping[str, Play] = {
 
 
 @asynccontextmanager
-async def simulated(site: Site) -> AsyncIterator[Site]:
-    """The site with every source pointing at its simulator. Raises NoSimulator."""
+async def simulated(site: Site, open_broker: OpenBroker | None = None) -> AsyncIterator[Site]:
+    """The site with every source pointing at its simulator; `open_broker` for vendors that need one.
+
+    Raises NoSimulator.
+    """
     async with AsyncExitStack() as stack:
         sources = {}
         for name, config in site.file.sources.items():
@@ -43,11 +48,11 @@ async def simulated(site: Site) -> AsyncIterator[Site]:
             play = SIMULATORS.get(config.type)
             if play is None:
                 raise NoSimulator(f"the source {name} cannot be simulated: nothing plays {config.type}")
-            sources[name] = await stack.enter_async_context(play(config, cast_of(site, name)))
+            sources[name] = await stack.enter_async_context(play(config, cast_of(site, name, open_broker)))
         yield with_sources(site, sources)
 
 
-def cast_of(site: Site, source: str) -> Cast:
+def cast_of(site: Site, source: str, open_broker: OpenBroker | None = None) -> Cast:
     """What the site expects of a source."""
     machines = tuple(
         NamedMachine(machine.id, machine.label, part.identity)
@@ -55,7 +60,8 @@ def cast_of(site: Site, source: str) -> Cast:
         for part in machine.parts
         if part.part.source == source
     )
-    return Cast(machines, tuple(sorted(set(site.people.values()))))
+    people = tuple(sorted(set(site.people.values())))
+    return Cast(machines, people, site.file.broker.is_reached_at, open_broker)
 
 
 __all__ = ["SIMULATORS", "NoSimulator", "cast_of", "simulated"]

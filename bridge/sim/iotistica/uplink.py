@@ -81,7 +81,7 @@ class Uplink:
                         group.create_task(self._push(client), name="iotistica push")
             except* aiomqtt.MqttError as errors:
                 if not told:
-                    _log.warning("The simulated agents have no broker: %s", errors.exceptions[0])
+                    _log.info("The simulated agents have no broker: %s", errors.exceptions[0])
                     told = True
             finally:
                 self.connected.clear()
