@@ -5,12 +5,13 @@ import json
 import signal
 import sys
 
+import aiomqtt
 import httpx
 import pytest
 
 from bridge.cli.main import main
 from bridge.cli.simulate import RELEASES
-from bridge.sim import quantiix, trackmymachines
+from bridge.sim import iotistica, quantiix, trackmymachines
 from bridge.sim.qitech import FAULTS
 from bridge.sim.qitech import RELEASES as KNOWN
 
@@ -32,7 +33,8 @@ def test_every_fault_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("vendor", "faults"), [("trackmymachines", trackmymachines.FAULTS), ("quantiix", quantiix.FAULTS)]
+    ("vendor", "faults"),
+    [("trackmymachines", trackmymachines.FAULTS), ("quantiix", quantiix.FAULTS), ("iotistica", iotistica.FAULTS)],
 )
 def test_every_fault_of_the_other_vendors_is_listed(
     vendor: str, faults: dict[str, object], capsys: pytest.CaptureFixture[str]
@@ -88,6 +90,39 @@ async def test_panel_serves_until_told_to_stop(stop: signal.Signals, code: int) 
     process.send_signal(stop)
     _, err = await process.communicate()
     assert (process.returncode, err.strip()) == (code, b"")
+
+
+@pytest.mark.parametrize("arguments", [("--set", "profile=third"), ("--set", "nope=1"), ("--broker", "nowhere")])
+def test_iotistica_says_what_it_expects(arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome(*arguments, vendor="iotistica") == 2
+    err = capsys.readouterr().err
+    assert "expected" in err
+    assert "Traceback" not in err
+
+
+async def test_iotistica_serves_an_api_and_a_broker_with_agents() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bridge", "simulate", "iotistica", "--port", "0", "--mqtt-port", "0",
+        "--control-port", "0", "--agents", "2", "--devices", "1", "--json",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    facts = json.loads(await process.stdout.readline())
+    login = {"username": facts["username"], "password": facts["password"]}
+    async with httpx.AsyncClient(base_url=facts["url"], timeout=30) as client:
+        told = (await client.post("/api/v1/auth/login", json=login)).json()["data"]
+        bearer = {"Authorization": f"Bearer {told['accessToken']}"}
+        agents = (await client.get("/api/v1/agents", headers=bearer)).json()
+        assert [agent["uuid"] for agent in agents["agents"]] == facts["agents"]
+        assert (await client.post(f"{facts['control']}/faults/zip_bomb", json={"agent": facts["agents"][0]})).is_success
+    async with aiomqtt.Client("127.0.0.1", int(facts["mqtt"].rpartition(":")[2])) as client, asyncio.timeout(30):
+        await client.subscribe("i/self-hosted/a/+/endpoints/#", qos=1)
+        async for message in client.messages:
+            if message.payload:
+                break
+    process.send_signal(signal.SIGTERM)
+    _, err = await process.communicate()
+    assert (process.returncode, err.strip()) == (0, b"")
 
 
 async def test_trackmymachines_serves_a_running_floor_on_two_ports() -> None:

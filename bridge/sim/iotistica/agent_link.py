@@ -164,8 +164,10 @@ class AgentLink:
     # -- the rest
 
     def _dictionary(self, now: float) -> Iterator[Message]:
-        """A delta comes after the message that made it necessary (recorded)."""
-        if self.dictionary.has_news:
+        """A delta comes after the message that made it necessary (recorded); an older agent begins with the whole."""
+        if self.dictionary.has_news and self.dictionary.is_flat and not self._synced:
+            yield self.whole_dictionary()
+        elif self.dictionary.has_news:
             yield Message(self.topic("meta", "dictionary", "delta"), orjson.dumps(self.dictionary.delta(now)))
             if not self._synced and now - self._started >= SYNC_S:
                 yield self.whole_dictionary()

@@ -26,7 +26,7 @@ class Dictionary:
     def __init__(self, agent: str, flat: bool = False, version: int = 1) -> None:
         self.agent = agent
         self.version = version
-        self._flat = flat
+        self.is_flat = flat
         self._fields: dict[str, dict[str, int]] = {domain: {} for domain in DOMAINS}
         self._order: list[str] = []
         self._told = 0
@@ -50,22 +50,25 @@ class Dictionary:
 
     def full(self, now: float) -> dict[str, Any]:
         """What is retained at meta/dictionary."""
+        rest = {"format_version": 2, **self._enums(), "metadata": self._metadata(now)}
+        self._told, self._promoted = len(self._order), False
+        if self.is_flat:
+            return {"version": self.version, "fields": list(self._order), **rest}
         by_domain = {
             domain: [{"index": index, "name": name} for name, index in fields.items()]
             for domain, fields in self._fields.items()
         }
-        flat = list(self._order) if self._flat else [name for fields in self._fields.values() for name in fields]
-        return {
-            "version": self.version, "fields": flat, "fieldsByDomain": by_domain, "format_version": 2,
-            "keys": by_domain["key"], **self._enums(), "metadata": self._metadata(now),
-        }  # fmt: skip
+        fields = [name for names in self._fields.values() for name in names]
+        known = {"version": self.version, "fields": fields, "fieldsByDomain": by_domain, "format_version": 2}
+        return {**known, "keys": by_domain["key"], **rest}
 
     def delta(self, now: float) -> dict[str, Any]:
         """What is published at meta/dictionary/delta, once: fields since the last, and every enum."""
         news, self._told, self._promoted = self._order[self._told :], len(self._order), False
         rows = [{"name": name, "domain": _domain(name), "index": self._known(name)} for name in news]
+        domains = {} if self.is_flat else {"newFieldsWithDomains": rows}
         return {
-            "version": self.version, "newFields": news, "newFieldsWithDomains": rows, "format_version": 2,
+            "version": self.version, "newFields": news, **domains, "format_version": 2,
             **self._enums(), "metadata": self._metadata(now), "deviceUuid": self.agent, "timestamp": int(now * 1000),
         }  # fmt: skip
 
@@ -94,7 +97,7 @@ class Dictionary:
     def _index(self, name: str) -> int:
         fields = self._fields[_domain(name)]
         if name not in fields:
-            fields[name] = len(self._order) if self._flat else len(fields)
+            fields[name] = len(self._order) if self.is_flat else len(fields)
             self._order.append(name)
         return fields[name]
 

@@ -43,7 +43,9 @@ class Encoder:
             return orjson.dumps(message)
         encoding, deflates = self._encoding, self._deflate
         if encoding == "mixed":
-            encoding, deflates = self._rng.choice(ENCODINGS), self._rng.random() < 0.5
+            # The older form is of agents that count all fields once; with five counts nobody could read it.
+            forms = ENCODINGS if self._dictionary.is_flat else ENCODINGS[:-1]
+            encoding, deflates = self._rng.choice(forms), self._rng.random() < 0.5
         payload = self._plain(encoding, message, protocol)
         return zlib.compress(payload) if deflates and len(payload) > DEFLATE_ABOVE else payload
 
