@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from bridge.northbound.status.overview import Overview
     from bridge.northbound.status.search import Search
     from bridge.ports import Clock, Feed, Operations, TagView
+
+_log = logging.getLogger(__name__)
 
 OVERVIEW_S: Final = 2.0
 LOOK_AGAIN_S: Final = 1.0
@@ -197,6 +200,7 @@ class Dropped:
 
     def add(self, name: str) -> None:
         """This view was closed."""
+        _log.warning("A view of the status page took nothing for %.0f s and was closed", PATIENCE_S)
         self.total += 1
         if name:
             self._names.append(name)

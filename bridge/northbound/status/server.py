@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not that an answer has no end: it is how a view that takes nothing is closed, and told by ourselves."""
+    return "without completing response" not in record.getMessage()
+
+
 WHAT = "the status page"
 GOODBYE_S = 2
 """Seconds a request in flight has to end when the server stops."""
@@ -149,6 +155,7 @@ async def _serve(
         ssl_keyfile=files.key_file,
     )
     config.load()
+    logging.getLogger("uvicorn.error").addFilter(_is_news)  # the same one again is not added twice
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
     await server.startup(sockets=[listener])

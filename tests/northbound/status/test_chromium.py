@@ -176,6 +176,7 @@ async def test_overview_answers_what_is_grey_why_and_what_to_do(site: Site) -> N
     await has(page, "#headline", "2 values are not Good")
     await has(page, ".card.bad .reason", "The sensor reports a wiring error")
     await has(page, "section[aria-labelledby=sources] .advice", "Is it on?")
+    await has(page, ".counts", "1 alarm is active, 1 not acknowledged")
     site.say("extruder-1.Monitoring.Temperature.Front", good(21.0))
     await has(page, "#headline", "1 value is not Good")
     await page.click(".card.uncertain a")
@@ -320,6 +321,15 @@ async def test_faults_of_a_start_are_on_the_page_before_anybody_logs_in(site: Si
     await has(page, ".faults", "this is no URL")
     site.desk.current = HEALTH
     await page.wait_for_selector("#token")
+
+
+async def test_one_view_too_many_is_told_why(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    await site.page()
+    monkeypatch.setattr("bridge.northbound.status.api.MAX_STREAMS", 1)
+    page = await site.page(logged_in=False)
+    await page.goto(f"{site.url}/#token={TOKEN}")
+    await has(page, "#line", "1 views are open already; close one")
+    site.complaints[:] = [said for said in site.complaints if "503" not in said]
 
 
 async def test_lost_bridge_is_told_and_its_return_too(chromium: Any) -> None:

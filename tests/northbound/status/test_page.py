@@ -367,7 +367,9 @@ async def test_views_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (answer.status_code, answer.json()["detail"]) == (503, "1 views are open already; close one")
 
 
-async def test_view_that_takes_nothing_is_closed_and_told_so_when_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_view_that_takes_nothing_is_closed_and_told_so_when_it_is_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(screen_module, "PATIENCE_S", 0.2)
     monkeypatch.setattr(screen_module, "OVERVIEW_S", 0.0)
     monkeypatch.setattr("bridge.northbound.status.overview.FRESH_S", 60.0)
@@ -385,3 +387,4 @@ async def test_view_that_takes_nothing_is_closed_and_told_so_when_it_is_back(mon
                 async with looking(url, "view=slow") as again:
                     told = (await again.event())[0]
         writer.close()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]

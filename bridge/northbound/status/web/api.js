@@ -17,11 +17,14 @@ async function answer(path, options) {
   } catch {
     throw new Refusal(0, "The bridge does not answer. Is it running?");
   }
+  return told(response, path);
+}
+
+async function told(response, path) {
   const body = await response.json().catch(() => ({}));
   if (response.ok) return body;
   if (response.status === 401 && path !== "/api/v1/login") onLoggedOut();
   const refusal = new Refusal(response.status, body.detail ?? `The bridge answers ${response.status}`);
-  refusal.faults = body.faults ?? [];
   throw refusal;
 }
 
@@ -68,12 +71,20 @@ export class Screen {
     const query = this.query;
     this.told("The connection to the bridge is lost; what is shown is old. Trying again …");
     try {
-      await get("/api/v1/health");
+      await this.probe();
     } catch (refusal) {
       if (refusal.status === 401) return;
       if (refusal.status) this.told(refusal.message);
     }
     this.timer = setTimeout(() => query === this.query && this.open(), RETRY_MS);
+  }
+
+  /** An EventSource does not tell why it was refused: ask once more, and hear. */
+  async probe() {
+    const stop = new AbortController();
+    const response = await fetch(`/api/v1/screen?${this.query}`, { cache: "no-store", signal: stop.signal }).catch(() => null);
+    if (response?.ok) stop.abort();
+    else if (response) await told(response, "");
   }
 
   close() {

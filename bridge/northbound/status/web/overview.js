@@ -44,13 +44,18 @@ function headline(told) {
   const counts = Object.entries(told.values).map(([name, count]) =>
     h("li", {}, h("a", { href: `#/tags?only=${name}`, "data-key": `count-${name}` }, badge(name, SEVERITIES[name]), h("strong", {}, ` ${count}`))),
   );
+  const { active, unseen } = told.alarms;
+  if (active || unseen) {
+    const text = `${plural(active, "alarm is", "alarms are")} active, ${unseen} not acknowledged`;
+    counts.push(h("li", {}, h("a", { href: "#/events", "data-key": "alarms" }, badge(active ? "bad" : "uncertain", text))));
+  }
   const why = grey ? [] : told.why_not_ready;
   return h(
     "section",
     { class: `headline ${kind}`, "aria-labelledby": "headline" },
     h("h1", { id: "headline" }, badge(kind, words)),
     why.length ? h("ul", {}, why.map((one) => h("li", {}, one))) : null,
-    h("ul", { class: "counts", "aria-label": "Values by quality" }, counts),
+    h("ul", { class: "counts", "aria-label": "Values by quality, and alarms" }, counts),
   );
 }
 
