@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.config.site import SELECTORS
 from bridge.mapping.shape import Keys, Shape, kind_of, path_of, rules_of, shape_of, value_at
-from bridge.model.observation import Inventory, Observation
+from bridge.model.observation import FoundMachine, Inventory, Observation
 from bridge.model.path import slugged
+from bridge.runtime.inventory import InventoryStore, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,6 +46,9 @@ class Discovery:
         self._source = source
         self._type = site.file.sources[source].type
         self._seen: dict[str, Seen] = {}
+        inventory = InventoryStore(site.state_directory / "inventory.json", site.file.limits.discovered_machines)
+        inventory.load()
+        self._found = {known.key: known.id for known in inventory if known.source == source}
 
     @property
     def machines(self) -> list[Seen]:
@@ -82,6 +86,14 @@ class Discovery:
         address = self._source, seen.key
         return next((name for name, part in parts if (part.source, part.source_machine) == address), "")
 
+    def _id(self, seen: Seen) -> str:
+        """The id it has, else the one it would get: who writes it down changes nothing for SCADA."""
+        if known := self.named(seen) or self._found.get(seen.key):
+            return known
+        taken = {machine.id for machine in self._site.machines} | set(self._found.values())
+        self._found[seen.key] = new_id(self._source, FoundMachine(seen.key, seen.identity), taken)
+        return self._found[seen.key]
+
     def unmapped(self, seen: Seen) -> dict[str, Shape]:
         """Fields that its mapping does not look at, by channel; all where it has none."""
         mapping = self.mapping(seen)
@@ -100,7 +112,7 @@ class Discovery:
             keys = {name: identity[name] for name in chosen if name in identity}
             if "slug" in keys:
                 keys.pop("machine", None)  # a QiTech machine is named by one of them
-            name = self.named(seen) or slugged(f"{self._source}-{seen.key}")[:48]
+            name = self._id(seen)
             told = ", ".join(f"{key}: {_quoted(value)}" for key, value in keys.items())
             mapping = self.mapping(seen)
             remark = f"{mapping.name if mapping else 'no mapping yet'}{', named already' if self.named(seen) else ''}"

@@ -102,7 +102,7 @@ class InventoryStore:
             return None
         if before is not None and before.identity == found.identity:
             return before
-        identifier = before.id if before else _new_id(source, found, taken)
+        identifier = before.id if before else new_id(source, found, taken)
         first_seen = before.first_seen if before else now
         adopted_by = before.adopted_by if before else ""
         known = KnownMachine(source, found.key, identifier, dict(found.identity), first_seen, adopted_by)
@@ -150,7 +150,7 @@ def _known_tag(entry: Mapping[str, Any]) -> KnownTag:
     )
 
 
-def _new_id(source: str, found: FoundMachine, taken: set[str]) -> str:
+def new_id(source: str, found: FoundMachine, taken: set[str]) -> str:
     """`<source>-<slug>-<serial>`, shortened, and made unique also in lower case."""
     words = [source, str(found.identity.get("slug", "")), str(found.identity.get("serial", found.key))]
     base = "-".join(slugged(word) for word in words if word)[:ID_LENGTH]

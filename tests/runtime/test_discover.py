@@ -63,7 +63,7 @@ def test_machine_lines_are_what_a_configuration_takes(tmp_path: Path) -> None:
         lines[0] == "  - {id: mock-1, source: panel, machine: {slug: mock, serial: 1}}   # qitech/mock, named already"
     )
     parsed = yaml.safe_load("machines:\n" + "\n".join(lines))["machines"]
-    assert parsed[1] == {"id": "panel-1-999-7", "source": "panel", "machine": {"slug": "press_v1", "serial": 7}}
+    assert parsed[1] == {"id": "panel-press_v1-7", "source": "panel", "machine": {"slug": "press_v1", "serial": 7}}
 
 
 def test_fields_that_a_mapping_does_not_take_are_told(tmp_path: Path) -> None:

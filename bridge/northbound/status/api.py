@@ -239,7 +239,9 @@ class AdminApi:
 
     def _explained(self, tag: Tag | None) -> Response:
         if tag is None:
-            raise HTTPException(404, "there is no tag with this id or address; /api/v1/tags?q=… finds it")
+            raise HTTPException(
+                404, "there is no tag with this id or address; plantbridge tags, or /api/v1/tags?q=…, finds it"
+            )
         payload = self._addressed(tag, tag_payload(tag, self._view.read(tag), self._clock.now()))
         return _json({**payload, "explain": plain(self._operations.explain(tag))})
 
