@@ -23,6 +23,7 @@ _EVERY: dict[str, ReadingShape] = {
     "Profile": (DataType.String, None, "API generation the vendor speaks"),
     "TlsVerified": (DataType.Boolean, None, "The vendor's certificate was verified"),
 }
+_HOW_IT_GOES = "How reading {} goes: ok, not offered, not allowed, failed"
 _OF_CLOUDS: dict[str, ReadingShape] = {
     "ClockOffset": _EVERY["ClockOffset"],
     "TlsVerified": _EVERY["TlsVerified"],
@@ -65,6 +66,22 @@ READINGS: dict[str, dict[str, ReadingShape]] = {
         "MqttDuplicates": (DataType.Int64, None, "Messages that came more than once"),
         "MqttWaiting": (DataType.Int64, None, "Messages that wait for their dictionary"),
         "MqttLastFault": (DataType.String, None, "What could not be read last, and why"),
+        "RestConnected": (DataType.Boolean, None, "The cloud's API answers"),
+        "Profile": (DataType.String, None, "What the API is taken for"),
+        "ServerStatus": (DataType.String, None, "What the API's server says of itself"),
+        "ClockOffset": (DataType.Double, "s", "The server's clock less ours"),
+        "Requests": (DataType.Int64, None, "Requests sent since the bridge started"),
+        "Logins": (DataType.Int64, None, "Logins since the bridge started"),
+        **{name: _OF_CLOUDS[name] for name in ("BudgetLimit", "BudgetUsed", "BudgetRate", "Throttled")},
+        "Agents": (DataType.String, None, _HOW_IT_GOES.format("the list of agents")),
+        "Incidents": (DataType.String, None, _HOW_IT_GOES.format("incidents")),
+        "Alerts": (DataType.String, None, _HOW_IT_GOES.format("alerts")),
+        "JobList": (DataType.String, None, _HOW_IT_GOES.format("jobs")),
+        "AuditEvents": (DataType.String, None, _HOW_IT_GOES.format("audit events")),
+        "Readings": (DataType.String, None, _HOW_IT_GOES.format("readings by REST")),
+        "WebSockets": (DataType.Int64, None, "WebSockets that are open"),
+        "BackfillWaiting": (DataType.Int64, None, "Gaps of metrics that wait to be filled"),
+        "BackfillRows": (DataType.Int64, None, "Values that were filled in since the bridge started"),
     },
     "replay": {
         "Position": (DataType.Double, "s", "How far into the recording"),

@@ -45,7 +45,7 @@ async def test_agents_are_found_and_read_and_nothing_secret_or_random_is_told() 
         await at.until(lambda: "memory_total" in at.heard.channel("state")[-1])
         assert at.heard.channel("state")[-1] == {
             "cpu_usage": 12.5, "memory_usage": 1978 << 20, "memory_total": 24103 << 20, "agent_version": "1.2.3",
-            "is_online": True,
+            "is_online": True, "endpoints": {"total": 1, "enabled": 1, "lost": 0},
         }  # fmt: skip
         assert at.heard.channel("incidents")[-1] == {"open": 0, "active": 0, "info": 0, "warning": 0, "critical": 0}
         told = repr(at.heard.items)

@@ -146,10 +146,10 @@ class Jobs:
         is_old = before is None and progress.created is not None and progress.created < (self._since or 0)
         return [] if is_old and progress.is_over else [self._event(progress, now)]
 
-    def of(self, agent: str) -> dict[str, Any] | None:
-        """The channel `jobs` of an agent; None where it never had one."""
+    def of(self, agent: str) -> dict[str, Any]:
+        """The channel `jobs` of an agent; empty where it never had one."""
         last = self._last.get(agent)
-        return None if last is None else last.shown()
+        return {} if last is None else last.shown()
 
     def _forget(self) -> None:
         while len(self._known) > MOST:

@@ -142,9 +142,7 @@ class Polls:
         else:
             await self._list_jobs("")
         for agent in self._agents.agents:
-            shown = self.jobs_of.of(agent)
-            if shown is not None:
-                self._report.observe(agent, "jobs", shown, None, self._rules.jobs_period)
+            self._report.observe(agent, "jobs", self.jobs_of.of(agent), None, self._rules.jobs_period)
 
     async def _list_jobs(self, agent: str) -> None:
         for page in range(PAGES):

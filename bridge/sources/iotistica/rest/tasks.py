@@ -68,6 +68,7 @@ class Task:
         self._backoff.reset()
         self._failures = 0
         if self._waits:
+            self._is("ok", "", publish)
             await self._clock.sleep(self._period)
         while True:
             began = self._clock.monotonic()

@@ -144,6 +144,9 @@ class Visits:
             for row in rows
             if "name" in row and "connected" in row and row.get("enabled", True)
         )
+        if self._state_with is not None:
+            state = self._state_with(visit.key, {"endpoints": counted(rows)})
+            self._report.observe(visit.key, "state", state, visit.turn.at, self._rules.health_period)
         return rows
 
     async def _detail(self, visit: Visit) -> dict[str, Any]:
@@ -185,6 +188,14 @@ class Visits:
             return found
 
         return read
+
+
+def counted(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many endpoints there are, as in the state by MQTT."""
+    listed = list(rows)
+    enabled = [row for row in listed if row.get("enabled", True)]
+    lost = sum(row.get("connected") is False for row in enabled)
+    return {"total": len(listed), "enabled": len(enabled), "lost": lost}
 
 
 def newest(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
