@@ -16,6 +16,7 @@ from benchmarks import (
     desk,
     doors,
     history,
+    iotistica,
     mqtt_to_uns,
     nodered,
     opcua,
@@ -30,7 +31,7 @@ from benchmarks.workload import PARTS, Size, Workload, run_part
 
 COMMANDS = ("desk", "doors", "slow-vendor")
 """What "commands" stands for."""
-CHOICES = (*PARTS, "start", "node-red", "sparkplug-encode", "mqtt", "history", "backfill", *COMMANDS)
+CHOICES = (*PARTS, "start", "node-red", "sparkplug-encode", "mqtt", "history", "backfill", "iotistica", *COMMANDS)
 COMMANDS_OF_A_DOOR, COMMANDS_QUICK = 200, 40
 INTERRUPTED = 130
 
@@ -72,6 +73,8 @@ def measure(chosen: argparse.Namespace, folder: Path, report: Report) -> None:
         report.history = history.run(folder)
     if "backfill" in chosen.only:
         report.backfill = backfill.run()
+    if "iotistica" in chosen.only:
+        report.decoded = iotistica.run(report.size.seconds)
     if "mqtt" in chosen.only:
         with _or_absent(report, "publishing"):
             report.published = publishing.run(folder, chosen.quick)

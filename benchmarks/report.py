@@ -13,6 +13,7 @@ from benchmarks.backfill import BackfillRate
 from benchmarks.desk import DeskRate
 from benchmarks.doors import DoorTime
 from benchmarks.history import HistoryCost
+from benchmarks.iotistica import DecodeCost
 from benchmarks.mqtt_to_uns import MqttToUns
 from benchmarks.nodered import NodeRed
 from benchmarks.opcua import Served
@@ -42,6 +43,7 @@ class Report:
     mqtt_to_uns: MqttToUns | None = None
     history: HistoryCost | None = None
     backfill: BackfillRate | None = None
+    decoded: list[DecodeCost] = field(default_factory=list)
     served: list[Served] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
 
@@ -71,6 +73,8 @@ class Report:
             yield from self._mqtt_to_uns(self.mqtt_to_uns)
         if self.served:
             yield from self._served()
+        if self.decoded:
+            yield from self._decoded()
         if (filled := self.backfill) is not None:
             yield ""
             yield (
@@ -85,6 +89,16 @@ class Report:
             )
         for what, why in self.absent.items():
             yield f"\n{what}: not measured: {why}"
+
+    def _decoded(self) -> Iterator[str]:
+        yield ""
+        yield f"Iotistica, bytes of a message to readings, {self.decoded[0].metrics} readings a message, one processor"
+        yield f"{'encoding':<26} {'bytes':>7} {'a message':>11} {'messages/s':>11} {'metrics/s':>11}"
+        for one in self.decoded:
+            yield (
+                f"{one.encoding:<26} {one.size:>7} {one.message_us:>8.1f} µs {one.messages_per_second:>11,.0f} "
+                f"{one.metrics_per_second:>11,.0f}"
+            )
 
     def _workload(self) -> Iterator[str]:
         size = self.size
