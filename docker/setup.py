@@ -1,7 +1,7 @@
-"""Makes what docker/compose.yaml needs and no repository may hold: an authority, the broker's certificate, passwords.
+"""Makes what docker/compose.yaml needs and no repository may hold: an authority, two certificates, passwords.
 
 `setup.py KEPT BROKER BRIDGE GRAFANA`: a directory that only root reads, and one for each program, readable for it
-alone. What exists is kept, so it may run at every start; a broker's certificate near its end is made anew.
+alone. What exists is kept, so it may run at every start; a certificate near its end is made anew.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from bridge.northbound.opcua.passwords import hash_password
+
 BRIDGE = "bridge-1"
 USERS = (BRIDGE, "host-1", "reader", "commander")
 """Those of docker/mosquitto/acl."""
@@ -34,7 +36,8 @@ LIFETIME = timedelta(days=397)
 def main(kept: Path, broker: Path, bridge: Path, grafana: Path) -> None:
     """Make what is missing."""
     authority, authority_key = _authority(kept)
-    _server(broker, authority, authority_key)
+    _server(broker / "server", _hosts("BROKER_HOSTS", "mosquitto"), BROKER_UID, authority, authority_key)
+    _server(bridge / "page", _hosts("BRIDGE_HOSTS", "bridge"), BRIDGE_UID, authority, authority_key)
     _written(broker / "ca.crt", _pem(authority), BROKER_UID)
     _written(bridge / "ca.crt", _pem(authority), BRIDGE_UID)
     passwords = {user: _password(kept / f"{user}.password", ROOT) for user in USERS}
@@ -42,7 +45,16 @@ def main(kept: Path, broker: Path, bridge: Path, grafana: Path) -> None:
     if not (broker / "passwords").exists():
         lines = "".join(f"{user}:{_mosquitto_hash(password)}\n" for user, password in passwords.items())
         _written(broker / "passwords", lines.encode(), BROKER_UID)
+    if not (bridge / "operator.hash").exists():
+        operator = hash_password(_password(kept / "operator.password", ROOT))
+        _written(bridge / "operator.hash", operator.encode(), BRIDGE_UID)
     _password(grafana / "admin.password", GRAFANA_UID)
+
+
+def _hosts(variable: str, service: str) -> list[str]:
+    """Names and addresses in a certificate."""
+    said = os.environ.get(variable) or f"{service},localhost,127.0.0.1"
+    return [host for host in said.split(",") if host]
 
 
 def _authority(kept: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
@@ -65,12 +77,13 @@ def _authority(kept: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey
     return certificate, key
 
 
-def _server(broker: Path, authority: x509.Certificate, authority_key: ec.EllipticCurvePrivateKey) -> None:
-    kept = broker / "server.crt"
+def _server(
+    stem: Path, hosts: list[str], uid: int, authority: x509.Certificate, authority_key: ec.EllipticCurvePrivateKey
+) -> None:
+    kept = stem.with_suffix(".crt")
     if kept.exists() and x509.load_pem_x509_certificate(kept.read_bytes()).not_valid_after_utc > _now() + RENEW:
         return
     key = ec.generate_private_key(ec.SECP256R1())
-    hosts = [host for host in os.environ.get("BROKER_HOSTS", "mosquitto,localhost,127.0.0.1").split(",") if host]
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
     issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     certificate = (
@@ -81,8 +94,8 @@ def _server(broker: Path, authority: x509.Certificate, authority_key: ec.Ellipti
         .add_extension(issuer_key, critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    _written(broker / "server.key", _key_pem(key), BROKER_UID)
-    _written(kept, _pem(certificate), BROKER_UID)
+    _written(stem.with_suffix(".key"), _key_pem(key), uid)
+    _written(kept, _pem(certificate), uid)
 
 
 def _builder(

@@ -51,18 +51,22 @@ def test_what_exists_is_kept_and_nobody_else_reads_it(made: Path) -> None:
 
 def test_a_program_is_given_its_own_secrets_only(made: Path) -> None:
     files = everything(made)
-    key, others = files["kept/ca.key"], [files[f"kept/{user}.password"] for user in ("host-1", "reader", "commander")]
+    key, others = (
+        files["kept/ca.key"],
+        [files[f"kept/{user}.password"] for user in ("host-1", "reader", "commander", "operator")],
+    )
     given = b"".join(content for name, content in files.items() if not name.startswith("kept/"))
     assert files["bridge/mqtt.password"] == files["kept/bridge-1.password"]
     assert not any(secret in given for secret in (key, *others))
 
 
-def test_broker_certificate_near_its_end_is_made_anew(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certificates_near_their_end_are_made_anew(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, setup = everything(made), module()
     monkeypatch.setattr(setup, "RENEW", setup.LIFETIME * 2)
     setup.main(*(made / name for name in NAMES))
     after = everything(made)
-    assert {name for name in before if before[name] != after[name]} == {"broker/server.crt", "broker/server.key"}
+    anew = {"broker/server.crt", "broker/server.key", "bridge/page.crt", "bridge/page.key"}
+    assert {name for name in before if before[name] != after[name]} == anew
 
 
 def test_shipped_site_is_right(made: Path, tmp_path: Path) -> None:
