@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from bridge.cli.main import main
+from bridge.model.observation import Condition, FoundMachine, Inventory, Reading
+from bridge.model.status import StatusCode
 from bridge.northbound.opcua.certificates import load_or_make
+from bridge.runtime.doctor.finding import Chart
+from bridge.runtime.doctor.sources import heard_findings
 from bridge.runtime.operations import BridgeOperations
 from bridge.sim.qitech.panel import Panel
 from bridge.sim.quantiix import Quantiix, default_machines
@@ -19,6 +23,7 @@ from tests.broker import broker, free_port
 from tests.flow.plantfloor import running_bridge, until
 from tests.flow.test_loss_and_return import EXTRUDER, is_good, site
 from tests.guarded import BRIDGE, Guarded, shipped_acl
+from tests.one_of_everything import NOW
 
 HEAD = """
 version: 1
@@ -182,3 +187,14 @@ async def test_a_running_bridge_is_asked_and_not_disturbed(capsys: pytest.Captur
             assert one(found, "running bridge", "sparkplug")["verdict"] == "ok"
             assert one(found, "opcua", "TCP")["verdict"] == "ok"
             assert floor.bridge.runners["panel-1"].status.reconnects == reconnects
+
+
+def test_a_source_with_two_ways_that_lost_one_is_no_well_source() -> None:
+    """As Iotistica by MQTT and REST: agents are listed, and the login of the API is refused."""
+    refused = Condition(
+        "iot", StatusCode.BadConfigurationError, "By REST: the login is refused", NOW, advice="Correct it"
+    )
+    items = [Inventory("iot", (FoundMachine("agent-1", {}),)), refused, refused]
+    found = [*heard_findings(Chart("source iot"), [*items, Reading("iot", "ClockOffset", -7.5, NOW)], "iotistica")]
+    assert [(one.check, one.verdict) for one in found] == [("login", "ok"), ("login", "fault"), ("clock", "warning")]
+    assert found[1].next_step == "Correct it"

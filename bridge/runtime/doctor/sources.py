@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from bridge.errors import AuthFailed, NotConnected, RateLimited, SourceError
 from bridge.model.observation import Condition, Inventory, Observation, Reading
+from bridge.model.status import StatusCode
 from bridge.ports import Probing
 from bridge.runtime.doctor.finding import Chart, Verdict
 from bridge.runtime.doctor.network import Server, in_clear, way_to
@@ -120,7 +121,7 @@ async def _tried(chart: Chart, site: Site, name: str, clock: Clock) -> Findings:
     except SourceError as error:
         yield chart.fault("login", f"the vendor's answer is not understood: {error}", "Record it: plantbridge record")
     else:
-        for one in _heard(chart, heard, config_type=site.file.sources[name].type):
+        for one in heard_findings(chart, heard, config_type=site.file.sources[name].type):
             yield one
 
 
@@ -128,9 +129,9 @@ async def _probed(chart: Chart, source: Probing) -> Findings:
     """What the server speaks, by the vendor's own room."""
     try:
         async with asyncio.timeout(LOGIN_S):
-            yield chart.ok("profile", await source.probe())
+            yield chart.ok("server", await source.probe())
     except (SourceError, TimeoutError) as error:
-        yield chart.fault("profile", str(error) or "no answer in time", "Is this address that of the vendor's API?")
+        yield chart.fault("server", str(error) or "no answer in time", "Is this address that of the vendor's API?")
 
 
 async def listen(site: Site, name: str, clock: Clock, seconds: float, take: Callable[[Published], None]) -> None:
@@ -172,27 +173,36 @@ async def _listen(source: Source, heard: list[Published]) -> None:
             await serving
 
 
-def _heard(chart: Chart, heard: list[Published], config_type: str) -> Iterator[Finding]:
-    machines = [found for item in heard if isinstance(item, Inventory) for found in item.appeared]
-    condition = next((item for item in heard if isinstance(item, Condition) and item.status.is_bad), None)
+def heard_findings(chart: Chart, heard: list[Published], config_type: str) -> Iterator[Finding]:
+    """What a source said when it was tried, as findings."""
+    machines = {found.key for item in heard if isinstance(item, Inventory) for found in item.appeared}
     if machines:
-        shown = ", ".join(found.key for found in machines[:5]) + (" …" if len(machines) > 5 else "")
+        shown = ", ".join(sorted(machines)[:5]) + (" …" if len(machines) > 5 else "")
         yield chart.ok("login", f"it let us in and lists {len(machines)} machines: {shown}")
-    elif condition is not None:
-        yield chart.warning(
-            "login", f"it answers: {condition.reason}", condition.advice or "Look at the vendor's system"
-        )
     elif heard:
-        yield chart.warning("login", "it let us in and lists no machine", "Is a machine on? Does this account see any?")
+        yield chart.warning("login", "it answers and lists no machine", "Is a machine on? Does this account see any?")
     else:
-        yield chart.fault(
-            "login", f"it said nothing within {LOGIN_S:.0f} s", "Is this the address of the vendor's API?"
-        )
-    for item in heard:
-        if isinstance(item, Reading) and item.name == "ClockOffset" and isinstance(item.value, int | float):
-            yield _clock(chart, float(item.value))
-        elif isinstance(item, Reading) and item.name == "Profile":
-            yield chart.ok("profile", f"{config_type} {item.value}")
+        step = "Is this the address of the vendor's API?"
+        yield chart.fault("login", f"it said nothing within {LOGIN_S:.0f} s", step)
+    yield from _troubles(chart, heard)
+    readings = {item.name: item.value for item in heard if isinstance(item, Reading)}
+    offset = readings.get("ClockOffset")
+    if isinstance(offset, int | float):
+        yield _clock(chart, float(offset))
+    if readings.get("Profile") is not None:
+        yield chart.ok("profile", f"{config_type} {readings['Profile']}")
+
+
+def _troubles(chart: Chart, heard: list[Published]) -> Iterator[Finding]:
+    """What a source that goes on says is wrong: one of its two ways, one of its machines."""
+    told = {(item.reason, item.advice, item.status, item.machine) for item in heard if isinstance(item, Condition)}
+    for reason, advice, status, machine in sorted(told, key=str):
+        if status.is_good:
+            continue
+        sentence = f"{machine}: {reason}" if machine else reason
+        step = advice or "Look at the vendor's system"
+        is_refused = status is StatusCode.BadConfigurationError
+        yield chart.fault("login", sentence, step) if is_refused else chart.warning("machines", sentence, step)
 
 
 def _clock(chart: Chart, offset: float) -> Finding:
