@@ -119,7 +119,10 @@ machines:
 """
 
 
-async def test_an_installation_has_the_agents_the_tenant_the_login_and_a_broker_of_its_own(tmp_path: Path) -> None:
+async def test_an_installation_has_the_agents_the_tenant_the_login_and_a_broker_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.sim.iotistica.site.AGENTS_AFTER_S", 0.0)
     async with simulated(make_site(tmp_path, IOTISTICA), private_broker) as site:
         config = site.file.sources["cloud"]
         assert isinstance(config, IotisticaConfig)

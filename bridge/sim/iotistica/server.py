@@ -6,6 +6,7 @@ HttpDoor -> Api, /ws -> WebSockets; Tenant -> Publisher -> broker
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
@@ -41,6 +42,8 @@ class Iotistica:
         limits: Requests a minute, by scope (global, auth, device), where they are not the profile's.
         behaviour: Which truth, and what differs between deployments.
         broker: Where the agents publish and take commands; they are silent if None.
+        agents_after_s: The agents come up so much later: what they say first is said once.
+        incidents_every_s: An agent's detector speaks so often; never if None.
         clock: Of the vendor; the machine's time if None.
         seed: Of what is random.
         host: Address to listen on.
@@ -65,6 +68,8 @@ class Iotistica:
         limits: Mapping[str, int] | None = None,
         behaviour: Behaviour | None = None,
         broker: MqttAccess | None = None,
+        agents_after_s: float = 0.0,
+        incidents_every_s: float | None = None,
         clock: VirtualClock | None = None,
         seed: int = 1,
         host: str = "127.0.0.1",
@@ -85,7 +90,9 @@ class Iotistica:
         self.api = Api(self.tenant, self.accounts, seed, dict(limits or {}))
         self.websockets = WebSockets(self.tenant, self.accounts, self.api.state)
         self.uplink = None if broker is None else Uplink(broker, self.tenant, self.api.state, seed)
-        self._playing: asyncio.Task[None] | None = None
+        self._agents_after_s = agents_after_s
+        self._incidents_every_s = incidents_every_s
+        self._playing: list[asyncio.Task[None]] = []
         self.journal = RequestJournal()
         self._plan = FaultPlan()
         self.faults = Faults(self._plan, self)
@@ -134,7 +141,10 @@ class Iotistica:
             if self.control is not None:
                 await self.control.start()
             if self.uplink is not None:
-                self._playing = asyncio.create_task(self.uplink.run(), name="iotistica agents")
+                self._playing.append(asyncio.create_task(self._agents(self.uplink), name="iotistica agents"))
+            if self._incidents_every_s is not None:
+                trouble = self._trouble(self._incidents_every_s)
+                self._playing.append(asyncio.create_task(trouble, name="iotistica incidents"))
         except BaseException:
             await self._stop()
             raise
@@ -145,10 +155,28 @@ class Iotistica:
     ) -> None:
         await self._stop()
 
+    async def _agents(self, uplink: Uplink) -> None:
+        await self.clock.sleep(self._agents_after_s)
+        await uplink.run()
+
+    async def _trouble(self, period_s: float) -> None:
+        """Now and then a barrel is too hot; the incident before is resolved by then."""
+        rng = random.Random(self.seed)
+        while True:
+            await self.clock.sleep(period_s)
+            for incident in self.tenant.incidents.incidents:
+                incident.status = "resolved"
+            agents = [agent for agent in self.tenant.agents if agent.devices and agent.connected]
+            if agents:
+                agent = rng.choice(agents)
+                severity = rng.choice(("warning", "critical"))
+                self.faults.anomaly(agent.uuid, rng.choice(agent.devices).name, "barrel_temp", severity)
+
     async def _stop(self) -> None:
-        if self._playing is not None:
-            self._playing.cancel()
-            await asyncio.gather(self._playing, return_exceptions=True)
+        for task in self._playing:
+            task.cancel()
+        await asyncio.gather(*self._playing, return_exceptions=True)
+        self._playing.clear()
         await self.websockets.drop()
         await self._door.stop()
         if self.control is not None:

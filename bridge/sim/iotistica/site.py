@@ -17,6 +17,9 @@ from bridge.transport.mqtt_config import BrokerConfig
 
 DEVICES = 3
 SEED = 1
+AGENTS_AFTER_S = 8.0
+"""The bridge is started after its vendors; an agent's first report, the only whole one, is for it."""
+INCIDENTS_EVERY_S = 300.0
 
 
 @asynccontextmanager
@@ -39,6 +42,8 @@ async def played(config: IotisticaConfig, cast: Cast) -> AsyncIterator[Iotistica
             password=rest.password.get_secret_value() if rest is not None else PASSWORD,
             behaviour=Behaviour(profile="documented" if config.profile == "documented" else "actual"),
             broker=None if broker is None else _access(broker),
+            agents_after_s=AGENTS_AFTER_S,
+            incidents_every_s=INCIDENTS_EVERY_S,
             clock=clock,
             seed=SEED,
         )
