@@ -48,8 +48,8 @@ def command(opcua_port: int, mqtt_port: int, status_port: int, state_dir: Path, 
     """Start a simulated extrusion line with OPC UA, Sparkplug and Unified Namespace, and say where to look.
 
     Its machines stand at a QiTech panel. The extruder also has its job from TrackMyMachines and its availability from
-    Quantiix, and is still one machine on every face. Behind an Iotistica gateway stand three more, whose tags appear with
-    the data.
+    Quantiix, and is still one machine on every face. Behind an Iotistica gateway stand three more, whose tags appear
+    with the data.
 
     Nothing real is touched. Set points may be written: by OPC UA with the printed login, and by MQTT.
     On loopback there is also an OPC UA endpoint without encryption or login, read only, and
