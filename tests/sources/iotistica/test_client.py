@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from bridge.errors import AuthFailed, NotConnected, ProtocolError
+from bridge.sources._budget import Priority
 from bridge.sources.iotistica.rest.tokens import claims_of
 from bridge.sources.iotistica.rest.wire import Missing, NotAllowed, NotOffered, NotSent, Unwell
 from tests.sources.iotistica.cloud import AGENT, PASSWORD, USER, At, Cloud
@@ -128,6 +129,18 @@ async def test_throttling_that_answers_500_lets_nothing_out_before_retry_after()
         assert min(later) - refused >= 59
         assert client.limits.figures.throttled_total == 1
         assert client.limits.figures.rate < client.limits.budgets["general"].full_rate
+
+
+async def test_no_other_count_is_used_while_one_says_to_wait() -> None:
+    at = At()
+    async with at.client() as client:
+        await agents(at, client)
+        at.cloud.hooks.append(lambda request, cloud: cloud.throttled() if len(cloud.times) == 3 else None)
+        waiting = asyncio.ensure_future(client.read("agents", PAGE))
+        await at.until(lambda: len(at.cloud.times) == 3, step=0.1)
+        await at.passing(client.limits.turn("auth", Priority.AUTH))
+        assert at.clock.monotonic() - at.cloud.times[2] >= 59
+        await at.passing(waiting)
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,13 @@ def test_memory_is_always_bytes(used: Any, free: Any, expected: float | None) ->
     assert payload.get("memory_used") == expected
 
 
+def test_an_old_snapshot_moves_nothing_back() -> None:
+    figures = Figures()
+    figures.take(history("2026-03-10T09:00:40.000Z", 25, 1979, 22124))
+    assert figures.take(history("2026-03-10T09:00:10.000Z", 20, 1978, 22125)) is None
+    assert figures.repeated == 2
+
+
 def test_logs_are_counted_and_their_words_kept_back() -> None:
     figures = Figures()
     rows = [
