@@ -10,7 +10,7 @@ Rules
 2. Telemetry is MQTT's where there is MQTT: REST loses what is no number (facts, finding 4). REST fills what MQTT
    missed.
 
-done: Bronze
+done: Bronze, Silver
 """
 
 from __future__ import annotations
