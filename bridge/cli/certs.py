@@ -214,13 +214,16 @@ def accept(pki: Path, duration: str, networks: tuple[str, ...]) -> None:
 @_with_pki
 def new(pki: Path, hosts: tuple[str, ...], uri: str | None) -> None:
     """Make the server a new key and certificate. Every client must trust it anew; the old ones are kept as *.before."""
+    from bridge.northbound.opcua import window
     from bridge.northbound.opcua.certificates import load, make, thumbprint
 
     uri, hosts = _named(pki, uri, hosts)
     make(pki, uri, hosts, _now())
     own = load(pki)
+    mark = thumbprint(own.certificate)
+    window.audit(pki, _now(), f"made own certificate {mark} for {', '.join(hosts)} by {getpass.getuser()}")
     click.echo(f"{own.path}: for {uri}, {', '.join(hosts)}, until {own.certificate.not_valid_after_utc.date()}.")
-    click.echo(f"thumbprint {thumbprint(own.certificate)}\n{TAKEN_OVER}")
+    click.echo(f"thumbprint {mark}\n{TAKEN_OVER}")
 
 
 @command.command(
@@ -251,7 +254,8 @@ def csr(pki: Path, hosts: tuple[str, ...], uri: str | None) -> None:
 @_with_pki
 def install(pki: Path, file: Path) -> None:
     """Show the certificate in FILE, which an authority made of `certs csr`. The one of before is kept as *.before."""
-    from bridge.northbound.opcua.certificates import NotInstalled
+    from bridge.northbound.opcua import window
+    from bridge.northbound.opcua.certificates import NotInstalled, thumbprint
     from bridge.northbound.opcua.certificates import install as installed
 
     try:
@@ -260,6 +264,7 @@ def install(pki: Path, file: Path) -> None:
         raise click.UsageError(f"{file}: {error}") from error
     except OSError as error:
         raise click.UsageError(f"there is no key yet: start the bridge once ({error})") from error
+    window.audit(pki, _now(), f"installed own certificate {thumbprint(certificate)} by {getpass.getuser()}")
     click.echo(f"Installed {certificate.subject.rfc4514_string()}, until {certificate.not_valid_after_utc.date()}.")
     click.echo(TAKEN_OVER)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -67,6 +68,7 @@ def command(
     from bridge.runtime.logging import set_up_logging
 
     set_up_logging(log_level, log_format)
+    os.umask(0o077)  # state is for this user alone, also in a folder that somebody else has made
     with suppress(asyncio.CancelledError), resting_collector():
         asyncio.run(_run(list(paths), simulate, state_dir))
 

@@ -63,7 +63,7 @@ class SetPointWatch:
                 continue
             before = known.get(tag.id)
             if before is not None and before != value.value and not self._is_own(tag.id, _said(tag, value.value)):
-                moved[tag.id] = (before, value.value)
+                moved[tag.id] = (_said(tag, before), _said(tag, value.value))
             known[tag.id] = value.value
         if moved:
             self._tell(machine.id, moved)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import logging
+import os
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -276,20 +278,39 @@ def exception_error(error: Exception, where: str) -> SourceError | None:
         )
     for theirs, ours, sentence in ERRORS:
         if isinstance(error, theirs):
-            return ours(sentence.format(where=where, error=str(error) or type(error).__name__))
+            return ours(sentence.format(where=where, error=_words(error)))
     return None
+
+
+def _words(error: Exception) -> str:
+    """What the system said, where that is behind it: anyio only says that all attempts failed."""
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.errno is not None:
+            return system_words(cause)
+    return str(error) or type(error).__name__
+
+
+def system_words(error: OSError) -> str:
+    """Of a name that is not known the resolver's words; else the system's for this number. A sentence's end."""
+    words = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+    return (words or str(error)).lower()
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what is behind it; of several attempts the first."""
+    cause: BaseException | None = error
+    for _ in range(8):  # a chain of causes is short; a circle of them must not hold us
+        if cause is None:
+            return
+        yield cause
+        cause = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause.__cause__ or cause.__context__
 
 
 def _certificate_fault(error: BaseException) -> str | None:
     """Why a certificate was refused, if that is what is behind `error`."""
-    cause: BaseException | None = error
-    for _ in range(8):  # a chain of causes is short; a circle of them must not hold us
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return str(getattr(cause, "verify_message", cause))
-        if cause is None:
-            return None
-        cause = cause.__cause__ or cause.__context__
-    return None
+    faults = (one for one in _causes(error) if isinstance(one, ssl.SSLCertVerificationError))
+    fault = next(faults, None)
+    return None if fault is None else str(getattr(fault, "verify_message", fault))
 
 
 STATUSES: Final[Mapping[int, tuple[type[SourceError], str]]] = {

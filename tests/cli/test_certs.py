@@ -120,6 +120,8 @@ def test_new_certificate_has_the_names_of_before_unless_told(state: Path, run: R
     assert (host_names(same), thumbprint(same) != thumbprint(before)) == (list(HOSTS), True)
     code, out, _ = run("new", "--host", "gateway7", "--host", "10.20.0.7")
     assert (code, host_names(load(state / "pki").certificate)) == (0, ["gateway7", "10.20.0.7"])
+    (_, second) = (state / "pki" / "audit.log").read_text().splitlines()
+    assert f"made own certificate {thumbprint(load(state / 'pki').certificate)} for gateway7, 10.20.0.7" in second
     assert APPLICATION in out
     kept = state / "pki" / "own" / "certificate.der.before"
     assert kept.read_bytes() == same.public_bytes(Encoding.DER)
@@ -155,6 +157,7 @@ def test_certificate_of_the_plants_authority_is_requested_and_installed(state: P
     own = load(state / "pki").certificate
     assert own.issuer == identity("authority", is_ca=True).certificate.subject
     assert host_names(own) == ["gateway7"]
+    assert f"installed own certificate {thumbprint(own)}" in (state / "pki" / "audit.log").read_text()
 
 
 def test_certificate_that_would_not_do_is_not_installed(state: Path, run: Run, tmp_path: Path) -> None:

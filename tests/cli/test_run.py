@@ -26,10 +26,18 @@ northbound:
 """
 
 
+def readable_for_others(folder: Path) -> list[str]:
+    """Files below a folder that somebody else has made, and everybody may look into."""
+    files = list(folder.rglob("*"))
+    assert files
+    return [path.name for path in files if path.stat().st_mode & 0o077]
+
+
 async def test_simulation_ends_in_order_when_its_terminal_is_closed(tmp_path: Path) -> None:
     """It does not take over changed files: SIGHUP without a handler would kill it."""
     port = free_port()
     (tmp_path / "bridge.yaml").write_text(SITE.format(port=port))
+    (tmp_path / "state-simulated").mkdir(mode=0o755)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bridge", "run", "--simulate", str(tmp_path / "bridge.yaml"),
         stderr=asyncio.subprocess.PIPE,
@@ -46,3 +54,4 @@ async def test_simulation_ends_in_order_when_its_terminal_is_closed(tmp_path: Pa
     process.send_signal(signal.SIGHUP)
     _, err = await process.communicate()
     assert (process.returncode, b"Stopping" in err) == (0, True)
+    assert readable_for_others(tmp_path / "state-simulated") == []

@@ -63,7 +63,7 @@ async def test_what_our_own_command_changes_was_not_changed_at_the_machine(offic
     office.panel.state = {**office.panel.state, "mode_state": {"mode": "Running"}}
     office.panel.announce()
     (event,) = [event for event in office.house.events if event.kind == "SetpointChangedAtMachine"]
-    assert event.data["tag"] == MODE
+    assert event.data == {"tag": MODE, "before": "Standby", "after": "Running"}
 
 
 async def home(office: Office, *modes: str) -> Outcome:

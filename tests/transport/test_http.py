@@ -24,6 +24,7 @@ from bridge.transport.http import (
     tls_context,
     translated,
 )
+from tests.broker import free_port
 
 
 def subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:
@@ -66,6 +67,13 @@ def test_no_row_of_the_table_hides_a_later_one() -> None:
 def test_an_exception_that_is_not_httpx_passes_untouched() -> None:
     with pytest.raises(KeyError), translated("the panel"):
         raise KeyError("ours")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_what_the_system_said_of_a_refused_connection_is_told(host: str) -> None:
+    async with http_client(f"http://{host}:{free_port()}") as client:
+        with pytest.raises(NotConnected, match=f"{host} cannot be reached: connection refused"):
+            await fetch(client, "GET", "/")
 
 
 def test_an_untrusted_certificate_is_named_as_such() -> None:

@@ -100,6 +100,13 @@ def _format(salt: bytes, digest: bytes) -> str:
     return "$".join(("scrypt", str(COST), str(BLOCK), str(LANES), *encoded))
 
 
+def _fault(user: OpcuaUser | None) -> str:
+    """For the log only: a client is not told which of them it was."""
+    if user is None:
+        return "there is no such user"
+    return "wrong password" if user.password_hash else "this user logs in with a certificate, not a password"
+
+
 @dataclass(slots=True)
 class _Failures:
     count: int = 0
@@ -171,8 +178,14 @@ class Passwords:
                 self._known[name] = self._digest(name, password)
             return True
         delay = self._back_off.failed(peer, key)
-        if delay:
-            _log.warning("Login of %r from %s failed again; next try in %.0f s", name[:64], peer, delay)
+        # Back-off bounds these lines; what is refused while waiting has none.
+        _log.warning(
+            "Login of %r from %s failed: %s%s",
+            name[:64],
+            peer,
+            _fault(user),
+            f"; refused for {delay:.0f} s, with the right password too" if delay else "",
+        )
         return False
 
     async def _matches(self, user: OpcuaUser | None, password: str, workers: Executor) -> bool:

@@ -44,6 +44,7 @@ MIN_KEY_BITS, MAX_KEY_BITS = 2048, 4096
 MAX_REJECTED = 100
 MAX_CHAIN = 5
 QUIET_S = 600.0
+_MINUTE = "%Y-%m-%d %H:%M UTC"
 
 
 class Refused(Exception):
@@ -117,8 +118,9 @@ class TrustStore:
         if now > certificate.not_valid_after_utc:
             raise Refused(status, f"{what} ended on {certificate.not_valid_after_utc.date()}; it must be renewed")
         if now < certificate.not_valid_before_utc:
+            begin = certificate.not_valid_before_utc
             raise Refused(
-                status, f"{what} begins on {certificate.not_valid_before_utc}, and it is {now} here: compare the clocks"
+                status, f"{what} begins on {begin:{_MINUTE}}, and it is {now:{_MINUTE}} here: compare the clocks"
             )
 
     def _check_trust(self, certificate: x509.Certificate, peer: str) -> None:
@@ -216,7 +218,8 @@ class TrustStore:
         mark = thumbprint(certificate)
         path = self._pki / "rejected" / file_name(certificate)
         try:
-            if not path.exists():
+            # One that is trusted is not at the door: `certs list` would show it twice, and nothing is left to trust.
+            if not path.exists() and mark not in self._certificates("trusted"):
                 path.write_bytes(certificate.public_bytes(serialization.Encoding.DER))
             self._forget_oldest()
         except OSError as error:

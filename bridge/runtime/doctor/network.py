@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 import socket
 import ssl
 import time
@@ -16,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 
 from bridge.errors import NotConnected
 from bridge.runtime.doctor.finding import Verdict
-from bridge.transport.http import goes_in_clear, tls_context
+from bridge.transport.http import goes_in_clear, system_words, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -194,11 +193,5 @@ def _words(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno is not None:
-        return _system_words(error)
+        return system_words(error)
     return str(error) or type(error).__name__
-
-
-def _system_words(error: OSError) -> str:
-    """Of a name that is not known the resolver's words; else the system's for this number."""
-    words = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
-    return (words or str(error)).lower()

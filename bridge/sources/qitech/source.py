@@ -79,7 +79,8 @@ class QitechSource:
         """The panel's REST request, or the Socket.IO namespace that sent it."""
         if observation.requested_at is None:
             return f"Socket.IO, namespace /machine/{observation.machine}"
-        return f"GET {self._config.url}{LIST}/{self._roster.slug(observation.machine)}/{_serial(observation.machine)}"
+        slug = self._roster.slug(observation.machine) or "…"  # the panel lists it no longer
+        return f"GET {self._config.url}{LIST}/{slug}/{_serial(observation.machine)}"
 
     @property
     def executor(self) -> QitechExecutor:

@@ -85,6 +85,17 @@ def test_stranger_is_refused_kept_and_let_in_once_moved(
     assert refusal(store, stranger) == "BadCertificateUntrusted"
 
 
+def test_a_trusted_client_that_is_refused_is_not_listed_as_rejected_too(
+    pki: Path, store: TrustStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = identity("stranger")
+    (pki / "trusted" / "client.der").write_bytes(client.der)
+    with pytest.raises(Refused):
+        store.check(client.der, "urn:somebody:else")
+    assert "BadCertificateUriInvalid" in caplog.text
+    assert list((pki / "rejected").iterdir()) == []
+
+
 @pytest.mark.parametrize("suffix", [".der", ".cer", ".crt", ".pem"])
 def test_trusted_files_are_read_in_both_forms(pki: Path, store: TrustStore, suffix: str) -> None:
     client = identity("stranger")

@@ -219,3 +219,21 @@ async def test_what_is_advertised_is_what_is_enforced(home: House) -> None:
                 assert await node.read_value() == SMALL[field], name
         array = client.get_node(ua.ObjectIds.Server_ServerCapabilities_MaxArrayLength)
         assert await array.read_value() == MAX_ELEMENTS
+
+
+async def test_every_mandatory_property_of_the_server_has_a_value(home: House) -> None:
+    """Part 5, 6.3.1 and 6.3.2, and ServerDiagnosticsType's."""
+    capabilities = ("ServerProfileArray", "LocaleIdArray", "MinSupportedSampleRate", "SoftwareCertificates")
+    points = (f"Max{what}ContinuationPoints" for what in ("Browse", "Query", "History"))
+    wanted = {
+        "Server_": ("ServerArray", "NamespaceArray", "ServiceLevel", "Auditing", "ServerDiagnostics_EnabledFlag"),
+        "Server_ServerCapabilities_": (*capabilities, *points, "MaxStringLength", "MaxByteStringLength"),
+    }
+    async with Client(home.url) as client:
+        for path, names in wanted.items():
+            for name in names:
+                node = client.get_node(getattr(ua.ObjectIds, path + name))
+                value = (await node.read_data_value()).Value
+                assert value is not None
+                assert value.VariantType is not ua.VariantType.Null, name
+                assert value.is_array == (await node.read_value_rank() == ua.ValueRank.OneDimension), name

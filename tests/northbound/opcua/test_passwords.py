@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from bridge.northbound.opcua.config import OpcuaUser, Role
-from bridge.northbound.opcua.passwords import MAX_PEERS, BackOff, Passwords, hash_password, matches
+from bridge.northbound.opcua.passwords import FREE_FAILURES, MAX_PEERS, BackOff, Passwords, hash_password, matches
 from bridge.transport.clock import VirtualClock
 from tests.northbound.opcua.house import PASSWORD, users
 
@@ -95,3 +95,19 @@ def test_peers_are_forgotten_before_they_fill_the_memory() -> None:
             back_off.failed(f"peer {number}", "user")
     assert not back_off.is_waiting("peer 0", "user")
     assert back_off.is_waiting(f"peer {MAX_PEERS + 99}", "user")
+
+
+async def test_every_login_that_fails_is_told_with_its_reason_and_without_the_password(
+    workers: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    passwords = Passwords(users(), VirtualClock())
+    for _ in range(5):
+        await passwords.verify("operator", "a wrong guess", "10.0.0.1", workers)
+    await passwords.verify("nobody", "a wrong guess", "10.0.0.1", workers)
+    await passwords.verify("scada", "a wrong guess", "10.0.0.1", workers)
+    *free, slowed, unknown, by_certificate = caplog.messages
+    assert free == ["Login of 'operator' from 10.0.0.1 failed: wrong password"] * FREE_FAILURES
+    assert slowed == f"{free[0]}; refused for 1 s, with the right password too"
+    assert "there is no such user" in unknown
+    assert "logs in with a certificate" in by_certificate
+    assert "guess" not in caplog.text

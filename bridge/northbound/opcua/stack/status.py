@@ -102,6 +102,19 @@ NOT_OFFERED = ("HistoryUpdateData", "HistoryUpdateEvents", "NodeManagement")
 """asyncua says 10 000 for these; nothing is said of what is not there."""
 
 
+_TOLD = {
+    IDS.Server_Auditing: ua.Variant(False, ua.VariantType.Boolean),
+    IDS.Server_ServerDiagnostics_EnabledFlag: ua.Variant(False, ua.VariantType.Boolean),
+    IDS.Server_ServerCapabilities_LocaleIdArray: ua.Variant(["en"], ua.VariantType.String, is_array=True),
+    IDS.Server_ServerCapabilities_ServerProfileArray: ua.Variant([], ua.VariantType.String, is_array=True),
+    IDS.Server_ServerCapabilities_SoftwareCertificates: ua.Variant([], ua.VariantType.ExtensionObject, is_array=True),
+    IDS.Server_ServerCapabilities_MaxQueryContinuationPoints: ua.Variant(0, ua.VariantType.UInt16),
+    IDS.Server_ServerCapabilities_MaxHistoryContinuationPoints: ua.Variant(0, ua.VariantType.UInt16),
+}
+"""Mandatory properties that asyncua leaves without a value (Part 5, 6.3.1 to 6.3.3). Commands are told as audit events,
+but not every service is; no profile is certified; continuation points of history have no limit (0): none is kept."""
+
+
 async def advertise(aspace: AddressSpace, limits: OpcuaLimits, fastest_ms: float, now: datetime) -> None:
     """Write the limits we enforce where clients look for them."""
     for field, names in ADVERTISED.items():
@@ -117,6 +130,12 @@ async def advertise(aspace: AddressSpace, limits: OpcuaLimits, fastest_ms: float
         await _write(aspace, getattr(IDS, f"{_CAPABILITIES}OperationLimits_MaxNodesPerHistoryRead{what}"), nodes, now)
     longest = ua.Variant(MAX_ELEMENTS, ua.VariantType.UInt32)
     await _write(aspace, IDS.Server_ServerCapabilities_MaxArrayLength, longest, now)
+    for name in ("MaxStringLength", "MaxByteStringLength"):  # nothing longer fits into a request
+        await _write(
+            aspace, getattr(IDS, _CAPABILITIES + name), ua.Variant(limits.message_size, longest.VariantType), now
+        )
+    for identifier, told in _TOLD.items():
+        await _write(aspace, identifier, told, now)
     for name, value in _HISTORY.items():
         kind = ua.VariantType.Boolean if isinstance(value, bool) else ua.VariantType.UInt32
         await _write(aspace, getattr(IDS, f"HistoryServerCapabilities_{name}"), ua.Variant(value, kind), now)
