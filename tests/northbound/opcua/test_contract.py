@@ -82,8 +82,6 @@ def test_an_untested_minor_is_refused(installed: str) -> None:
         (internal_subscription.InternalSubscription, "_subscription_loop", ["self"]),
         (internal_subscription.InternalSubscription, "enqueue_datachange_event",
          ["self", "mid", "eventdata", "maxsize"]),
-        (internal_subscription.InternalSubscription, "_pop_triggered_events", ["self", "result"]),
-        (internal_subscription.InternalSubscription, "_pop_triggered_statuschanges", ["self", "result"]),
         (subscription_service.SubscriptionService, "create_subscription",
          ["self", "params", "callback", "session_id", "request_callback"]),
         (monitored_item_service.MonitoredItemService, "_create_data_change_monitored_item", ["self", "params"]),

@@ -45,23 +45,28 @@ class Hand:
     last: ua.DataValue | None = None
 
     def changed(self) -> None:
+        """The filter comes before the queue (Part 4, 5.13.1); of a queue of one, the newest counts when it is sent."""
         value = convert.data_value(self.tag.now, self.tag._data_type)
-        lossy = len(self.waiting) == self.queue_size > 1
-        if len(self.waiting) == self.queue_size:
-            if self.discards_oldest or self.queue_size == 1:
-                self.waiting.popleft()
-            else:
-                self.waiting.pop()
+        if self.queue_size == 1:
+            self.waiting.clear()
+        elif self.is_known(value):
+            return
+        if lossy := len(self.waiting) == self.queue_size:
+            self.waiting.popleft() if self.discards_oldest else self.waiting.pop()
         self.waiting.append((value, False))
         if lossy:
             marked = 0 if self.discards_oldest else -1
             self.waiting[marked] = (self.waiting[marked][0], True)
+        if self.queue_size > 1:
+            self.last = value
+
+    def is_known(self, value: ua.DataValue) -> bool:
+        return self.last is not None and (self.last.Value, self.last.StatusCode) == (value.Value, value.StatusCode)
 
     def take(self) -> list[ua.MonitoredItemNotification]:
         made = []
         for value, overflow in self.waiting:
-            same = self.last is not None and (self.last.Value, self.last.StatusCode) == (value.Value, value.StatusCode)
-            if same and not overflow:
+            if self.queue_size == 1 and self.is_known(value):
                 continue
             self.last = value
             assert value.StatusCode is not None

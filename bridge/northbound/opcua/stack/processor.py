@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bridge.northbound.opcua.stack.engine import GuardedInternalServer
     from bridge.northbound.opcua.stack.services import Asked, Message, Parked
     from bridge.northbound.opcua.stack.session import GuardedSession
+    from bridge.northbound.opcua.stack.subscription import Subscription
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ REFUSED = _requests(
 )
 """asyncua takes the first two from anybody and without bound; the others are not offered."""
 DETACHED = _requests("Write", "Call", "HistoryRead")
-READ = _requests("Read")
+EVERYDAY = _requests("Read", "Publish")
 CREATE, ACTIVATE, CLOSE = (_requests(f"{one}Session") for one in ("Create", "Activate", "Close"))
 WITHOUT_SESSION = DISCOVERY | CREATE | ACTIVATE
 BROWSE_NEXT, REGISTER, UNREGISTER = (_requests(one) for one in ("BrowseNext", "RegisterNodes", "UnregisterNodes"))
@@ -166,7 +167,7 @@ class GuardedProcessor(UaProcessor):
         while self._publish_results_subs:
             late = next(iter(self._publish_results_subs))
             del self._publish_results_subs[late]
-            subscription = self.iserver.subscriptions.get(late)
+            subscription = self._served(late)
             if subscription is not None and await subscription.publish_results(request):
                 return True
         if len(self._publish_requests) >= self.publish_request_limit(subscriptions):
@@ -179,9 +180,23 @@ class GuardedProcessor(UaProcessor):
         rules = self._connection.security_policy.permissions
         return (
             session.is_activated()
+            and session.channel is self
             and (self.is_secured or self.may_be_unsecured)
             and (rules is None or bool(rules.check_validity(session.user, kind, None)))
         )
+
+    def get_publish_request(self, subscription_id: int) -> Parked | None:
+        """As asyncua, but only for this session's: one that outlived an earlier session must not take its requests."""
+        if self._served(subscription_id) is None:
+            return None
+        request: Parked | None = super().get_publish_request(subscription_id)
+        return request
+
+    def _served(self, identifier: int) -> Subscription | None:
+        subscription = self.iserver.subscriptions.get(identifier)
+        if subscription is None or self.session is None or subscription.session_id != self.session.session_id:
+            return None
+        return subscription
 
     def give_back(self, request: Parked) -> None:
         """It was not needed, and is the first again."""
@@ -210,7 +225,7 @@ class GuardedProcessor(UaProcessor):
         """One request; Write and Call do not keep the others waiting."""
         BUDGET.set(Budget(ELEMENTS_PER_OPERATION * self.iserver.limits.operations))
         kind = _service(nodeid_from_binary(body.copy()))
-        if kind in READ and await self._is_everyday(seqhdr.RequestId, bytes(body)):  # it came in several chunks
+        if kind in EVERYDAY and await self._is_everyday(seqhdr.RequestId, bytes(body)):  # it came in several chunks
             return True
         if kind in DETACHED and len(self._detached) < MAX_DETACHED:
             task = asyncio.create_task(self._process_detached(seqhdr, body), name=f"opcua request of {self.peer}")
@@ -265,7 +280,9 @@ class GuardedProcessor(UaProcessor):
         return ua.RegisterNodesResponse(Parameters=ua.RegisterNodesResult(await session.register_nodes(nodes)))
 
     def _check_token(self, requesthdr: ua.RequestHeader) -> None:
-        if self.session is None or requesthdr.AuthenticationToken != self.session.auth_token:
+        """Of this connection's session, which has not gone on with another connection (Part 4, 5.7.3)."""
+        session = self.session
+        if session is None or requesthdr.AuthenticationToken != session.auth_token or session.channel is not self:
             raise ServiceError(ua.StatusCodes.BadSessionIdInvalid)
 
     async def _create(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from bridge.northbound.opcua.stack.engine import GuardedInternalServer
     from bridge.northbound.opcua.stack.event_items import EventItems
+    from bridge.northbound.opcua.stack.subscription import PublishChannel, Subscription
 
 _log = logging.getLogger(__name__)
 
@@ -265,19 +266,30 @@ class GuardedSession(InternalSession):
     ) -> list[ua.TransferResult]:
         """Take over subscriptions of an earlier session of the same user."""
         self._bound(params.SubscriptionIds)
-        mine = [identifier for identifier in params.SubscriptionIds if self._may_take(int(identifier))]
-        allowed = ua.TransferSubscriptionsParameters(mine, params.SendInitialValues)
-        results = iter(await super().transfer_subscriptions(allowed, callback))
-        for identifier in mine:
-            # asyncua leaves the requests with the connection the subscription came from.
-            processor = getattr(callback, "__self__", None)
-            self.iserver.subscriptions[int(identifier)].pub_request_callback = processor.get_publish_request  # type: ignore[union-attr]
-        refused = ua.TransferResult(StatusCode=ua.StatusCode(ua.StatusCodes.BadUserAccessDenied))
-        return [next(results) if identifier in mine else refused for identifier in params.SubscriptionIds]
+        again = bool(params.SendInitialValues)
+        return [await self._take_over(int(one), callback.__self__, again) for one in params.SubscriptionIds]  # type: ignore[attr-defined]
 
-    def _may_take(self, identifier: int) -> bool:
+    async def _take_over(self, identifier: int, channel: PublishChannel, again: bool) -> ua.TransferResult:
         subscription = self.iserver.subscriptions.get(identifier)
-        return subscription is not None and self.user.name is not None and subscription.owner == self.user.name
+        code = self._take_over_fault(subscription)
+        if subscription is None or code:
+            return ua.TransferResult(StatusCode=ua.StatusCode(code))
+        kept = await subscription.move(self.session_id, channel, tell_again=again)
+        return ua.TransferResult(AvailableSequenceNumbers=kept)
+
+    def _take_over_fault(self, subscription: Subscription | None) -> int:
+        """Why this session may not have it; 0 where it may."""
+        if subscription is None:
+            return int(ua.StatusCodes.BadSubscriptionIdInvalid)
+        if self.user.name is None or subscription.owner != self.user.name:
+            return int(ua.StatusCodes.BadUserAccessDenied)
+        own, limits = self._own_subscriptions(), self.iserver.limits
+        if subscription in own:
+            return 0
+        items = sum(len(one.monitored_item_srv) for one in (*own, subscription))
+        if len(own) >= limits.subscriptions_per_session or items > limits.monitored_items_per_session:
+            return int(ua.StatusCodes.BadTooManySubscriptions)
+        return 0
 
     def _visitor(self) -> Visitor:
         if not isinstance(self.user, Visitor):
@@ -290,7 +302,7 @@ class GuardedSession(InternalSession):
         if len(items) > self.iserver.limits.operations:
             raise ServiceError(ua.StatusCodes.BadTooManyOperations)
 
-    def _own_subscriptions(self) -> list[Any]:
+    def _own_subscriptions(self) -> list[Subscription]:
         return [one for one in self.iserver.subscriptions.values() if one.session_id == self.session_id]
 
     def _is_own(self, identifier: int) -> bool:

@@ -98,6 +98,7 @@ class TagItem:
         "_news",
         "_overflow",
         "_queue",
+        "_sampled",
         "_tick",
         "handle",
         "id",
@@ -129,7 +130,10 @@ class TagItem:
         """The number sent last, where a deadband counts from it."""
         self._news = news
         self._monotonic = monotonic
-        self._queue: deque[DataValue] | None = None
+        self._queue: deque[bytes] | None = None
+        """What is to be sent, where more than the newest value is asked for."""
+        self._sampled: DataValue | None = None
+        """The newest value of this sampling interval: the queue gets it at the interval's end, if it is news."""
         self._tick = -1
         self._due = 0.0
         self._overflow = False
@@ -138,10 +142,16 @@ class TagItem:
 
     def adopt(self, wish: Wish) -> None:
         """What the client wants from now on."""
-        if wish.queue_size > 1:
-            self._queue = deque(self._queue or (), wish.queue_size)
+        waiting, self._queue = self._queue, None
+        if wish.queue_size == 1:
+            self._sampled, self._overflow = None, False
+            if waiting:  # they count as sent, and are not
+                self.sent = None
+        elif waiting is None:
+            self._queue, self._sampled = deque(maxlen=wish.queue_size), self.tag.now
         else:
-            self._queue = None
+            self._queue = deque(waiting, wish.queue_size)
+            self._overflow = self._overflow or len(waiting) > wish.queue_size
         if self.sent is not None and wish.trigger != self.wish.trigger:
             self.sent = None
         self.wish = wish
@@ -152,19 +162,23 @@ class TagItem:
         """The tag has a new value."""
         self._news[self.id] = self
         if self._queue is not None:
-            self._sample(self._queue)
+            tick = int(self._monotonic() * 1000 / self.wish.sampling_ms)
+            if tick != self._tick:
+                self._tick = tick
+                self._settle(self._queue)
+            self._sampled = self.tag.now
 
-    def _sample(self, queue: deque[DataValue]) -> None:
-        now, tick = self.tag.now, int(self._monotonic() * 1000 / self.wish.sampling_ms)
-        if queue and tick == self._tick:
-            queue[-1] = now
+    def _settle(self, queue: deque[bytes]) -> None:
+        """The sample of the interval that has ended: the filter comes before the queue (Part 4, 5.13.1.4)."""
+        sampled, self._sampled = self._sampled, None
+        value = None if sampled is None else self.tag.wire_of(sampled)
+        if value is None or not self._is_news(value):
             return
-        self._tick = tick
         if len(queue) == self.wish.queue_size:
             self._overflow = True
             if not self.wish.discards_oldest:
                 queue.pop()
-        queue.append(now)
+        queue.append(value)
 
     def is_due(self, now: float, publishing_ms: float) -> bool:
         """Whether it is to be looked at in this publishing cycle."""
@@ -176,18 +190,17 @@ class TagItem:
 
     def take(self) -> list[bytes]:
         """Its notifications."""
-        values = [self.tag.wire_of(one) for one in self._queue] if self._queue else [self.tag.wire]
-        lossy = -1 if not self._overflow else 0 if self.wish.discards_oldest else len(values) - 1
-        fresh = []
-        for index, value in enumerate(values):
-            if not self._is_news(value) and index != lossy:
-                continue
-            shown = wire.overflowed(value) if index == lossy else value
-            fresh.append(self.handle + wire.stamped(shown, self.wish.timestamps))
-        if self._queue:
+        if self._queue is None:
+            values = [self.tag.wire] if self._is_news(self.tag.wire) else []
+        else:
+            self._settle(self._queue)
+            values = list(self._queue)
             self._queue.clear()
+        if self._overflow and values:
+            gap = 0 if self.wish.discards_oldest else -1
+            values[gap] = wire.overflowed(values[gap])
         self._overflow = False
-        return fresh
+        return [self.handle + wire.stamped(one, self.wish.timestamps) for one in values]
 
     def _is_news(self, value: bytes) -> bool:
         wish, sent = self.wish, self.sent
@@ -210,11 +223,17 @@ class TagItem:
 
     def forget(self) -> None:
         """Begin anew: the next value is sent, whatever was sent before."""
-        self.sent = None
+        self.sent = self._sampled = None
         self._due = 0.0
+        self._overflow = False
         if self._queue:
             self._queue.clear()
         self.changed()
+
+    def tell_again(self) -> None:
+        """What it is now is to be sent, unless something waits to be sent anyway."""
+        if self.mode == ua.MonitoringMode.Reporting and not self._queue:
+            self.forget()
 
 
 class PublishChannel(Protocol):
@@ -225,6 +244,9 @@ class PublishChannel(Protocol):
 
     def give_back(self, request: Parked) -> None:
         """It was not needed, and is the first again."""
+
+    async def forward_publish_response(self, result: Message, requestdata: Parked) -> None:
+        """Answer a Publish request."""
 
 
 class _SharedValues(MonitoredItemValues):
@@ -258,9 +280,9 @@ class TagItems(MonitoredItemService):
         self._timestamps = ua.TimestampsToReturn.Both
         """Of the request being answered."""
         self._restamped: dict[int, ua.TimestampsToReturn] = {}
+        """Items of asyncua's that are not sent with both times."""
         self._ranges: dict[int, str] = {}
         """The part of the value that is asked for, by item; of nodes that are no tags."""
-        """Items of asyncua's that are not sent with both times."""
         self.keeping_oldest: set[int] = set()
         """Items of asyncua's whose newest values give way."""
         self._left: list[bytes] = []
@@ -308,6 +330,8 @@ class TagItems(MonitoredItemService):
         for identifier in list(queue):
             if len(taken) >= most:
                 break
+            if self._monitored_items[identifier].mode != ua.MonitoringMode.Reporting:
+                continue  # asyncua tells what is only sampled, too
             wanted = self._restamped.get(identifier, ua.TimestampsToReturn.Both)
             part = self._ranges.get(identifier)
             waiting, room = queue.pop(identifier), most - len(taken)
@@ -467,7 +491,7 @@ class TagItems(MonitoredItemService):
             return ua.MonitoredItemModifyResult(StatusCode=ua.StatusCode(code))
         data.client_handle = asked.ClientHandle
         data.queue_size = self._revise_queue_size(asked.QueueSize)
-        data.filter = asked.Filter or data.filter
+        data.filter = asked.Filter
         self._note(params.MonitoredItemId, asked)
         return ua.MonitoredItemModifyResult(
             RevisedSamplingInterval=self.isub.data.RevisedPublishingInterval, RevisedQueueSize=data.queue_size
@@ -486,6 +510,8 @@ class TagItems(MonitoredItemService):
             self.events.set_mode(mid, mode)
             return ua.StatusCode()
         if item is None:
+            if mode == ua.MonitoringMode.Disabled:
+                self.isub._triggered_datachanges.pop(mid, None)
             return await super()._set_monitoring_mode(mode, mid)
         was, item.mode = item.mode, mode
         if mode == ua.MonitoringMode.Disabled:
@@ -502,6 +528,7 @@ class TagItems(MonitoredItemService):
             return ua.StatusCode()
         item = self._tags.pop(mid, None)
         if item is None:
+            self.isub._triggered_datachanges.pop(mid, None)
             self._restamped.pop(mid, None)
             self._ranges.pop(mid, None)
             self.keeping_oldest.discard(mid)
@@ -509,6 +536,17 @@ class TagItems(MonitoredItemService):
         item.tag.unwatch(item)
         self._news.pop(mid, None)
         return ua.StatusCode()
+
+    def tell_again(self) -> None:
+        """Every item that reports is to tell its value, whatever it told before."""
+        for item in self._tags.values():
+            item.tell_again()
+        waiting = self.isub._triggered_datachanges
+        for identifier, data in self._monitored_items.items():
+            if data.mode == ua.MonitoringMode.Reporting and data.read_value_id and identifier not in waiting:
+                target = data.read_value_id
+                value = self.aspace.read_attribute_value(target.NodeId, target.AttributeId)
+                waiting[identifier] = [ua.MonitoredItemNotification(data.client_handle, value)]
 
     def delete_all_monitored_items(self) -> None:
         """The subscription ends."""
@@ -541,6 +579,8 @@ class Subscription(InternalSubscription):
 
     monitored_item_srv: TagItems
     data: ua.CreateSubscriptionResult
+    session_id: ua.NodeId
+    pub_request_callback: Any
     _notification_seq: int
     _task: asyncio.Task[None] | None
 
@@ -627,22 +667,30 @@ class Subscription(InternalSubscription):
         notifications, more = [], False
         if self._publishing_enabled:
             items, most = self.monitored_item_srv, self.max_per_message
-            parts, count = items.take(most)
-            others = items.encoded(self._triggered_datachanges, most - count) if self._triggered_datachanges else []
+            events = self._events(most) if self._triggered_events else []
+            room = most - len(events)
+            parts, count = items.take(room)
+            others = items.encoded(self._triggered_datachanges, room - count) if self._triggered_datachanges else []
             count += len(others)
             if count:
                 notifications.append(services.data_changes(parts + others if others else parts, count))
-            more = count >= most and self._has_news()
-        if self._triggered_events or self._triggered_statuschanges:
-            notifications += self._other_notifications()
+            if events:
+                notifications.append(extensionobject_to_binary(ua.EventNotificationList(events)))
+            more = count >= room and self._has_news()
+        if self._triggered_statuschanges:
+            status = ua.StatusChangeNotification(Status=self._triggered_statuschanges.pop(0))
+            notifications.append(extensionobject_to_binary(status))
         return notifications, more
 
-    def _other_notifications(self) -> list[bytes]:
-        result = ua.PublishResult()
-        if self._publishing_enabled:
-            self._pop_triggered_events(result)
-        self._pop_triggered_statuschanges(result)
-        return [extensionobject_to_binary(one) for one in result.NotificationMessage.NotificationData]
+    def _events(self, most: int) -> list[ua.EventFieldList]:
+        """Events that wait; what has no room waits on."""
+        taken: list[ua.EventFieldList] = []
+        for identifier in list(self._triggered_events):
+            waiting, room = self._triggered_events.pop(identifier), most - len(taken)
+            taken += waiting[:room]
+            if waiting[room:]:
+                self._triggered_events[identifier] = waiting[room:]
+        return taken
 
     def _keep(self, message: Message) -> None:
         """For Republish: as many as we may, and the newest in any case."""
@@ -677,6 +725,24 @@ class Subscription(InternalSubscription):
             self._task.cancel()
             name = f"opcua subscription {data.SubscriptionId}"
             self._task = asyncio.create_task(self._subscription_loop(), name=name)
+
+    async def move(self, session_id: ua.NodeId, channel: PublishChannel, *, tell_again: bool) -> list[int]:
+        """Go on in another session; the numbers of the messages that are kept. Its old one is told (Part 4, 5.14.7)."""
+        if session_id != self.session_id:
+            request = self._next_request()
+            if request is not None:
+                gone = ua.StatusChangeNotification(Status=ua.StatusCode(ua.StatusCodes.GoodSubscriptionTransferred))
+                told = [extensionobject_to_binary(gone)]
+                now, identifier = datetime.now(UTC), self.data.SubscriptionId
+                message = services.Message(identifier, self._notification_seq, now, told)
+                await self._channel.forward_publish_response(message, request)
+        self.session_id = session_id
+        self.pub_result_callback = channel.forward_publish_response
+        self.pub_request_callback = channel.get_publish_request
+        self._publish_cycles_count = 0
+        if tell_again:
+            self.monitored_item_srv.tell_again()
+        return sorted(self._kept)
 
     def republish(self, nb: int) -> ua.NotificationMessage:
         """A message once more, as it was; an empty one where it is not kept. asyncua gives it only once."""
