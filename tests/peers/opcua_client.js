@@ -1,4 +1,4 @@
-// An OPC UA client that is not ours: reads a plan (JSON) from standard input, prints what it saw as one line of JSON.
+// An OPC UA client that is not ours: says what it saw as one line of JSON. Run by host.js.
 // plan: {url, user, password, certificate, key, store, applicationUri, read: [nodeId], browse: nodeId, subscribe: nodeId | [nodeId], none: bool,
 //   write: [[[nodeId, type, value], …], …] (one request each), call: [[objectId, methodId, [[type, value], …]], …] (one request),
 //   methods: [methodId]}
@@ -21,7 +21,6 @@ function plain(value) {
 }
 
 const int64 = ([high, low]) => ((BigInt.asIntN(32, BigInt(high)) << 32n) | BigInt(low >>> 0)).toString();
-const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 
 const variant = ([type, value]) => new opcua.Variant({ dataType: opcua.DataType[type], value });
 const written = ([nodeId, type, value]) => ({
@@ -30,7 +29,7 @@ const written = ([nodeId, type, value]) => ({
   value: { value: variant([type, value]) },
 });
 
-async function main(plan) {
+module.exports = async (plan, lines, say) => {
   const secured = !plan.none;
   const store = new OPCUACertificateManager({ rootFolder: plan.store, automaticallyAcceptUnknownCertificate: true });
   await store.initialize();
@@ -80,15 +79,15 @@ async function main(plan) {
       }
     }
     say(answer);
-    if (plan.subscribe) await watch(session, plan.subscribe);
+    if (plan.subscribe) await watch(session, plan.subscribe, lines, say);
     await session.close();
   } finally {
     await client.disconnect();
     await store.dispose();
   }
-}
+};
 
-async function watch(session, nodeId) {
+async function watch(session, nodeId, lines, say) {
   const subscription = await session.createSubscription2({
     requestedPublishingInterval: 50,
     requestedLifetimeCount: 1000,
@@ -105,23 +104,6 @@ async function watch(session, nodeId) {
     );
     item.on("changed", (value) => say(one === nodeId ? shown(value) : { node: one, ...shown(value) }));
   }
-  await new Promise((resolve) => process.stdin.once("end", resolve));
+  await lines.next();
   await subscription.terminate();
 }
-
-let plan = "";
-process.stdin.setEncoding("utf8");
-process.stdin.on("data", (text) => {
-  plan += text;
-  const line = plan.indexOf("\n");
-  if (line < 0) return;
-  const wanted = JSON.parse(plan.slice(0, line));
-  plan = "";
-  main(wanted).then(
-    () => process.exit(0),
-    (error) => {
-      say({ error: error.message });
-      process.exit(0);
-    },
-  );
-});

@@ -1,5 +1,5 @@
 // An OPC UA client that is not ours, for events, conditions and history: one line in, one line out, in order.
-// Argument (JSON): {url, user, password, certificate, key, store, applicationUri}
+// Run by host.js. plan: {url, user, password, certificate, key, store, applicationUri}
 // Line in:  {<what>: …}      line out: {answer} or {error}
 //   watch: {node, fields: [name, …], where: {…}, queue, type}   -> {status, select: [names]}; fields like "3:Kind" and "Message"
 //   heard: count                                                -> [[value, …], …] once so many have come
@@ -11,15 +11,8 @@
 //   attributes: [[nodeId, attribute name], …]                   -> [value, …]
 //   subscription: true                                          -> its id
 "use strict";
-const readline = require("node:readline");
 const opcua = require("node-opcua-client");
 const { OPCUACertificateManager } = require("node-opcua-certificate-manager");
-
-const plan = JSON.parse(process.argv[2]);
-const say = (line) => process.stdout.write(">" + JSON.stringify(line) + "\n");
-const heard = [];
-let subscription;
-let item;
 
 function plain(value) {
   if (value === undefined || value === null) return null;
@@ -90,27 +83,23 @@ async function pages(session, request) {
 
 const moment = (text) => (text ? new Date(text) : opcua.getMinOPCUADate ? opcua.getMinOPCUADate() : new Date(Date.UTC(1601, 0, 1)));
 
+// `mine` is what one client has: {heard, subscription, gone}
 const acts = {
-  subscription: async (session) => {
-    if (!subscription) {
-      subscription = await session.createSubscription2({
+  subscription: async (session, _, mine) => {
+    if (!mine.subscription) {
+      mine.subscription = await session.createSubscription2({
         requestedPublishingInterval: 50,
         requestedLifetimeCount: 1000,
         requestedMaxKeepAliveCount: 20,
         publishingEnabled: true,
       });
     }
-    return subscription.subscriptionId;
+    return mine.subscription.subscriptionId;
   },
-  watch: async (session, wish) => {
-    await acts.subscription(session);
-    const request = new opcua.CreateMonitoredItemsRequest({
-      subscriptionId: subscription.subscriptionId,
-      timestampsToReturn: opcua.TimestampsToReturn.Both,
-      itemsToCreate: [],
-    });
-    item = opcua.ClientMonitoredItem.create(
-      subscription,
+  watch: async (session, wish, mine) => {
+    await acts.subscription(session, true, mine);
+    const item = opcua.ClientMonitoredItem.create(
+      mine.subscription,
       { nodeId: wish.node, attributeId: opcua.AttributeIds.EventNotifier },
       { queueSize: wish.queue || 100, discardOldest: true, filter: eventFilter(wish) },
       opcua.TimestampsToReturn.Both,
@@ -118,12 +107,12 @@ const acts = {
     return await new Promise((resolve) => {
       item.once("err", (message) => resolve({ status: message }));
       item.once("initialized", () => resolve({ status: item.statusCode.name, id: item.monitoredItemId }));
-      item.on("changed", (fields) => heard.push(fields.map((one) => plain(one.value))));
+      item.on("changed", (fields) => mine.heard.push(fields.map((one) => plain(one.value))));
     });
   },
-  heard: async (session, count) => {
-    while (heard.length < count) await new Promise((resolve) => setTimeout(resolve, 20));
-    return heard.splice(0);
+  heard: async (session, count, mine) => {
+    while (mine.heard.length < count && !mine.gone()) await new Promise((resolve) => setTimeout(resolve, 20));
+    return mine.heard.splice(0);
   },
   history: async (session, wish) => {
     const request = new opcua.HistoryReadRequest({
@@ -184,7 +173,8 @@ const acts = {
   },
 };
 
-async function main() {
+module.exports = async (plan, lines, say, gone) => {
+  const mine = { heard: [], subscription: undefined, gone };
   const store = new OPCUACertificateManager({ rootFolder: plan.store, automaticallyAcceptUnknownCertificate: true });
   await store.initialize();
   const client = opcua.OPCUAClient.create({
@@ -198,25 +188,22 @@ async function main() {
     certificateFile: plan.certificate,
     privateKeyFile: plan.key,
   });
-  await client.connect(plan.url);
-  const session = await client.createSession({ type: opcua.UserTokenType.UserName, userName: plan.user, password: plan.password });
-  say({ ready: true });
-  for await (const line of readline.createInterface({ input: process.stdin })) {
-    const [[act, given]] = Object.entries(JSON.parse(line));
-    try {
-      say({ answer: await acts[act](session, given) });
-    } catch (error) {
-      say({ error: String(error.stack || error.message) });
+  try {
+    await client.connect(plan.url);
+    const session = await client.createSession({ type: opcua.UserTokenType.UserName, userName: plan.user, password: plan.password });
+    say({ ready: true });
+    for await (const line of lines) {
+      const [[act, given]] = Object.entries(JSON.parse(line));
+      try {
+        say({ answer: await acts[act](session, given, mine) });
+      } catch (error) {
+        say({ error: String(error.stack || error.message) });
+      }
     }
+    if (mine.subscription) await mine.subscription.terminate();
+    await session.close();
+  } finally {
+    await client.disconnect();
+    await store.dispose();
   }
-  if (subscription) await subscription.terminate();
-  await session.close();
-  await client.disconnect();
-  await store.dispose();
-  process.exit(0);
-}
-
-main().catch((error) => {
-  say({ error: String(error.stack || error) });
-  process.exit(1);
-});
+};

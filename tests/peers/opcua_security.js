@@ -1,4 +1,4 @@
-// Does the same things with each security policy and each login; prints one line of JSON per pair, then {}.
+// Does the same things with each security policy and each login; says one line of JSON per pair, then {}. Run by host.js.
 // plan: {url, applicationUri, certificate, key, store, policies: [name], user, password, userCertificate, userKey,
 //   browse: nodeId, portion, read: [nodeId], write: [[nodeId, type, value]], call: [objectId, methodId, [[type, value]]],
 //   watch: nodeId, deadband}
@@ -6,7 +6,6 @@ const fs = require("fs");
 const opcua = require("node-opcua-client");
 const { OPCUACertificateManager } = require("node-opcua-certificate-manager");
 
-const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 const variant = ([type, value]) => new opcua.Variant({ dataType: opcua.DataType[type], value });
 
 async function everything(session, plan) {
@@ -50,7 +49,7 @@ async function watch(session, plan) {
   return first.value.value;
 }
 
-async function main(plan) {
+module.exports = async (plan, _, say) => {
   const store = new OPCUACertificateManager({ rootFolder: plan.store, automaticallyAcceptUnknownCertificate: true });
   await store.initialize();
   const logins = {
@@ -77,9 +76,5 @@ async function main(plan) {
     await client.disconnect();
   }
   await store.dispose();
-}
-
-main(JSON.parse(process.argv[2] || process.argv[1])).then(
-  () => { say({}); process.exit(0); },
-  (error) => { say({ error: error.message }); process.exit(0); },
-);
+  say({});
+};

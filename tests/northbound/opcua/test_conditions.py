@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,8 +59,8 @@ def say(home: House, **values: bool) -> None:
         home.table.update([(home.tag(f"Alarms/{name}").slot, DataValue(value, StatusCode.Good, NOW, NOW))])
 
 
-async def test_an_alarm_from_its_beginning_to_its_acknowledgement(tmp_path: Path) -> None:
-    async with alarmed() as home, event_peer(home, tmp_path, "operator") as peer:
+async def test_an_alarm_from_its_beginning_to_its_acknowledgement() -> None:
+    async with alarmed() as home, event_peer(home, "operator") as peer:
         where = {"op": "OfType", "of": [{"node": "ns=0;i=2782"}]}
         more = ["EventId", "LimitState/CurrentState", "HighHighLimit", "InputNode", "ConditionName", "SourceNode"]
         assert (await peer.ask(watch={"node": SERVER, "fields": [*FIELDS, *more], "where": where}))["status"] == "Good"
@@ -89,8 +88,8 @@ async def test_an_alarm_from_its_beginning_to_its_acknowledgement(tmp_path: Path
         assert now[2:5] == [False, True, False]
 
 
-async def test_who_only_looks_acknowledges_nothing(tmp_path: Path) -> None:
-    async with alarmed() as home, event_peer(home, tmp_path, "observer") as peer:
+async def test_who_only_looks_acknowledges_nothing() -> None:
+    async with alarmed() as home, event_peer(home, "observer") as peer:
         assert (await peer.ask(watch={"node": SERVER, "fields": ["EventId"]}))["status"] == "Good"
         say(home, Fault=True)
         [[event]] = await peer.ask(heard=1)
@@ -99,8 +98,8 @@ async def test_who_only_looks_acknowledges_nothing(tmp_path: Path) -> None:
         assert [one.acked for one in home.desk.keeper.conditions] == [False]
 
 
-async def test_a_client_that_comes_late_asks_what_there_is(tmp_path: Path) -> None:
-    async with alarmed() as home, event_peer(home, tmp_path, "operator") as peer:
+async def test_a_client_that_comes_late_asks_what_there_is() -> None:
+    async with alarmed() as home, event_peer(home, "operator") as peer:
         say(home, **{"Pressure/High": True, "Fault": True})
         while len(home.desk.keeper.conditions) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -123,8 +122,8 @@ async def test_a_client_that_comes_late_asks_what_there_is(tmp_path: Path) -> No
         assert (await peer.ask(call=[FAULT, ACKNOWLEDGE, said]))["status"] == "Good"  # with the id of the refresh
 
 
-async def test_a_comment_is_told_to_everybody_and_kept_until_another_is_said(tmp_path: Path) -> None:
-    async with alarmed() as home, event_peer(home, tmp_path, "operator") as peer:
+async def test_a_comment_is_told_to_everybody_and_kept_until_another_is_said() -> None:
+    async with alarmed() as home, event_peer(home, "operator") as peer:
         fields = ["EventId", "Comment", "ClientUserId", "AckedState/Id", "Severity", "LastSeverity"]
         assert (await peer.ask(watch={"node": SERVER, "fields": fields}))["status"] == "Good"
         say(home, **{"Pressure/High": True})
@@ -144,8 +143,8 @@ async def test_a_comment_is_told_to_everybody_and_kept_until_another_is_said(tmp
         assert (severity, last) == (700, 500)
 
 
-async def test_what_conditions_do_not_do_is_said(tmp_path: Path) -> None:
-    async with alarmed() as home, event_peer(home, tmp_path, "operator") as peer:
+async def test_what_conditions_do_not_do_is_said() -> None:
+    async with alarmed() as home, event_peer(home, "operator") as peer:
         assert (await peer.ask(watch={"node": SERVER, "fields": ["EventId", "ConfirmedState", "ShelvingState"]}))[
             "status"
         ]
@@ -175,15 +174,13 @@ async def test_what_conditions_do_not_do_is_said(tmp_path: Path) -> None:
         (FAULT, ACKNOWLEDGE, [["ByteString", "00"], ["LocalizedText", {"text": ""}]], "BadNodeIdUnknown"),
     ],
 )
-async def test_what_makes_no_sense_is_answered(
-    tmp_path: Path, node: str, method: str, given: list[Any], status: str
-) -> None:
-    async with alarmed() as home, event_peer(home, tmp_path, "operator") as peer:
+async def test_what_makes_no_sense_is_answered(node: str, method: str, given: list[Any], status: str) -> None:
+    async with alarmed() as home, event_peer(home, "operator") as peer:
         assert (await peer.ask(call=[node, method, given]))["status"] == status
 
 
-async def test_another_sessions_subscription_is_not_refreshed(tmp_path: Path) -> None:
-    async with alarmed() as home, event_peer(home, tmp_path, "operator") as peer, Client(home.url) as other:
+async def test_another_sessions_subscription_is_not_refreshed() -> None:
+    async with alarmed() as home, event_peer(home, "operator") as peer, Client(home.url) as other:
         subscription = await peer.ask(subscription=True)
         request = ua.CallMethodRequest(
             ua.NodeId(2782), ua.NodeId(3875), [ua.Variant(subscription, ua.VariantType.UInt32)]
@@ -192,8 +189,8 @@ async def test_another_sessions_subscription_is_not_refreshed(tmp_path: Path) ->
         assert result.StatusCode.name == "BadSubscriptionIdInvalid"
 
 
-async def test_alarms_of_the_past_are_read_from_the_log(tmp_path: Path) -> None:
-    async with alarmed() as home, event_peer(home, tmp_path) as peer:
+async def test_alarms_of_the_past_are_read_from_the_log() -> None:
+    async with alarmed() as home, event_peer(home) as peer:
         say(home, Fault=True)
         while not home.desk.keeper.conditions:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

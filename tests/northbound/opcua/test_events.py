@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,8 +35,8 @@ FIELDS = ["EventId", "EventType", "SourceNode", "SourceName", "Time", "Message",
 
 @pytest.mark.peer("node")
 @pytest.mark.asyncio(loop_scope="module")
-async def test_every_field_arrives_at_a_client_that_is_not_ours(home: House, tmp_path: Path) -> None:
-    async with event_peer(home, tmp_path) as peer:
+async def test_every_field_arrives_at_a_client_that_is_not_ours(home: House) -> None:
+    async with event_peer(home) as peer:
         watched = await peer.ask(
             watch={"node": SERVER, "fields": [*FIELDS, "ReceiveTime", "3:Kind", "3:Key", "3:Data"]}
         )
@@ -59,8 +58,8 @@ async def test_every_field_arrives_at_a_client_that_is_not_ours(home: House, tmp
 
 @pytest.mark.peer("node")
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_kind_nobody_knew_gets_a_type_with_its_fields(home: House, tmp_path: Path) -> None:
-    async with event_peer(home, tmp_path) as peer:
+async def test_a_kind_nobody_knew_gets_a_type_with_its_fields(home: House) -> None:
+    async with event_peer(home) as peer:
         path = ["EventType", "3:VendorId", "3:Duration", "3:Replayed", "3:Nothing"]
         assert (await peer.ask(watch={"node": SERVER, "fields": path}))["status"] == "Good"
         data = {"vendor_id": "x-1", "duration": 3, "replayed": False, "nothing": None, "odd key!": 1, "tag.a.b": "c"}
@@ -75,8 +74,8 @@ async def test_a_kind_nobody_knew_gets_a_type_with_its_fields(home: House, tmp_p
 
 @pytest.mark.peer("node")
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_command_is_an_audit_event(home: House, tmp_path: Path) -> None:
-    async with event_peer(home, tmp_path) as peer:
+async def test_a_command_is_an_audit_event(home: House) -> None:
+    async with event_peer(home) as peer:
         fields = ["Status", "ClientUserId", "ClientAuditEntryId", "3:Target", "3:Result"]
         where = {"op": "OfType", "of": [{"node": "ns=0;i=2052"}]}
         assert (await peer.ask(watch={"node": SERVER, "fields": fields, "where": where}))["status"] == "Good"
@@ -120,8 +119,8 @@ def of(data_type: str, value: object) -> dict[str, object]:
 )  # fmt: skip
 @pytest.mark.peer("node")
 @pytest.mark.asyncio(loop_scope="module")
-async def test_where_clauses_choose(home: House, tmp_path: Path, where: dict[str, Any], expected: list[int]) -> None:
-    async with event_peer(home, tmp_path) as peer:
+async def test_where_clauses_choose(home: House, where: dict[str, Any], expected: list[int]) -> None:
+    async with event_peer(home) as peer:
         assert (await peer.ask(watch={"node": SERVER, "fields": ["Severity"], "where": where}))["status"] == "Good"
         assert (await peer.ask(watch={"node": SERVER, "fields": ["Message"]}))["status"] == "Good"
         for number, severity in enumerate((100, 300, 500, 700), 10):
@@ -137,8 +136,8 @@ async def test_where_clauses_choose(home: House, tmp_path: Path, where: dict[str
 
 @pytest.mark.peer("node")
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_machine_tells_of_itself_only(home: House, tmp_path: Path) -> None:
-    async with event_peer(home, tmp_path) as peer:
+async def test_a_machine_tells_of_itself_only(home: House) -> None:
+    async with event_peer(home) as peer:
         assert (await peer.ask(watch={"node": "ns=2;s=winder-2", "fields": ["Message"]}))["status"] == "Good"
         home.table.log.append(event(30, machine="extruder-1"))
         home.table.log.append(event(31, machine="winder-2"))

@@ -57,8 +57,8 @@ def value(second: int) -> DataValue:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def peer(home: House, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EventPeer]:
-    async with event_peer(home, tmp_path_factory.mktemp("store")) as peer:
+async def peer(home: House) -> AsyncIterator[EventPeer]:
+    async with event_peer(home) as peer:
         yield peer
 
 

@@ -1,7 +1,6 @@
 """What clients are told when machines come, change and go."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from asyncua import Client, ua
@@ -18,8 +17,8 @@ MODEL_CHANGE = {"op": "OfType", "of": [{"node": "ns=0;i=2133"}]}
 
 
 @pytest.mark.peer("node")
-async def test_a_change_of_the_plant_is_one_event_that_names_what_is_topmost(tmp_path: Path) -> None:
-    async with house() as home, event_peer(home, tmp_path) as peer:
+async def test_a_change_of_the_plant_is_one_event_that_names_what_is_topmost() -> None:
+    async with house() as home, event_peer(home) as peer:
         wish = {"node": SERVER, "fields": ["Changes", "SourceNode"], "where": MODEL_CHANGE}
         assert (await peer.ask(watch=wish))["status"] == "Good"
         known = here(home)
@@ -42,8 +41,8 @@ async def test_a_change_of_the_plant_is_one_event_that_names_what_is_topmost(tmp
 
 
 @pytest.mark.peer("node")
-async def test_a_machine_that_moves_is_told_with_both_areas(tmp_path: Path) -> None:
-    async with house() as home, event_peer(home, tmp_path) as peer:
+async def test_a_machine_that_moves_is_told_with_both_areas() -> None:
+    async with house() as home, event_peer(home) as peer:
         wish = {"node": SERVER, "fields": ["Changes"], "where": MODEL_CHANGE}
         assert (await peer.ask(watch=wish))["status"] == "Good"
         known = here(home)
@@ -59,8 +58,8 @@ async def test_a_machine_that_moves_is_told_with_both_areas(tmp_path: Path) -> N
 
 
 @pytest.mark.peer("node")
-async def test_a_machine_of_another_type_and_a_tag_without_its_range_are_told(tmp_path: Path) -> None:
-    async with house(unsecured_read_only=True) as home, event_peer(home, tmp_path) as peer, Client(home.url) as client:
+async def test_a_machine_of_another_type_and_a_tag_without_its_range_are_told() -> None:
+    async with house(unsecured_read_only=True) as home, event_peer(home) as peer, Client(home.url) as client:
         wish = {"node": SERVER, "fields": ["Changes"], "where": MODEL_CHANGE}
         assert (await peer.ask(watch=wish))["status"] == "Good"
         known = here(home)
@@ -81,8 +80,8 @@ async def test_a_machine_of_another_type_and_a_tag_without_its_range_are_told(tm
 
 
 @pytest.mark.peer("node")
-async def test_nodes_that_are_taken_out_are_told(tmp_path: Path) -> None:
-    async with house(limits={"retired_tags": 0}) as home, event_peer(home, tmp_path) as peer:
+async def test_nodes_that_are_taken_out_are_told() -> None:
+    async with house(limits={"retired_tags": 0}) as home, event_peer(home) as peer:
         wish = {"node": SERVER, "fields": ["Changes"], "where": MODEL_CHANGE}
         assert (await peer.ask(watch=wish))["status"] == "Good"
         show(home, here(home)["extruder-1"])

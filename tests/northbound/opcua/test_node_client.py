@@ -1,11 +1,7 @@
 """node-opcua, a client that shares no code with the server."""
 
-import asyncio
-import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +10,7 @@ import pytest_asyncio
 from bridge.model.command import Outcome, Result
 from bridge.model.status import StatusCode
 from bridge.model.value import DataType, bad, to_milliseconds
-from tests import peers
+from tests.node_peer import node_peer
 from tests.northbound.opcua.house import PASSWORD, House, house, identity
 from tests.one_of_everything import NOW, VALUES
 
@@ -28,7 +24,7 @@ async def home() -> AsyncIterator[House]:
         yield home
 
 
-def plan(home: House, store: Path, who: str = "node", **wishes: Any) -> dict[str, Any]:
+def plan(home: House, who: str = "node", **wishes: Any) -> dict[str, Any]:
     client = identity(who)
     return {
         "url": home.url,
@@ -37,42 +33,14 @@ def plan(home: House, store: Path, who: str = "node", **wishes: Any) -> dict[str
         "certificate": str(client.certificate_file),
         "key": str(client.key_file),
         "applicationUri": client.uri,
-        "store": str(store),
+        "store": str(client.folder / "store"),
         **wishes,
     }
 
 
-@asynccontextmanager
-async def peer(wanted: dict[str, Any]) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await peers.start_node("opcua_client.js")
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(wanted).encode() + b"\n")
-    await process.stdin.drain()
-    try:
-        yield process
-    finally:
-        process.stdin.close()
-        try:
-            async with asyncio.timeout(10):
-                await process.communicate()
-        except TimeoutError:
-            process.kill()
-            await process.communicate()
-            raise
-
-
-async def line(process: asyncio.subprocess.Process) -> dict[str, Any]:
-    assert process.stdout is not None
-    async with asyncio.timeout(30):
-        while not (text := await process.stdout.readline()).startswith(b"{"):  # it prints warnings there too
-            assert text, "the client ended without an answer"
-    found: dict[str, Any] = json.loads(text)
-    return found
-
-
 async def answer(wanted: dict[str, Any]) -> dict[str, Any]:
-    async with peer(wanted) as process:
-        return await line(process)
+    async with node_peer("opcua_client.js", wanted) as peer:
+        return await peer.line()
 
 
 def expected(name: str, data_type: DataType) -> dict[str, Any]:
@@ -90,10 +58,10 @@ def expected(name: str, data_type: DataType) -> dict[str, Any]:
     }
 
 
-async def test_secured_client_reads_one_of_everything_exactly(home: House, tmp_path: Path) -> None:
+async def test_secured_client_reads_one_of_everything_exactly(home: House) -> None:
     tags = home.table.plant.machines["extruder-1"].tags
     nodes = [home.server.address(tag) for tag in tags]
-    found = await answer(plan(home, tmp_path, read=nodes, browse="ns=2;s=extruder-1"))
+    found = await answer(plan(home, read=nodes, browse="ns=2;s=extruder-1"))
     assert "error" not in found, found
     assert found["namespaces"][2] == "urn:test:bridge:instances"
     for tag, got in zip(tags, found["values"], strict=True):
@@ -103,26 +71,26 @@ async def test_secured_client_reads_one_of_everything_exactly(home: House, tmp_p
     assert ["3:Monitoring", "ns=2;s=extruder-1.Monitoring"] in found["children"]
 
 
-async def test_subscriber_hears_of_status_changes(home: House, tmp_path: Path) -> None:
+async def test_subscriber_hears_of_status_changes(home: House) -> None:
     tag = home.tag("Monitoring/Pressure")
-    async with peer(plan(home, tmp_path, subscribe=home.server.address(tag))) as process:
-        assert "namespaces" in await line(process)
-        assert await line(process) == expected(tag.name, DataType.Double)
+    async with node_peer("opcua_client.js", plan(home, subscribe=home.server.address(tag))) as peer:
+        assert "namespaces" in await peer.line()
+        assert await peer.line() == expected(tag.name, DataType.Double)
         stale = VALUES[tag.name]._replace(status=StatusCode.UncertainLastUsableValue)
         home.table.update([(tag.slot, stale)])
-        assert (await line(process))["status"] == StatusCode.UncertainLastUsableValue
+        assert (await peer.line())["status"] == StatusCode.UncertainLastUsableValue
         home.table.update([(tag.slot, bad(StatusCode.BadNoCommunication, "gone", NOW))])
-        lost = await line(process)
+        lost = await peer.line()
         assert (lost["status"], lost["value"], lost["type"]) == (StatusCode.BadNoCommunication, None, "Null")
         home.table.update([(tag.slot, VALUES[tag.name])])
-        assert await line(process) == expected(tag.name, DataType.Double)
+        assert await peer.line() == expected(tag.name, DataType.Double)
 
 
-async def test_subscriber_gets_one_of_everything_exactly(home: House, tmp_path: Path) -> None:
+async def test_subscriber_gets_one_of_everything_exactly(home: House) -> None:
     tags = {home.server.address(tag): tag for tag in home.table.plant.machines["extruder-1"].tags}
-    async with peer(plan(home, tmp_path, subscribe=list(tags))) as process:
-        assert "namespaces" in await line(process)
-        got = [await line(process) for _ in tags]
+    async with node_peer("opcua_client.js", plan(home, subscribe=list(tags))) as peer:
+        assert "namespaces" in await peer.line()
+        got = [await peer.line() for _ in tags]
     assert {one["node"] for one in got} == set(tags)
     for one in got:
         tag = tags[one.pop("node")]
@@ -141,24 +109,24 @@ async def test_subscriber_gets_one_of_everything_exactly(home: House, tmp_path: 
     ids=["foreign certificate", "wrong password", "anonymous", "unsecured", "unsecured and anonymous"],
 )
 async def test_client_that_was_given_nothing_gets_nothing(
-    home: House, tmp_path: Path, who: str, wishes: dict[str, Any], reason: str
+    home: House, who: str, wishes: dict[str, Any], reason: str
 ) -> None:
-    found = await answer(plan(home, tmp_path, who, read=["ns=2;s=extruder-1.Monitoring.Pressure"], **wishes))
+    found = await answer(plan(home, who, read=["ns=2;s=extruder-1.Monitoring.Pressure"], **wishes))
     assert "values" not in found
     assert reason in found["error"]
 
 
-async def test_unsecured_endpoint_is_readable_where_it_was_asked_for(tmp_path: Path) -> None:
+async def test_unsecured_endpoint_is_readable_where_it_was_asked_for() -> None:
     async with house(unsecured_read_only=True) as home:
         nodes = ["ns=2;s=extruder-1.Monitoring.Pressure"]
-        found = await answer(plan(home, tmp_path, read=nodes, none=True, user=None))
+        found = await answer(plan(home, read=nodes, none=True, user=None))
         assert [value["value"] for value in found["values"]] == [12.5]
 
 
 SPEED, PID = "ns=2;s=extruder-1.Setpoints.ScrewSpeed", "ns=2;s=extruder-1.Commands.SetPid.Front"
 
 
-async def test_peer_writes_set_points_and_is_answered_per_item(home: House, tmp_path: Path) -> None:
+async def test_peer_writes_set_points_and_is_answered_per_item(home: House) -> None:
     home.desk.forget()
     home.desk.answers[SPEED[7:]] = Outcome(Result.CHANGED, StatusCode.GoodClamped, "It took 25")
     items = [
@@ -168,19 +136,19 @@ async def test_peer_writes_set_points_and_is_answered_per_item(home: House, tmp_
         ["ns=2;s=extruder-1.Monitoring.Pressure", "Double", 1.0],
         ["ns=2;s=nothing", "Double", 1.0],
     ]
-    found = await answer(plan(home, tmp_path, user="operator", write=[items]))
+    found = await answer(plan(home, user="operator", write=[items]))
     assert found["written"] == [["GoodClamped", "GoodClamped", "Good", "BadNotWritable", "BadNodeIdUnknown"]]
     values = [(target.rpartition(".")[2], given["value"]) for target, given in home.desk.asked]
     assert values == [("ScrewSpeed", 30.5), ("ScrewSpeed", "fast"), ("Enabled", False)]
 
 
-async def test_peer_without_the_role_writes_nothing(home: House, tmp_path: Path) -> None:
+async def test_peer_without_the_role_writes_nothing(home: House) -> None:
     home.desk.forget()
-    found = await answer(plan(home, tmp_path, user="observer", write=[[[SPEED, "Double", 1.0]]]))
+    found = await answer(plan(home, user="observer", write=[[[SPEED, "Double", 1.0]]]))
     assert (found["written"], home.desk.commands) == ([["BadUserAccessDenied"]], [])
 
 
-async def test_peer_calls_a_method_from_what_it_says_of_itself(home: House, tmp_path: Path) -> None:
+async def test_peer_calls_a_method_from_what_it_says_of_itself(home: House) -> None:
     home.desk.forget()
     home.desk.answers[PID[7:]] = Outcome(Result.REFUSED, StatusCode.BadInvalidState, "Not now", vendor_code=409)
     parent, method = "ns=2;s=extruder-1.Commands.SetPid", f"{PID}Call"
@@ -190,7 +158,7 @@ async def test_peer_calls_a_method_from_what_it_says_of_itself(home: House, tmp_
         [parent, method, [["String", "much"], ["String", "front"]]],
         ["ns=2;s=extruder-1.Commands", "ns=2;s=extruder-1.Commands.StandbyCall", []],
     ]
-    found = await answer(plan(home, tmp_path, user="engineer", call=calls, methods=[method]))
+    found = await answer(plan(home, user="engineer", call=calls, methods=[method]))
     assert found["methods"] == [[["Kp", "0 to 100", -1], ["Zone", "one of front, back", -1]]]
     first, missing, mismatch, standby = found["called"]
     assert (first["status"], first["outputs"]) == ("BadInvalidState", ["Not now", 409, "refused"])
@@ -199,7 +167,7 @@ async def test_peer_calls_a_method_from_what_it_says_of_itself(home: House, tmp_
     assert (standby["status"], standby["outputs"]) == ("Good", ["", 0, "confirmed"])
 
 
-async def test_peer_drives_a_handshake_by_variables_alone(home: House, tmp_path: Path) -> None:
+async def test_peer_drives_a_handshake_by_variables_alone(home: House) -> None:
     home.desk.forget()
     start = [
         [f"{PID}.Execute", "Boolean", True],
@@ -208,20 +176,20 @@ async def test_peer_drives_a_handshake_by_variables_alone(home: House, tmp_path:
         [f"{PID}.RequestId", "UInt32", 77],
     ]
     requests = [[[f"{PID}.Execute", "Boolean", False]], start, start]
-    await answer(plan(home, tmp_path, user="engineer", write=requests))
+    await answer(plan(home, user="engineer", write=requests))
     assert home.desk.asked == [(PID[7:], {"Kp": 2.5, "Zone": "back"})]
     nodes = [f"{PID}.{name}" for name in ("State", "Done", "AckRequestId", "ErrorCode", "ErrorText")]
-    found = await answer(plan(home, tmp_path, read=nodes))
+    found = await answer(plan(home, read=nodes))
     assert [one["value"] for one in found["values"]] == [2, True, 77, 0, ""]
 
 
 POLICIES = ("Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss")
 
 
-async def test_peer_does_the_same_with_each_policy_and_each_login(home: House, tmp_path: Path) -> None:
+async def test_peer_does_the_same_with_each_policy_and_each_login(home: House) -> None:
     home.desk.forget()
     wanted = {
-        **plan(home, tmp_path, user="operator"),
+        **plan(home, user="operator"),
         "policies": POLICIES,
         "userCertificate": str(identity("badge").certificate_file),
         "userKey": str(identity("badge").key_file),
@@ -233,12 +201,8 @@ async def test_peer_does_the_same_with_each_policy_and_each_login(home: House, t
         "watch": "ns=2;s=extruder-1.Monitoring.Pressure",
         "deadband": 5,
     }
-    process = await peers.start_node("opcua_security.js", json.dumps(wanted))
-    try:
-        found = [await line(process) for _ in range(7)]
-    finally:
-        process.kill()
-        await process.communicate()
+    async with node_peer("opcua_security.js", wanted) as peer:
+        found = [await peer.line() for _ in range(7)]
     assert found.pop() == {}, found
     assert [(one["policy"], one["login"]) for one in found] == list(product(POLICIES, ("password", "certificate")))
     for one in found:
