@@ -60,7 +60,8 @@ async def _fill() -> BackfillRate:
     filling = Backfill("i", client, clock, lambda agent: True)
     async with http_client("http://127.0.0.1/api/v1/", transport=transport) as http:
         with client.wire.connected(http):
-            filling.add([Lapse(AGENT, "m1", end - PAGES * LONGEST * 1000, end + 1)], 0)
+            begin = end - PAGES * LONGEST * 1000
+            filling.add([Lapse(AGENT, f"dev-{device}", "m1", begin, end + 1) for device in range(2)], 0)
             task = asyncio.create_task(filling.run(publish))
             began, begun = time.process_time(), clock.monotonic()
             while len(filling):

@@ -42,6 +42,6 @@ class Lapses:
             if at is None or (before is not None and before[1] >= at):
                 continue
             if before is not None and before[0] != self._session:
-                yield Lapse(agent, key[2], before[1], at)
+                yield Lapse(*key, before[1], at)
             if before is not None or len(self._last) < MOST:
                 self._last[key] = (self._session, at)

@@ -36,7 +36,7 @@ async def test_what_mqtt_missed_is_read_page_by_page_without_loss_or_repetition(
     rest = at.rest()
     async with at.running(rest):
         await at.until(lambda: rest.is_connected)
-        rest.fill([Lapse(AGENT, "m1", begun - 1, begun + 150_000)])
+        rest.fill([Lapse(AGENT, f"dev-{number}", "m1", begun - 1, begun + 150_000) for number in range(2)])
         await at.until(lambda: not len(rest.backfilled))
     rows = filled(at)
     assert len(rows) == 300
@@ -53,18 +53,78 @@ async def test_nothing_older_than_allowed_and_no_name_that_cannot_be_asked_for()
     rest = at.rest(max_backfill="4h")
     async with at.running(rest):
         await at.until(lambda: rest.is_connected)
-        rest.fill([Lapse(AGENT, "m1", 0, NOON), Lapse(AGENT, "ns=2;s=x", NOON - 10_000, NOON)])
+        rest.fill([Lapse(AGENT, "dev-1", "m1", 0, NOON), Lapse(AGENT, "dev-1", "ns=2;s=x", NOON - 10_000, NOON)])
         await at.until(lambda: not len(rest.backfilled))
     assert [row["value"] for row in filled(at)] == [3, 2, 1]
     assert rest.backfilled.dropped == 1
     assert not at.cloud.asked("ns=2")
 
 
-async def test_devices_of_one_metric_are_filled_together() -> None:
+async def test_devices_of_one_metric_are_filled_together_each_in_its_own_window() -> None:
     at = At()
+    at.cloud.readings = [
+        reading("m1", second, iso(NOON - second * 1000), device=device)
+        for second in range(10)
+        for device in ("dev-1", "dev-2", "dev-3")
+    ]
     rest = at.rest()
-    rest.fill([Lapse(AGENT, "m1", NOON - 9000, NOON - 3000), Lapse(AGENT, "m1", NOON - 5000, NOON)])
-    assert list(rest.backfilled._queue) == [Lapse(AGENT, "m1", NOON - 9000, NOON)]
+    rest.fill([Lapse(AGENT, "dev-1", "m1", NOON - 9000, NOON - 6000)])
+    rest.fill([Lapse(AGENT, "dev-2", "m1", NOON - 5000, NOON - 2000)])
+    assert len(rest.backfilled) == 1
+    async with at.running(rest):
+        await at.until(lambda: rest.is_connected)
+        await at.until(lambda: not len(rest.backfilled))
+    told = [(row["device_uuid"], row["value"]) for row in filled(at)]
+    assert told == [("dev-1", 8), ("dev-1", 7), ("dev-2", 4), ("dev-2", 3)], "nobody's live values a second time"
+    assert len(at.cloud.asked("timeseries")) == 1
+
+
+async def test_what_was_heard_between_two_lapses_is_not_told_again() -> None:
+    at = At()
+    at.cloud.readings = [reading("m1", second, iso(NOON - second * 1000)) for second in range(10)]
+    rest = at.rest()
+    rest.fill([Lapse(AGENT, "dev-1", "m1", NOON - 9000, NOON - 7000)])
+    rest.fill([Lapse(AGENT, "dev-1", "m1", NOON - 3000, NOON - 1000)])
+    async with at.running(rest):
+        await at.until(lambda: rest.is_connected)
+        await at.until(lambda: not len(rest.backfilled))
+    assert [row["value"] for row in filled(at)] == [8, 2]
+
+
+async def test_what_the_cloud_does_not_keep_is_no_null_in_the_history() -> None:
+    """Of true, false and texts it has null and calls that good (recorded: readings_timeseries_boolean)."""
+    at = At()
+    at.cloud.readings = [
+        reading("running", None, iso(NOON - 3000)),
+        reading("running", None, iso(NOON - 2000), quality="bad"),
+    ]
+    rest = at.rest()
+    async with at.running(rest):
+        await at.until(lambda: rest.is_connected)
+        rest.fill([Lapse(AGENT, "dev-1", "running", NOON - 9000, NOON)])
+        await at.until(lambda: not len(rest.backfilled))
+    assert [row["quality"] for row in filled(at)] == ["bad"]
+
+
+async def test_pages_that_were_told_are_not_told_again_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill, "LONGEST", 10)
+    at = At()
+    at.cloud.readings = [reading("m1", second, iso(NOON - second * 1000)) for second in range(1, 31)]
+    rest = at.rest()
+    answers: list[bool] = []
+
+    def fail(request: httpx.Request, cloud: Cloud) -> httpx.Response | None:
+        if "timeseries" not in request.url.path:
+            return None
+        answers.append(True)
+        return cloud.reply(500, {"error": "x"}) if len(answers) == 2 else None
+
+    at.cloud.hooks.append(fail)
+    async with at.running(rest):
+        await at.until(lambda: rest.is_connected)
+        rest.fill([Lapse(AGENT, "dev-1", "m1", NOON - 60_000, NOON)])
+        await at.until(lambda: not len(rest.backfilled))
+    assert sorted(row["value"] for row in filled(at)) == list(range(1, 31))
 
 
 async def test_a_fill_goes_on_where_the_connection_comes_back() -> None:
@@ -79,7 +139,7 @@ async def test_a_fill_goes_on_where_the_connection_comes_back() -> None:
     at.cloud.hooks.append(fail)
     async with at.running(rest) as run:
         await at.until(lambda: rest.is_connected)
-        rest.fill([Lapse(AGENT, "m1", NOON - 9000, NOON)])
+        rest.fill([Lapse(AGENT, "dev-1", "m1", NOON - 9000, NOON)])
         await at.until(run.done)
         assert run.exception() is not None
     fails.clear()
@@ -96,7 +156,7 @@ def _row(metric: str, seconds: float, device: str = "dev-1") -> dict[str, Any]:
     return {"metric": metric, "device_uuid": device, "time": (START + timedelta(seconds=seconds)).isoformat()}
 
 
-def test_the_first_sample_after_a_loss_ends_a_lapse_of_that_metric() -> None:
+def test_the_first_sample_after_a_loss_ends_a_lapse_of_that_metric_of_its_device() -> None:
     lapses = Lapses()
     assert not lapses.hear(_observed([_row("a", 0), _row("a", 1, "dev-2"), _row("b", 2)]))
     assert not lapses.hear(_observed([_row("a", 5)]))
@@ -105,11 +165,11 @@ def test_the_first_sample_after_a_loss_ends_a_lapse_of_that_metric() -> None:
     assert not lapses.hear(_observed([_row("a", 50)], historical=True))
     assert not lapses.hear(_observed([_row("new", 60)]))
     assert lapses.hear(_observed([_row("a", 90), _row("b", 91)])) == [
-        Lapse(AGENT, "a", NOON + 5000, NOON + 90_000),
-        Lapse(AGENT, "b", NOON + 2000, NOON + 91_000),
+        Lapse(AGENT, "dev-1", "a", NOON + 5000, NOON + 90_000),
+        Lapse(AGENT, "dev-1", "b", NOON + 2000, NOON + 91_000),
     ]
     assert not lapses.hear(_observed([_row("a", 95)]))
-    assert lapses.hear(_observed([_row("a", 99, "dev-2")])) == [Lapse(AGENT, "a", NOON + 1000, NOON + 99_000)]
+    assert lapses.hear(_observed([_row("a", 99, "dev-2")])) == [Lapse(AGENT, "dev-2", "a", NOON + 1000, NOON + 99_000)]
 
 
 @pytest.mark.parametrize("moment", [0, 1, 999, 1_773_133_200_123])

@@ -126,7 +126,8 @@ async def test_what_was_missed_is_filled_from_the_simulator() -> None:
     async with at_simulator() as at, at.running() as rest:
         await at.until(lambda: at.clock.monotonic() > 300, step=5)
         now = rest.client.now()
-        rest.fill([Lapse(at.agent, "barrel_temp", now - 200_000, now)])
+        devices = at.vendor.tenant.agents[0].devices
+        rest.fill([Lapse(at.agent, one.endpoint_uuid, "barrel_temp", now - 200_000, now) for one in devices])
         await at.until(lambda: rest.backfilled.rows)
         rows = [row for one in at.heard.channel("readings", at.agent) for row in one]
         assert len({row["device_uuid"] for row in rows}) == 2
