@@ -92,7 +92,7 @@ async def test_a_job_is_taken_and_its_name_has_the_command_s_id() -> None:
 
 
 @pytest.mark.parametrize("is_committed", [True, False])
-@pytest.mark.parametrize("fault", ["cut", "500"])
+@pytest.mark.parametrize("fault", ["cut", "500", "504"])
 async def test_a_job_without_a_clear_answer_is_looked_for_and_never_sent_twice(is_committed: bool, fault: str) -> None:
     async with at_work() as (at, rest):
 
@@ -103,13 +103,15 @@ async def test_a_job_without_a_clear_answer_is_looked_for_and_never_sent_twice(i
                 cloud.execute(request)
             if fault == "cut":
                 raise httpx.ReadTimeout("no answer")
-            return cloud.reply(500, {"error": "Failed to create job execution"})
+            return cloud.reply(int(fault), {"error": "Failed to create job execution"})
 
         at.cloud.hooks.append(vague)
         outcome = await done(at, rest, JOB)
         expected = {
             (True, "cut"): Result.ACCEPTED,
             (True, "500"): Result.ACCEPTED,
+            (True, "504"): Result.ACCEPTED,
+            (False, "504"): Result.UNKNOWN,
             (False, "cut"): Result.UNKNOWN,
             (False, "500"): Result.REFUSED,
         }[is_committed, fault]

@@ -391,3 +391,12 @@ def test_a_rejection_nobody_knows_is_refused() -> None:
 def test_impossible_writes_are_told() -> None:
     with pytest.raises(NotWritable):
         Write.of(write([1]))
+
+
+@pytest.mark.parametrize(
+    "words", ["read ECONNRESET", "write EPIPE", "Connection closed", "BadSessionClosed (0x80260000)"]
+)
+def test_a_connection_that_broke_while_it_was_written_is_no_refusal(words: str) -> None:
+    """Whatever a driver fails with is WRITE_REJECTED in the agent's code."""
+    outcome = outcome_of({"status": "failed", "error": {"code": "WRITE_REJECTED", "message": words}})
+    assert outcome.result is Result.UNKNOWN

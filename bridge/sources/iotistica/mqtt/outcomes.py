@@ -65,8 +65,13 @@ _WORDS: Final = (
     ),
     ("WRITE_REJECTED", "timed out", CODES["WRITE_TIMEOUT"]),
     ("WRITE_REJECTED", "timeout", CODES["WRITE_TIMEOUT"]),
+    *(
+        ("WRITE_REJECTED", word, Meaning(Result.UNKNOWN, StatusCode.BadTimeout, "The connection to the device broke"))
+        for word in ("econnreset", "epipe", "closed", "disconnect", "hang up", "connection lost", "communicationerror")
+    ),
 )
-"""What the words beside a code tell more exactly: a driver that waited in vain may have written."""
+"""What the words beside a code tell more exactly: whatever a driver fails with is WRITE_REJECTED in the agent's code,
+and one that waited in vain, or whose connection broke, may have written."""
 
 
 def outcome_of(answer: dict[str, Any]) -> Outcome:

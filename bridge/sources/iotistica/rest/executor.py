@@ -6,7 +6,8 @@
     reconcile   after a crash: the same reading, and nothing is ever sent
 
 Rules (facts 1.8, 1.9)
-1. Not sent (no connection, no login, asked too often) and answered (4xx) are ends. A 5xx or no answer is read about.
+1. Not sent (no connection, no login, asked too often) and answered (4xx) are ends. A 5xx or no answer is read about;
+   only what the server itself has answered is over where nothing shows it.
 2. A job has no key of its own that would make it once, so the command's id is in its name, and it is looked for by that
    before anybody may send it again. What is not found is not sent again by us.
 3. A job that was taken is told by its own events; the command says only that it was taken.
@@ -52,6 +53,8 @@ REFUSALS: Final = {
     404: StatusCode.BadNotFound,
     409: StatusCode.BadInvalidState,
 }
+BY_A_PROXY: Final = (502, 503, 504)
+"""Said by what stands before the server (RFC 9110, 15.6): it may still be at it, or have done it."""
 CANCELED: Final = ("CANCELED", "CANCELLED")
 READABLE: Final = ("job_execute", "job_cancel", "incident_resolve")
 """Kinds of which it can be read what became of them."""
@@ -100,7 +103,7 @@ class RestExecutor:
         if outcome is not None:
             return outcome
         why = f"{VENDOR} answered {written.answer.status}: {words_of(written.answer) or 'without a word'}"
-        return await self._looked_for(action, order, why, is_answered=True)
+        return await self._looked_for(action, order, why, is_answered=written.answer.status not in BY_A_PROXY)
 
     async def refresh(self, machine: str) -> None:
         """Have the agent's versions read soon."""
