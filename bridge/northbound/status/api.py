@@ -287,7 +287,9 @@ class AdminApi:
             raise HTTPException(503, f"{MAX_STREAMS} streams are open already")
         name = f"status-stream-{next(self._numbers)}"
         stream = TagStream(self._view, self._clock, name, wanted, self._stopping)
-        return StreamingResponse(self._while_counted(stream.events()), media_type="text/event-stream", headers=_HEADERS)
+        return StreamingResponse(
+            self._while_counted(request, stream.events()), media_type="text/event-stream", headers=_HEADERS
+        )
 
     async def _screen(self, request: Request) -> Response:
         shown, view = _shown(request), request.query_params.get("view", "")[:40]
@@ -295,12 +297,14 @@ class AdminApi:
             raise HTTPException(503, f"{MAX_STREAMS} views are open already; close one")
         screen = Screen(self._view, self._operations, self._overview, self._clock, shown, self._stopping)
         events = screen.events(f"status-screen-{next(self._numbers)}", self._dropped.word_for(view))
-        return PatientStream(self._while_counted(events), _HEADERS, self._dropped, view)
+        return PatientStream(self._while_counted(request, events), _HEADERS, self._dropped, view)
 
-    async def _while_counted(self, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _while_counted(self, request: Request, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         self._streams += 1
         try:
             async for event in events:
+                if not self._guard.is_still(request, Role.OBSERVER):
+                    return
                 yield event
         finally:
             self._streams -= 1
@@ -315,13 +319,15 @@ class AdminApi:
             lines = self._operations.record(wish)
         except NotRecordable as error:
             raise HTTPException(404, str(error)) from None
-        return StreamingResponse(self._until_stopped(lines), media_type="application/x-ndjson", headers=_HEADERS)
+        return StreamingResponse(
+            self._until_stopped(request, lines), media_type="application/x-ndjson", headers=_HEADERS
+        )
 
-    async def _until_stopped(self, lines: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    async def _until_stopped(self, request: Request, lines: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
         async with aclosing(lines):
             async for portion in lines:
                 yield portion
-                if self._stopping.done():
+                if self._stopping.done() or not self._guard.is_still(request, Role.ENGINEER):
                     return
 
     async def _events(self, request: Request) -> Response:

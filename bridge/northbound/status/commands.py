@@ -52,7 +52,7 @@ class CommandRoutes:
     async def _list(self, request: Request) -> Response:
         asked = request.query_params
         limit = asked.get("limit", "50")
-        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:6]) <= MOST):
+        if not (limit.isascii() and limit.isdigit() and len(limit) <= 5 and 1 <= int(limit) <= MOST):
             raise HTTPException(400, f"limit must be 1 to {MOST}")
         found = await self._operations.commands(int(limit), asked.get("machine", ""), asked.get("dead") == "true")
         return json_answer({"commands": [plain(dict(entry)) for entry in found]})

@@ -84,8 +84,7 @@ class Guard:
 
     def check_origin(self, request: Request) -> None:
         """Raises HTTPException 403 for a request that no page of ours has sent (RFC 6454, 7)."""
-        origin = request.headers.get("origin", "")
-        if not origin or urlsplit(origin).netloc.casefold() != request.headers.get("host", "").casefold():
+        if not _is_ours(request.headers.get("origin", ""), request.headers.get("host", "")):
             raise HTTPException(403, "this was not sent by a page of this bridge")
 
     def is_token(self, given: str) -> bool:
@@ -97,10 +96,18 @@ class Guard:
         key = request.cookies.get(cookie_name(request), "")
         return self._sessions.who(key) if self._sessions is not None and key else None
 
+    def is_still(self, request: Request, role: Role) -> bool:
+        """Whether who was admitted may go on reading: a stream lasts longer than many a login."""
+        if "authorization" in request.headers:
+            return True  # the token is the same as long as the process lives
+        principal = self.who(request)
+        return principal is not None and principal.may(role)
+
     def log_in(self, request: Request, response: Response, user: str) -> None:
         """Begin a session: its cookie goes with the response."""
         if self._sessions is None:
             raise HTTPException(503, "nobody can log in now")
+        self._sessions.close(request.cookies.get(cookie_name(request), ""))
         key = self._sessions.open(user)
         name, age = cookie_name(request), int(LASTS_S)
         response.set_cookie(name, key, age, httponly=True, samesite="strict", secure=self._is_secure)
@@ -116,6 +123,13 @@ class Guard:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if not self.is_token(given) or scheme.casefold() != "bearer":
             raise HTTPException(401, "the admin token is missing or wrong", {"WWW-Authenticate": "Bearer"})
+
+
+def _is_ours(origin: str, host: str) -> bool:
+    try:
+        return bool(origin) and urlsplit(origin).netloc.casefold() == host.casefold()
+    except ValueError:  # an address with half a bracket
+        return False
 
 
 def cookie_name(request: Request) -> str:

@@ -22,6 +22,7 @@ from bridge.model.plant import Plant
 from bridge.model.status import StatusCode
 from bridge.northbound.status import screen as screen_module
 from bridge.northbound.status import session as session_module
+from bridge.northbound.status import stream as stream_module
 from bridge.northbound.status.api import AdminApi
 from bridge.northbound.status.guard import Guard
 from bridge.northbound.status.search import Search
@@ -158,7 +159,9 @@ async def test_wrong_login_is_refused_with_what_is_wanted(browser: Browser, body
     assert "set-cookie" not in answer.headers
 
 
-@pytest.mark.parametrize("origin", ["", "null", "https://evil.example", "http://127.0.0.1:8081", "http://127.0.0.1"])
+@pytest.mark.parametrize(
+    "origin", ["", "null", "https://evil.example", "http://127.0.0.1:8081", "http://127.0.0.1", "http://["]
+)
 async def test_other_pages_act_in_nobodys_name(browser: Browser, origin: str) -> None:
     await browser.log_in("otto")
     for path in ("/api/v1/commands", "/api/v1/commands/uns:-:4711/discard", "/api/v1/login", "/api/v1/logout"):
@@ -204,10 +207,31 @@ async def test_sessions_are_bounded_and_end(browser: Browser, monkeypatch: pytes
     await browser.log_in("anna")
     first = dict(browser.client.cookies)
     for _ in range(2):
+        browser.client.cookies.clear()
         await browser.log_in("anna")
     assert (await browser.get("/api/v1/commands")).status_code == 200
     browser.client.cookies.update(first)
     assert (await browser.get("/api/v1/commands")).status_code == 401
+
+
+async def test_another_login_ends_the_session_before_it(browser: Browser) -> None:
+    await browser.log_in("otto")
+    before = dict(browser.client.cookies)
+    await browser.log_in("anna")
+    browser.client.cookies.update(before)
+    assert (await browser.get("/api/v1/commands")).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["screen", "screen?limit=5", "stream"])
+async def test_view_ends_with_the_session(browser: Browser, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen_module, "OVERVIEW_S", 0.01)
+    monkeypatch.setattr(stream_module, "HEARTBEAT_S", 0.01)
+    await browser.log_in("otto")
+    looking = asyncio.create_task(browser.get(f"/api/v1/{path}"))  # answered when the view has ended
+    await asyncio.wait({looking}, timeout=0.1)
+    assert not looking.done()
+    del browser.users.roles["otto"]
+    assert (await asyncio.wait_for(looking, 5)).status_code == 200
 
 
 async def test_session_that_is_not_used_ends(monkeypatch: pytest.MonkeyPatch) -> None:
