@@ -52,9 +52,9 @@ def main(kept: Path, broker: Path, bridge: Path, grafana: Path) -> None:
 
 
 def _hosts(variable: str, service: str) -> list[str]:
-    """Names and addresses in a certificate."""
-    said = os.environ.get(variable) or f"{service},localhost,127.0.0.1"
-    return [host for host in said.split(",") if host]
+    """Names and addresses in a certificate: what is said, and what the other containers and this computer say."""
+    said = (host.strip() for host in os.environ.get(variable, "").split(","))
+    return list(dict.fromkeys(filter(None, (*said, service, "localhost", "127.0.0.1"))))
 
 
 def _authority(kept: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -85,7 +86,7 @@ def rules_of(
         taken.add(name.lower())
         seen = "" if examples is None else f"   # seen: {_printable(examples.get(keys))}"
         path = path_of(channel, keys)
-        quoted = f'"{path}"' if "[" in path else path
+        quoted = json.dumps(path, ensure_ascii=not path.isprintable()) if "[" in path else path
         lines.append(f"  {name}: {{from: {quoted}, type: {kind}}}{seen}")
     return lines
 

@@ -7,11 +7,13 @@ A skeleton compiles as it is; its names, units and ranges are a person's work.
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bridge.config.site import SELECTORS
-from bridge.mapping.shape import Keys, Shape, kind_of, path_of, rules_of, shape_of, value_at
+from bridge.mapping.shape import Keys, Shape, path_of, rules_of, shape_of, value_at
 from bridge.model.observation import FoundMachine, Inventory, Observation
 from bridge.model.path import slugged
 from bridge.runtime.inventory import InventoryStore, new_id
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from bridge.ports import Published
 
 MAX_MACHINES = 1000
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OWN_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+"""YAML 1.1, as readers of configurations still have it."""
 OF_ONE = frozenset({"serial", "unique_id", "agent", "foreign_id", "display_name", "number", "profile", "calendar"})
 """Parts of an identity that tell one machine from others of its type: no mapping is chosen by them."""
 
@@ -171,7 +176,16 @@ def _is_known(known: set[tuple[str, Keys]], channel: str, keys: Keys) -> bool:
 
 
 def _quoted(value: str | int) -> str:
-    return str(value) if kind_of(value) == "Double" or str(value).isidentifier() else f'"{value}"'
+    """A vendor's word in YAML, as it is: no word of YAML's own, nothing that ends it early."""
+    if isinstance(value, int):
+        return str(value)
+    if _PLAIN.fullmatch(value) and value.lower() not in _OWN_WORDS:
+        return value
+    return json.dumps(value, ensure_ascii=not value.isprintable())
+
+
+def _shown(key: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in key)
 
 
 def report(discovery: Discovery, source: str) -> Iterator[tuple[str, Mapping[str, str]]]:
@@ -185,11 +199,11 @@ def report(discovery: Discovery, source: str) -> Iterator[tuple[str, Mapping[str
     skeletons: dict[str, str] = {}
     for seen in machines:
         if not seen.payloads:
-            yield f"# {seen.key}: nothing has been heard of it", {}
+            yield f"# {_shown(seen.key)}: nothing has been heard of it", {}
         elif discovery.mapping(seen) is None:
             text = discovery.skeleton(seen)
             skeletons.setdefault(f"{text.splitlines()[1].partition('/')[2]}.yaml", text)
         elif rules := discovery.rules(seen):
-            yield f"# {seen.key}: fields that its mapping does not take", {}
+            yield f"# {_shown(seen.key)}: fields that its mapping does not take", {}
             yield from ((f"# {rule}", {}) for rule in rules)
     yield "", skeletons

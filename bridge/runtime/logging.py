@@ -101,6 +101,13 @@ def _template(record: logging.LogRecord) -> str:
     return str(getattr(record, "template", record.msg))
 
 
+_UNSEEN: Mapping[int, str] = {
+    code: chr(code).encode("unicode_escape").decode()
+    for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+"""Line ends, terminals' escapes, turned writing directions: what a vendor or a stranger says is one line, and text."""
+
+
 class HumanLines(logging.Formatter):
     """`2026-03-04 05:06:07,089 WARNING bridge.runtime.supervisor: Source panel-1 is lost: … [PB1A2B3C]`."""
 
@@ -109,7 +116,7 @@ class HumanLines(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line, with the id of the sentence where a person may have to look it up."""
-        line = super().formatMessage(record)
+        line = super().formatMessage(record).translate(_UNSEEN)
         return f"{line} [{sentence_id(_template(record))}]" if record.levelno >= logging.WARNING else line
 
 
@@ -123,11 +130,16 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "id": sentence_id(_template(record)),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _encodable(record.getMessage()),
         }
         if record.exc_info:
-            said["exception"] = self.formatException(record.exc_info)
+            said["exception"] = _encodable(self.formatException(record.exc_info))
         return orjson.dumps(said, option=orjson.OPT_PASSTHROUGH_SUBCLASS).decode()
+
+
+def _encodable(text: str) -> str:
+    """Names of files may have bytes that are no text."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class Repeats(logging.Filter):
@@ -157,7 +169,10 @@ class Repeats(logging.Filter):
         if record.exc_info or record.levelno < logging.WARNING:
             return True
         self.flush()
-        key = record.name, record.getMessage()
+        try:
+            key = record.name, record.getMessage()
+        except Exception:
+            return True
         known = self._known.get(key)
         if known is not None:
             self._known[key] = (known[0], known[1] + 1, record)
@@ -191,7 +206,10 @@ class Tail(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep it."""
-        self._lines.append(self.format(record)[:LONGEST])
+        try:
+            self._lines.append(self.format(record)[:LONGEST])
+        except Exception:
+            self._lines.append(f"{record.name}: {record.msg!r:.{LONGEST}}")
 
     @property
     def lines(self) -> list[str]:

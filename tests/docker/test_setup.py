@@ -60,6 +60,17 @@ def test_a_program_is_given_its_own_secrets_only(made: Path) -> None:
     assert not any(secret in given for secret in (key, *others))
 
 
+def test_names_are_added_to_those_the_containers_use(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROKER_HOSTS", "broker.plant.lan, 192.168.10.5,")
+    assert module()._hosts("BROKER_HOSTS", "mosquitto") == [
+        "broker.plant.lan",
+        "192.168.10.5",
+        "mosquitto",
+        "localhost",
+        "127.0.0.1",
+    ]
+
+
 def test_certificates_near_their_end_are_made_anew(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, setup = everything(made), module()
     monkeypatch.setattr(setup, "RENEW", setup.LIFETIME * 2)

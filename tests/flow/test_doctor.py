@@ -13,6 +13,7 @@ from bridge.cli.main import main
 from bridge.model.observation import Condition, FoundMachine, Inventory, Reading
 from bridge.model.status import StatusCode
 from bridge.northbound.opcua.certificates import load_or_make
+from bridge.runtime.doctor import house
 from bridge.runtime.doctor.finding import Chart
 from bridge.runtime.doctor.sources import heard_findings
 from bridge.runtime.operations import BridgeOperations
@@ -164,6 +165,24 @@ async def test_a_state_directory_that_cannot_be_is_a_fault(doctor: Doctor, tmp_p
     (tmp_path / "state").write_text("a file, not a folder")
     code, found = await doctor(f"sources: {{}}\n{OFF}")
     assert (code, one(found, "this computer", "state directory")["verdict"]) == (1, "fault")
+
+
+@pytest.mark.parametrize("verb", ["doctor", "discover", "support-bundle"])
+def test_nobody_logs_in_beside_a_bridge_that_may_run(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "bridge.yaml").write_text(HEAD + f"sources: {{q: {{type: qitech, url: 'http://127.0.0.1:9'}}}}\n{OFF}")
+
+    def refused(*_: object) -> int:  # another user's directory; root, who runs some tests, may read everything
+        raise PermissionError
+
+    monkeypatch.setattr(house.os, "open", refused)
+    words = {"discover": ["q"], "support-bundle": [str(tmp_path / "b.zip")]}.get(verb, [])
+    with pytest.raises(SystemExit) as caught:
+        main([verb, *words, str(tmp_path / "bridge.yaml")])
+    assert caught.value.code == 1
+    assert "run this as the user of the bridge" in capsys.readouterr().err
 
 
 async def test_a_running_bridge_is_asked_and_not_disturbed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import yaml
 
 from bridge.cli.main import main
 from bridge.config.site import load_site
+from bridge.mapping.shape import rules_of
 from bridge.model.observation import FoundMachine, Inventory, Observation
 from bridge.runtime.discover import Discovery, report
 from bridge.sim.qitech.panel import Panel
@@ -64,6 +65,22 @@ def test_machine_lines_are_what_a_configuration_takes(tmp_path: Path) -> None:
     )
     parsed = yaml.safe_load("machines:\n" + "\n".join(lines))["machines"]
     assert parsed[1] == {"id": "panel-press_v1-7", "source": "panel", "machine": {"slug": "press_v1", "serial": 7}}
+
+
+def test_words_of_a_vendor_stay_words_in_yaml(tmp_path: Path) -> None:
+    discovery = Discovery(make_site(tmp_path), "panel")
+    slugs = ["on", "null", 'a "b"', "c\\d", "e\nf: {g", "007", "1e3", "# h"]
+    found = tuple(
+        FoundMachine(f"1/999/{number}\n", {"slug": slug, "serial": number}) for number, slug in enumerate(slugs)
+    )
+    discovery.take(Inventory("panel", found))
+    text = "\n".join(line for line, _ in report(discovery, "panel"))
+    assert [one["machine"]["slug"] for one in yaml.safe_load(text)["machines"]] == slugs
+
+
+def test_a_field_of_any_name_is_a_rule_in_yaml() -> None:
+    [line] = rules_of("live", {('a "b" \\ ü\n', 0): "Double"})
+    assert yaml.safe_load(line) == {"Monitoring/AB/0": {"from": "live['a \"b\" \\ ü\n'][0]", "type": "Double"}}
 
 
 def test_fields_that_a_mapping_does_not_take_are_told(tmp_path: Path) -> None:

@@ -50,6 +50,26 @@ def bench() -> Bench:
     return Bench(HumanLines())
 
 
+def test_what_a_stranger_says_is_one_line_of_text(bench: Bench) -> None:
+    bench.log.warning("Login of %s failed", "eve\n2026-03-04 INFO bridge: all is well \x1b[2J\u202e\x9b")
+    [line] = bench.lines
+    assert r"eve\n2026-03-04 INFO bridge: all is well \x1b[2J\u202e\x9b failed" in line
+
+
+def test_words_that_do_not_fit_their_values_stop_nobody(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = Tail()
+    bench.log.addHandler(kept)
+    bench.log.warning("%d panels", "no number")
+    assert "no number" in capsys.readouterr().err
+    assert kept.lines == ["bridge.bench: '%d panels'"]
+
+
+def test_json_says_what_is_no_text() -> None:
+    bench = Bench(JsonLines())
+    bench.log.warning("No such file: %s", "caf\udce9.yaml")
+    assert json.loads(bench.lines[0])["message"] == r"No such file: caf\udce9.yaml"
+
+
 def test_a_repeated_warning_is_counted_and_told_when_its_minute_is_over(bench: Bench) -> None:
     for number in (1, 2, 1, 1):
         bench.log.warning("Panel %s is lost", number)

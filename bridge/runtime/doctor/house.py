@@ -10,6 +10,7 @@ import socket
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from bridge.errors import StateDirectoryUnusable
 from bridge.runtime.doctor.finding import Chart, Finding
 
 if TYPE_CHECKING:
@@ -23,9 +24,14 @@ LITTLE, NOTHING = 2**30, 2**27
 
 
 def is_held(directory: Path) -> bool:
-    """A bridge runs on this state directory."""
+    """A bridge runs on this state directory. Raises StateDirectoryUnusable where this user cannot know."""
     try:
         handle = os.open(directory / "lock", os.O_RDWR)
+    except PermissionError:
+        raise StateDirectoryUnusable(
+            f"{directory} belongs to another user, so that it cannot be told whether a bridge runs there, and two "
+            "logins of one account disturb each other; run this as the user of the bridge: sudo -u plantbridge …"
+        ) from None
     except OSError:
         return False
     try:
