@@ -488,12 +488,20 @@ class Originator(Protocol):
         """The request or the event, as a person would look for it in the vendor's documents; no secret. Pure."""
 
 
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What a server speaks, in a sentence for a person; `advice`: it is not what is configured, and what to do."""
+
+    sentence: str
+    advice: str = ""
+
+
 @runtime_checkable
 class Probing(Protocol):
     """A source that can find out what its server speaks."""
 
-    async def probe(self) -> str:
-        """What the server speaks, in words for a person. A request or two; raises SourceError."""
+    async def probe(self) -> Spoken:
+        """What the server speaks. A request or two; raises SourceError."""
 
 
 @dataclass(frozen=True, slots=True)

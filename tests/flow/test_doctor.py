@@ -17,6 +17,8 @@ from bridge.runtime.doctor import house
 from bridge.runtime.doctor.finding import Chart
 from bridge.runtime.doctor.sources import heard_findings
 from bridge.runtime.operations import BridgeOperations
+from bridge.sim.iotistica import Behaviour, Iotistica
+from bridge.sim.iotistica.server import PASSWORD, USERNAME
 from bridge.sim.qitech.panel import Panel
 from bridge.sim.quantiix import Quantiix, default_machines
 from bridge.transport.clock import SystemClock
@@ -103,6 +105,16 @@ async def test_a_cloud_account_is_tried_once(doctor: Doctor) -> None:
         assert code == 0, bad(found)
         assert "lists 3 machines" in one(found, "source cloud", "login")["sentence"]
         assert account.issued == 1
+
+
+async def test_a_server_that_speaks_another_profile_is_a_fault_with_the_line_to_write(doctor: Doctor) -> None:
+    async with Iotistica(behaviour=Behaviour(profile="documented")) as vendor:
+        rest = f'rest: {{url: "{vendor.url}", username: {USERNAME}, password: {PASSWORD}}}'
+        code, found = await doctor(f"sources:\n  edge: {{type: iotistica, {rest}}}\n{OFF}")
+        server = one(found, "source edge", "server")
+        assert (code, server["verdict"], server["next_step"]) == (1, "fault", "Write profile: documented")
+        code, found = await doctor(f"sources:\n  edge: {{type: iotistica, profile: documented, {rest}}}\n{OFF}")
+        assert (code, one(found, "source edge", "server")["verdict"]) == (0, "ok"), bad(found)
 
 
 async def test_a_server_that_is_off_and_a_name_nobody_knows(doctor: Doctor) -> None:

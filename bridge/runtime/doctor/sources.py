@@ -129,9 +129,14 @@ async def _probed(chart: Chart, source: Probing) -> Findings:
     """What the server speaks, by the vendor's own room."""
     try:
         async with asyncio.timeout(LOGIN_S):
-            yield chart.ok("server", await source.probe())
+            said = await source.probe()
     except (SourceError, TimeoutError) as error:
         yield chart.fault("server", str(error) or "no answer in time", "Is this address that of the vendor's API?")
+    else:
+        if said.advice:
+            yield chart.fault("server", said.sentence, said.advice)
+        else:
+            yield chart.ok("server", said.sentence)
 
 
 async def listen(site: Site, name: str, clock: Clock, seconds: float, take: Callable[[Published], None]) -> None:

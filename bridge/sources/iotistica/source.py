@@ -23,6 +23,7 @@ from bridge.errors import AuthFailed, RateLimited, SourceError
 from bridge.model.event import Event
 from bridge.model.observation import Condition, Observation
 from bridge.model.status import StatusCode
+from bridge.ports import Spoken
 from bridge.sources._gravest import gravest
 from bridge.sources._poll import Backoff
 from bridge.sources.iotistica.executor import IotisticaExecutor, Part
@@ -117,11 +118,11 @@ class IotisticaSource:
         """The source's name in the configuration."""
         return self._name
 
-    async def probe(self) -> str:
+    async def probe(self) -> Spoken:
         """Which profile the cloud's server speaks (see `bridge.ports.Probing`). Raises SourceError."""
         if self.rest is None:
-            return "it is read by MQTT only: there is no server whose profile could differ"
-        return (await self.rest.probe()).words(self._config.profile)
+            return Spoken("it is read by MQTT only: there is no server whose profile could differ")
+        return (await self.rest.probe()).told(self._config.profile)
 
     def _parts(self) -> dict[str, Part]:
         """Who carries out which command."""

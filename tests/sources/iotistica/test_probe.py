@@ -5,10 +5,13 @@ import re
 import httpx
 import pytest
 
-from bridge.errors import NotConnected
+from bridge.errors import NotConnected, ProtocolError
 from bridge.ports import Probing
 from bridge.sources.iotistica.source import IotisticaSource
 from tests.sources.iotistica.cloud import NOT_FOUND, At
+
+ACTUAL = ("anomaly-incidents", "jobs/executions", "events/recent")
+DOCUMENTED = ("anomaly/incidents", "audit/events")
 
 
 def server(*routes: str) -> httpx.MockTransport:
@@ -23,33 +26,35 @@ def server(*routes: str) -> httpx.MockTransport:
 
 
 @pytest.mark.parametrize(
-    ("routes", "profile", "sentence"),
+    ("routes", "profile", "sentence", "advice"),
     [
-        (
-            ("agents", "anomaly-incidents", "jobs/executions", "events/recent"),
-            "actual",
-            "as configured: it has anomaly-",
-        ),
-        (("agents", "anomaly/incidents", "audit/events"), "documented", "but profile: actual is configured"),
-        (("agents", "anomaly/incidents", "audit/events", "events/recent"), "documented", "and not anomaly-incidents"),
-        (("agents",), "", "speaks neither"),
-        (
-            ("agents", "anomaly-incidents", "jobs/executions", "events/recent", "anomaly/incidents", "audit/events"),
-            "",
-            "neither",
-        ),
-        ((), "", "this is no API of Iotistica"),
+        (("agents", *ACTUAL), "actual", "as configured: it has anomaly-", ""),
+        (("agents", *DOCUMENTED), "documented", "and profile: actual is configured", "Write profile: documented"),
+        (("agents", *DOCUMENTED, "events/recent"), "documented", "and not anomaly-incidents", "Write profile: docu"),
+        (("agents",), "", "speaks neither", "profile: ours.yaml"),
+        (("agents", *ACTUAL, *DOCUMENTED), "", "neither", "profile: ours.yaml"),
     ],
 )
 async def test_a_server_shows_what_it_speaks_without_a_login(
-    routes: tuple[str, ...], profile: str, sentence: str
+    routes: tuple[str, ...], profile: str, sentence: str, advice: str
 ) -> None:
     at = At()
     rest = at.rest()
     rest._transport = server(*routes)
     verdict = await rest.probe()
     assert verdict.profile == profile
-    assert sentence in verdict.words("actual")
+    told = verdict.told("actual")
+    assert sentence in told.sentence
+    assert told.advice.startswith(advice) if profile else advice in told.advice
+    assert bool(told.advice) == bool(advice)
+    assert verdict.told("ours.yaml").advice == ""
+
+
+async def test_another_server_is_none_of_the_vendors() -> None:
+    rest = At().rest()
+    rest._transport = server()
+    with pytest.raises(ProtocolError, match="no API of Iotistica"):
+        await rest.probe()
 
 
 async def test_the_source_answers_the_doctor() -> None:
@@ -59,7 +64,7 @@ async def test_the_source_answers_the_doctor() -> None:
 
     source = IotisticaSource("i", at.config(), at.clock, at.heap, profile=load_profile("actual"), transport=transport)
     assert isinstance(source, Probing)
-    assert "speaks the profile actual, as configured" in await source.probe()
+    assert "speaks the profile actual, as configured" in (await source.probe()).sentence
 
 
 async def test_a_server_that_is_gone_is_told_as_such() -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from bridge.errors import ProtocolError
+from bridge.ports import Spoken
 from bridge.sources.iotistica.rest.wire import VENDOR, is_absent
 from bridge.transport.http import fetch
 
@@ -25,6 +27,8 @@ ONLY: Final[Mapping[str, tuple[str, ...]]] = {
 LOGIN: Final = "agents"
 """A route that both have."""
 
+OWN: Final = "Write a profile of this server's own: profile: ours.yaml, with extends: actual and what is otherwise"
+
 
 class Verdict(NamedTuple):
     """What a server speaks; "" where it is neither."""
@@ -32,26 +36,29 @@ class Verdict(NamedTuple):
     profile: str
     reason: str
 
-    def words(self, configured: str) -> str:
-        """For a person, who has configured one."""
+    def told(self, configured: str) -> Spoken:
+        """For a person, who has configured one of the two, or a file of their own."""
+        is_shipped = configured in ONLY
         if not self.profile:
-            return self.reason
-        agrees = "as configured" if configured == self.profile else f"but profile: {configured} is configured"
-        return f"the server speaks the profile {self.profile}, {agrees}: {self.reason}"
+            return Spoken(self.reason, OWN if is_shipped else "")
+        if configured == self.profile:
+            return Spoken(f"the server speaks the profile {self.profile}, as configured: {self.reason}")
+        sentence = (
+            f"the server speaks the profile {self.profile}, and profile: {configured} is configured: {self.reason}"
+        )
+        return Spoken(sentence, f"Write profile: {self.profile}" if is_shipped else "")
 
 
 async def probe(http: httpx.AsyncClient) -> Verdict:
     """Ask for what tells the profiles apart: six GETs without a login. Raises NotConnected, ProtocolError."""
     if not await _is_there(http, LOGIN):
-        return Verdict("", f"this is no API of {VENDOR}: it has no {LOGIN}; is the address right, /api/v1 included?")
+        raise ProtocolError(f"this is no API of {VENDOR}: it has no {LOGIN}")
     found = {profile: [path for path in paths if await _is_there(http, path)] for profile, paths in ONLY.items()}
     counts = {profile: len(paths) / len(ONLY[profile]) for profile, paths in found.items()}
     best = max(counts, key=lambda profile: counts[profile])
     has = ", ".join(path for paths in found.values() for path in paths)
     if counts[best] == 0 or len(set(counts.values())) == 1:
-        return Verdict(
-            "", f"the server speaks neither profile: it has {has or 'none of their routes'}; write one's own"
-        )
+        return Verdict("", f"the server speaks neither profile: it has {has or 'none of their routes'}")
     lacks = ", ".join(path for paths in ONLY.values() for path in paths if path not in has.split(", "))
     return Verdict(best, f"it has {has}" + (f", and not {lacks}" if lacks else ""))
 
