@@ -298,3 +298,13 @@ def test_any_dictionary_is_learned_or_refused(told: Any) -> None:
             learn(told)
         except (ProtocolError, Unknown) as error:
             assert str(error)
+
+
+def test_a_frame_of_countless_pairs_is_refused_before_it_is_puzzled_over() -> None:
+    """To tell pairs apart by their order costs their square: 50 000 of them would stop the bridge for hours."""
+    dictionary = Dictionary()
+    dictionary.replace({"version": 1, "fields": ["timestamp"], "fieldsByDomain": {
+        "key": [{"name": "timestamp", "index": 0}], "device": [{"name": "deviceName", "index": 0}],
+    }})  # fmt: skip
+    with pytest.raises(ProtocolError, match="more than 500 pairs"):
+        dictionary.expand({"v": 1, "p": [[0, "x"]] * 50_000})

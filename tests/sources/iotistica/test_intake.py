@@ -187,6 +187,33 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (rig.figures["MqttWaiting"], rig.figures["MqttRefused"]) == (10, 15)
 
 
+def test_what_waits_is_kept_as_small_as_it_came() -> None:
+    """A message of some kilobytes may be inflated to 8 MiB: a thousand of these would be the memory."""
+    rig = Rig()
+    message = compact(1.0)
+    message["p"].append([9, " " * (1 << 20)])
+    rig.take(ENDPOINT, zlib.compress(json.dumps(message).encode(), 9))
+    assert rig.figures["MqttWaiting"] == 1
+    waiter = rig.intake._waiting.first(AGENT)
+    assert waiter is not None
+    assert len(waiter.raw) < 10_000
+    rig.take("meta/dictionary", {**FLAT, "fields": [*FLAT["fields"], "note"]}, retain=True)
+    assert [said.payload[0]["value"] for said in rig.said("readings")] == [1.0]
+
+
+def test_a_compact_message_that_comes_twice_counts_once() -> None:
+    rig, story = Rig(), recorded.story("dictionary_json")
+    for message in story:
+        rig.take_at(message.topic, message.payload, retain=message.retain)
+    rows = [row for said in rig.said("readings", recorded.AGENT) for row in said.payload]
+    for message in story:
+        rig.take_at(message.topic, message.payload, retain=message.retain)
+    assert [row for said in rig.said("readings", recorded.AGENT) for row in said.payload] == rows
+    assert rig.figures["MqttDuplicates"] >= sum(
+        "delta" not in one.topic and "dictionary" not in one.topic for one in story
+    )
+
+
 def test_what_was_recorded_of_a_run_is_read_in_the_end_whatever_came_first() -> None:
     rig = Rig()
     for message in recorded.story("dictionary_json"):

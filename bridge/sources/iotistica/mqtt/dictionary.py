@@ -29,6 +29,8 @@ FIELDS: Final = 20_000
 """Names and words of one dictionary: far more than any agent has, and a bound."""
 PLANS: Final = 2000
 """Shapes of frames that are remembered."""
+PAIRS: Final = 500
+"""Pairs of one frame that are told apart by their order; a reading has some fifty."""
 DEPTH: Final = 8
 QUALITIES: Final = {1: "GOOD", 2: "BAD", 3: "UNCERTAIN", 4: "NOT_CONNECTED"}
 """Frozen in the agent's code; sent with every dictionary all the same."""
@@ -304,6 +306,8 @@ def _in_order(leaves: list[list[Any]], candidates: list[list[_Name]], container:
     the most fields that no reading is without, and with the most fields at all. Found from the end: what is best for
     the pairs from one on depends on the last place in ORDER only.
     """
+    if len(leaves) > PAIRS:
+        raise ProtocolError(f"more than {PAIRS} pairs in one frame, whose numbers may stand for several fields")
     best: list[dict[int, _Best]] = [{} for _ in range(len(leaves) + 1)]
     best[-1] = dict.fromkeys(range(-1, len(ORDER)), _Best(0, 0, 1, ()))
     for place in reversed(range(len(leaves))):

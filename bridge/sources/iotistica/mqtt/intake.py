@@ -167,14 +167,11 @@ class Intake:
 
     def _read(self, place: Place, agent: Agent, message: Message, publish: Publish) -> None:
         payload = decode(message.payload)
-        if isinstance(payload, dict):
-            identifier = payload.get("msgId")
-            if isinstance(identifier, str) and not self._seen.is_new(f"{place.agent}:{identifier[:200]}"):
-                self.duplicates += 1
-                return
+        if self._is_repeated(place.agent, payload):
+            return
         tail = place.tail
         if tail.startswith(ENDPOINTS):
-            self._take_telemetry(place, agent, payload, len(message.payload), publish)
+            self._take_telemetry(place, agent, payload, message.payload, publish)
         elif tail == STATE:
             self._take_state(place.agent, agent, payload, publish)
         elif tail in (DICTIONARY, DELTA):
@@ -188,29 +185,44 @@ class Intake:
             publish(event)
             self._say(place.agent, "update", {**event.data, "time": event.time.isoformat()}, publish)
 
+    def _is_repeated(self, agent: str, payload: Any) -> bool:
+        """The message came before, by the id that it has."""
+        identifier = payload.get("msgId") if isinstance(payload, dict) else None
+        if not isinstance(identifier, str) or self._seen.is_new(f"{agent}:{identifier[:200]}"):
+            return False
+        self.duplicates += 1
+        return True
+
     # -- telemetry
 
-    def _take_telemetry(self, place: Place, agent: Agent, payload: Any, size: int, publish: Publish) -> None:
+    def _take_telemetry(self, place: Place, agent: Agent, payload: Any, raw: bytes, publish: Publish) -> None:
         if is_heartbeat(payload):
             return
         received = self._clock.now()
-        if is_compact(payload):
-            waiter = Waiter(place.agent, payload, received, self._clock.monotonic(), size, place.tail)
-            if place.agent in self._waiting or not self._expanded(waiter, agent, publish):
-                self._give_up(self._waiting.put(waiter), publish)
-            return
-        self._tell_readings(place, agent, payload, received, publish)
+        if not is_compact(payload):
+            self._tell_readings(place, agent, payload, received, publish)
+        elif place.agent in self._waiting or not self._expanded(place, agent, payload, received, publish):
+            waiter = Waiter(place.agent, raw, received, self._clock.monotonic(), place.tail)
+            self._give_up(self._waiting.put(waiter), publish)
 
-    def _expanded(self, waiter: Waiter, agent: Agent, publish: Publish, *, is_late: bool = False) -> bool:
+    def _expanded(
+        self, place: Place, agent: Agent, message: Any, received: datetime, publish: Publish, *, is_late: bool = False
+    ) -> bool:
         """Whether a compact message could be read. Raises ProtocolError where waiting is of no use."""
         try:
-            payload = agent.dictionary.expand(waiter.message, is_late=is_late)
+            payload = agent.dictionary.expand(message, is_late=is_late)
         except Unknown as unknown:
             if is_late:
                 raise ProtocolError(f"{unknown}, and none came") from None
             return False
-        self._tell_readings(Place(waiter.agent, waiter.tail), agent, payload, waiter.received, publish)
+        if not self._is_repeated(place.agent, payload):
+            self._tell_readings(place, agent, payload, received, publish)
         return True
+
+    def _has_waited(self, waiter: Waiter, agent: Agent, publish: Publish, *, is_late: bool = False) -> bool:
+        """Whether a message that waits could be read now. Raises ProtocolError."""
+        place, message = Place(waiter.agent, waiter.tail), decode(waiter.raw)
+        return self._expanded(place, agent, message, waiter.received, publish, is_late=is_late)
 
     def _tell_readings(self, place: Place, agent: Agent, payload: Any, received: datetime, publish: Publish) -> None:
         batch = batch_of(payload, received)
@@ -239,7 +251,7 @@ class Intake:
                 return  # the whole of it is retained, and comes
         while (waiter := self._waiting.first(place.agent)) is not None:
             try:
-                if not self._expanded(waiter, agent, publish):
+                if not self._has_waited(waiter, agent, publish):
                     return
             except ProtocolError as error:
                 self._refuse(Place(waiter.agent, waiter.tail), agent, str(error), publish)
@@ -250,7 +262,7 @@ class Intake:
         for waiter in waiters:
             agent = self._agents[waiter.agent]
             try:
-                self._expanded(waiter, agent, publish, is_late=True)
+                self._has_waited(waiter, agent, publish, is_late=True)
             except ProtocolError as error:
                 self._waiting.lost += 1
                 self._refuse(Place(waiter.agent, waiter.tail), agent, str(error), publish)

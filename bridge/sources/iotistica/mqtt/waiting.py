@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -13,18 +13,17 @@ PATIENCE: Final = 60.0
 MOST: Final = 1000
 """Messages of one source."""
 MOST_BYTES: Final = 32 << 20
-"""Bytes of them, as they came."""
+"""Bytes of them, as they came and as they are kept: inflated and decoded, one may be a hundred times as large."""
 
 
 class Waiter(NamedTuple):
-    """A decoded message, and when it came."""
+    """A message as it came, and when."""
 
     agent: str
-    message: dict[str, Any]
+    raw: bytes
     received: datetime
     since: float
     """Monotonic seconds."""
-    size: int
     tail: str
     """The topic below the agent."""
 
@@ -49,7 +48,7 @@ class Waiting:
         """Keep a message; gives those that had to go for it, the oldest first."""
         self._queues.setdefault(waiter.agent, deque()).append(waiter)
         self._count += 1
-        self._bytes += waiter.size
+        self._bytes += len(waiter.raw)
         gone = []
         while self._count > MOST or self._bytes > MOST_BYTES:
             gone.append(self.pop(min(self._queues.values(), key=lambda queue: queue[0].since)[0].agent))
@@ -67,7 +66,7 @@ class Waiting:
         if not queue:
             del self._queues[agent]
         self._count -= 1
-        self._bytes -= waiter.size
+        self._bytes -= len(waiter.raw)
         return waiter
 
     def expired(self, now: float) -> list[Waiter]:
