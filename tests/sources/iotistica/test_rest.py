@@ -163,6 +163,25 @@ async def test_jobs_are_judged_by_each_agent_and_not_by_their_own_word() -> None
         assert len(at.cloud.asked("executions/job-1")) == looked
 
 
+async def test_the_last_job_and_incident_are_shown_again_after_a_restart_though_they_are_over() -> None:
+    at = At()
+    async with at.running(at.rest()):
+        await at.until(lambda: at.heard.channel("jobs") and at.heard.channel("incidents"))
+        at.cloud.add_job("update", [AGENT])
+        row = at.cloud.incidents["i1"] = incident_row("i1", at.cloud.now_ms())
+        await at.until(lambda: at.heard.events("incident_opened") and at.heard.events("job_queued"), step=10)
+        at.cloud.statuses["job-1"][0].update(status="SUCCEEDED", exit_code=0)
+        row["status"] = "resolved"
+        await at.until(lambda: at.heard.events("incident_resolved") and at.heard.events("job_succeeded"), step=10)
+        await at.clock.advance(100)
+    at.heard.items.clear()
+    async with at.running(at.rest()):
+        await at.until(lambda: at.heard.channel("jobs") and at.heard.channel("incidents"), step=10)
+    assert at.heard.channel("jobs")[0]["status"] == "SUCCEEDED"
+    assert at.heard.channel("incidents")[0]["last"]["status"] == "resolved"
+    assert at.heard.events() == []
+
+
 async def test_jobs_that_were_over_before_are_no_news() -> None:
     at = At()
     at.cloud.add_job("old", [AGENT])

@@ -102,17 +102,22 @@ class Incidents:
 
     def recall(self, page: Mapping[str, Any]) -> None:
         """What `document` gave; what is none is passed over."""
-        for row in page.get("known") or ():
-            try:
-                incident = Incident(*row)
-            except TypeError:
-                continue
-            self._known[incident.id] = incident
-            self._note(incident)
+        for name in ("last", "known"):
+            for row in page.get(name) or ():
+                try:
+                    incident = Incident(*row)
+                except TypeError:
+                    continue
+                if name == "known":
+                    self._known[incident.id] = incident
+                self._note(incident)
 
     def document(self) -> dict[str, Any]:
         """What must be known after a restart."""
-        return {"known": [list(incident) for incident in self._known.values()]}
+        return {
+            "known": [list(incident) for incident in self._known.values()],
+            "last": [list(incident) for incident in self._last.values()],
+        }
 
     def read(self, rows: Iterable[Mapping[str, Any]], now: datetime) -> tuple[list[Event], list[str]]:
         """All that is open and active: its events, and the ids of what is no longer listed."""

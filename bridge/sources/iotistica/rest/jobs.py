@@ -100,6 +100,7 @@ class Jobs:
         self._known: dict[str, dict[str, str]] = {}
         """Each job's agents' statuses, as they were told."""
         self._last: dict[str, Progress] = {}
+        """Of each agent the newest: what is over is not asked for again, so it is kept over a restart."""
 
     def recall(self, page: Mapping[str, Any]) -> None:
         """What `document` gave."""
@@ -108,10 +109,16 @@ class Jobs:
         for job, agents in known.items() if isinstance(known, dict) else ():
             if isinstance(agents, dict):
                 self._known[str(job)] = {str(agent): str(status) for agent, status in agents.items()}
+        for row in page.get("last") or ():
+            try:
+                progress = Progress(*row)
+            except TypeError:
+                continue
+            self._last[progress.agent] = progress
 
     def document(self) -> dict[str, Any]:
         """What must be known after a restart."""
-        return {"since": self._since, "known": self._known}
+        return {"since": self._since, "known": self._known, "last": [list(one) for one in self._last.values()]}
 
     def begin(self, now: int) -> None:
         """We listen from now on, if we did not before."""
