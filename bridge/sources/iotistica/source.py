@@ -8,7 +8,7 @@ Rules
 1. Either half may be missing. Both: one that is lost takes its own channels with it, and is connected again here; only
    where both are lost is the source.
 2. Telemetry is MQTT's where there is MQTT: REST loses what is no number (facts, finding 4). REST fills what MQTT
-   missed.
+   missed; where it is polled all the same (readings: always), it moves no value back.
 
 done: Bronze, Silver
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from bridge.errors import AuthFailed, RateLimited, SourceError
@@ -154,7 +155,7 @@ class IotisticaSource:
             began = self._clock.monotonic()
             self._waiting.discard(half)
             try:
-                await half.run(self._heard(publish) if half is self.listener else publish)
+                await half.run(self._heard(publish) if half is self.listener else self._polled(publish))
             except SourceError as error:
                 if half is self.listener:
                     self._lapses.lost()
@@ -183,6 +184,16 @@ class IotisticaSource:
                 self.rest.fill(lapses)
 
         return hear
+
+    def _polled(self, publish: Publish) -> Publish:
+        """What REST publishes: of readings that MQTT tells too, nothing older than MQTT has told."""
+
+        def tell(item: Published) -> None:
+            if isinstance(item, Observation) and item.channel == "readings" and not item.historical and self.listener:
+                item = replace(item, payload=self.listener.intake.newest.fresh(item.machine, item.payload))
+            publish(item)
+
+        return tell
 
     def _lost(self, half: Half, error: SourceError) -> list[Condition]:
         is_refused = isinstance(error, AuthFailed)

@@ -61,6 +61,19 @@ class Newest:
             current[key[1:]] = moment, row
         return [row for _, row in current.values()], earlier
 
+    def fresh(self, agent: str, rows: Iterable[Row]) -> list[Row]:
+        """Of what the cloud tells of the same series, which is late, all that takes no value back."""
+        kept: list[Row] = []
+        for row in rows:
+            key, moment = (agent, row["device_uuid"], row["metric"]), datetime.fromisoformat(row["time"])
+            before = self._known.get(key)
+            if before is not None and moment < before[0]:
+                continue
+            if before is not None or len(self._known) < SERIES:
+                self._known[key] = moment, row["value"], row["quality"]
+            kept.append(row)
+        return kept
+
     def latest(self, agent: str) -> datetime | None:
         """When the newest reading of an agent is from; None where there is none."""
         return max((told[0] for key, told in self._known.items() if key[0] == agent), default=None)

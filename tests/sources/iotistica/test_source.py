@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+from bridge.config.vendor_profile import load_profile
+from bridge.errors import NotConnected
+from bridge.model.observation import Observation
+from bridge.ports import Publish
+from bridge.sources.iotistica.config import IotisticaConfig
+from bridge.sources.iotistica.rest.rows import milliseconds, reading_row
+from bridge.sources.iotistica.source import IotisticaSource
+from bridge.transport.mqtt import Message
+from tests.sources.iotistica import cloud
+from tests.sources.iotistica.rig import AGENT, PRESS, PUMP, batch, reading, topic
+
+BEGUN = cloud.START - timedelta(seconds=200)
+
+
+class Both:
+    """A source whose halves tell what a test says, one after the other."""
+
+    def __init__(self) -> None:
+        account = {"url": cloud.URL, "username": cloud.USER, "password": cloud.PASSWORD, "readings": "always"}
+        config = IotisticaConfig.model_validate({"type": "iotistica", "mqtt": {}, "rest": account})
+        self.at = cloud.At()
+        self.source = IotisticaSource("i", config, self.at.clock, self.at.heap, profile=load_profile("actual"))
+        self.mqtt: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self.rest: asyncio.Queue[list[dict[str, Any]]] = asyncio.Queue()
+        assert self.source.listener is not None
+        assert self.source.rest is not None
+        self.source.listener.run = self._listen  # type: ignore[method-assign]
+        self.source.rest.run = self._poll  # type: ignore[method-assign]
+
+    async def _listen(self, publish: Publish) -> None:
+        assert self.source.listener is not None
+        while (message := await self.mqtt.get()) is not None:
+            raw = Message(topic("endpoints/x"), json.dumps(message).encode(), 1, False)
+            self.source.listener.intake.take(raw, publish)
+            self.mqtt.task_done()
+        raise NotConnected("The broker is gone")
+
+    async def _poll(self, publish: Publish) -> None:
+        while True:
+            rows = await self.rest.get()
+            publish(Observation("i", AGENT, "readings", rows, self.at.clock.now()))
+            self.rest.task_done()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.source.run(self.at.heard))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def hear(self, *readings: dict[str, Any]) -> None:
+        await self.mqtt.put(batch(*readings))
+        await self.mqtt.join()
+
+    async def poll(self, *rows: dict[str, Any]) -> None:
+        await self.rest.put([row for one in rows if (row := reading_row(one)) is not None])
+        await self.rest.join()
+
+    @property
+    def values(self) -> list[Any]:
+        told = [one for one in self.at.heard.of(Observation) if one.channel == "readings" and not one.historical]
+        return [row["value"] for one in told for row in one.payload]
+
+
+def at(seconds: float) -> str:
+    return (BEGUN + timedelta(seconds=seconds)).isoformat()
+
+
+async def test_what_is_polled_beside_mqtt_moves_no_value_back() -> None:
+    both = Both()
+    async with both.running():
+        await both.hear(reading(5.0, timestamp=at(10)))
+        await both.poll(
+            cloud.reading("pressure", 4.0, at(5), device=PUMP), cloud.reading("pressure", 1.0, at(5), device=PRESS)
+        )
+        assert both.values == [5.0, 1.0]
+        await both.poll(cloud.reading("pressure", 6.0, at(20), device=PUMP))
+        await both.hear(reading(5.5, timestamp=at(15)))
+        assert both.values == [5.0, 1.0, 6.0]
+
+
+async def test_what_mqtt_missed_of_each_device_is_asked_for_when_it_is_heard_again() -> None:
+    both = Both()
+    assert both.source.rest is not None
+    async with both.running():
+        await both.hear(reading(1.0, timestamp=at(10)), reading(1.0, device=PRESS, timestamp=at(20)))
+        await both.mqtt.put(None)
+        await both.mqtt.put(batch(reading(2.0, timestamp=at(100)), reading(2.0, device=PRESS, timestamp=at(90))))
+        await both.at.until(lambda: both.values == [1.0, 1.0, 2.0, 2.0])
+        (fill,) = both.source.rest.backfilled._queue
+    start = milliseconds(BEGUN.isoformat()) or 0
+    assert fill.windows == {PUMP: (start + 10_000, start + 100_000), PRESS: (start + 20_000, start + 90_000)}
