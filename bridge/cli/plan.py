@@ -57,8 +57,9 @@ def command(
     """Say what a changed configuration adds, removes and renames on each face; nothing is changed.
 
     Compared with the running bridge, or with --against other files. Told are: machines and tags that come, go or look
-    different; NodeIds, metrics and topics; what hosts and historians keep of what is gone; which births follow; what is
-    refused, because a tag has one data type for ever; what needs a restart. Secrets are not compared.
+    different; rules and vendors' machines that are others behind the same addresses; NodeIds, metrics and topics; what
+    hosts and historians keep of what is gone; which births follow; what is refused, because a tag has one data type for
+    ever; what needs a restart. Secrets are not compared.
 
     Exit codes: 0 it would be taken over, or nothing changes; 1 it would be refused; 2 the configuration has faults.
     """
@@ -119,6 +120,9 @@ def _machine(machine: MachineDiff, limit: int | None) -> Iterator[str]:
     yield f"{sign} machine  {machine.id} ({machine.type}): tags: {words or 'as before'}"
     if machine.moved is not None:
         yield f"           moves from {machine.moved[0]} to {machine.moved[1]}"
+    yield from _some(
+        (f"           ~ {one.key}: {_said(one.before)} → {_said(one.after)}" for one in machine.behind), limit
+    )
     if machine.fate == "changed":
         yield from _some((f"           + {tag}" for tag in machine.added), limit)
         yield from _some((f"           - {tag}" for tag in machine.removed), limit)
@@ -142,6 +146,8 @@ def _face(face: FaceDiff, limit: int | None) -> Iterator[str]:
 
 
 def _settings(plan: Plan, limit: int | None) -> Iterator[str]:
+    rules = (f"rule       {one.key}: {_said(one.before)} → {_said(one.after)}" for one in plan.rules)
+    yield from _some(rules, limit)
     changes = (f"setting    {one.key}: {_said(one.before)} → {_said(one.after)}" for one in plan.settings)
     yield from _some(changes, limit)
     if plan.needs_restart:

@@ -183,7 +183,7 @@ class CrippledBridge:
 
     async def outline(self) -> Mapping[str, Any]:
         """There is nothing to compare with."""
-        return {"configuration": "", "settings": {}, "faces": [], "machines": {}}
+        return {"configuration": "", "settings": {}, "mappings": {}, "faces": [], "machines": {}}
 
     def log(self) -> Sequence[str]:
         """The newest lines of the log."""

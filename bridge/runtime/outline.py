@@ -1,8 +1,10 @@
 """Outline: a site's plant, addresses and settings as plain data, to be compared with another; no values, no secrets.
 
 Shape: {"configuration": hash, "settings": {"sources.panel.url": …}, "faces": [name],
-"machines": {id: {"type", "place", "sources": [name], "commands": [name], "tags": {id: {"name", "type", "unit", "range",
-"enum", "description", "access", "addresses": {face: address}}}}}}; the bridge itself is the machine "Bridge".
+"mappings": {name: {"tags.Monitoring/Pressure": {"scale": …}, "commands.Standby": {…}}},
+"machines": {id: {"type", "place", "behind": {"label": …, "parts.main.machine": …}, "sources": [name],
+"commands": [name], "tags": {id: {"name", "type", "unit", "range", "enum", "description", "access",
+"addresses": {face: address}}}}}}; the bridge itself is the machine "Bridge".
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from bridge.config.site import Site
+    from bridge.mapping.schema import MappingFile
     from bridge.model.plant import Machine, Plant
     from bridge.model.tag import Tag
     from bridge.ports import Northbound
@@ -31,17 +34,50 @@ async def outline(plant: Plant, faces: Mapping[str, Northbound], site: Site, con
         machines[machine.id] = _machine(machine, faces)
         await asyncio.sleep(0)
     told = dict(_flat("", site.file.model_dump(mode="json", exclude={"version", "machines"})))
-    return {"configuration": configuration, "settings": told, "faces": list(faces), "machines": machines}
+    overrides = {one.id: one.overrides for one in site.machines}
+    for machine in plant.machines.values():
+        machines[machine.id]["behind"] |= _flat("tags", dict(overrides.get(machine.id, {})))
+    return {
+        "configuration": configuration,
+        "settings": told,
+        "mappings": _mappings(plant, site),
+        "faces": list(faces),
+        "machines": machines,
+    }
 
 
 def _machine(machine: Machine, faces: Mapping[str, Northbound]) -> Outline:
     return {
         "type": machine.type_name,
         "place": "/".join(machine.place.levels),
+        "behind": dict(_behind(machine)),
         "sources": sorted({part.source for part in machine.parts}),
         "commands": sorted(command.name for command in machine.commands),
         "tags": {tag.id: _tag(tag, faces) for tag in machine.tags},
     }
+
+
+def _behind(machine: Machine) -> Iterator[tuple[str, str]]:
+    """What may change while every address stays."""
+    yield "label", machine.label
+    for part in machine.parts:
+        yield f"parts.{part.name}.source", part.source
+        yield f"parts.{part.name}.machine", part.source_machine
+        yield f"parts.{part.name}.mapping", part.mapping
+
+
+def _mappings(plant: Plant, site: Site) -> Outline:
+    """The rules by which values and commands of the plant are made, where they say more than their defaults."""
+    used = {part.mapping for machine in plant.machines.values() for part in machine.parts}
+    return {file.mapping: dict(_rules(file)) for file in site.library.fingerprint if file.mapping in used}
+
+
+def _rules(file: MappingFile) -> Iterator[tuple[str, Any]]:
+    said = file.model_dump(mode="json", include={"channels", "tags", "each", "commands"}, exclude_defaults=True)
+    for kind, rules in said.items():
+        yield from ((f"{kind}.{name}", dict(_flat("", rule))) for name, rule in rules.items() if rule is not None)
+    if file.item_state is not None:
+        yield "item_state", dict(_flat("", file.item_state.model_dump(mode="json", exclude_defaults=True)))
 
 
 def _tag(tag: Tag, faces: Mapping[str, Northbound]) -> Outline:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SHOWN = ("unit", "range", "enum", "description", "access")
 """What hosts are told of a tag beside its name and type; a change of it needs a birth."""
+TOLD = frozenset(("type", "was", *SHOWN))
+"""Keys of a rule that are told of the tags themselves."""
 AT_START = ("limits.", "broker.", "northbound.status.")
 """Settings that a running bridge does not take over (see `Bridge.reload`)."""
 IDENTITY = ("bridge.name", "bridge.enterprise", "bridge.site")
@@ -25,6 +27,15 @@ class TagChange:
 
     id: str
     what: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class SettingChange:
+    """A key of the configuration."""
+
+    key: str
     before: Any
     after: Any
 
@@ -44,6 +55,14 @@ class MachineDiff:
     commands_removed: tuple[str, ...] = ()
     moved: tuple[str, str] | None = None
     """Its place before and after."""
+    behind: tuple[SettingChange, ...] = ()
+    """What is another though every address stays: its label, the vendor's machine behind a part, what overrides say."""
+
+    @property
+    def is_seen(self) -> bool:
+        """Clients see it by other addresses, or by what they are told of these."""
+        lists = (self.added, self.removed, self.changed, self.commands_added, self.commands_removed)
+        return self.fate != "changed" or self.moved is not None or any(lists)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +83,6 @@ class FaceDiff:
 
 
 @dataclass(frozen=True, slots=True)
-class SettingChange:
-    """A key of the configuration."""
-
-    key: str
-    before: Any
-    after: Any
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """What a change does."""
 
@@ -81,6 +91,8 @@ class Plan:
     settings: tuple[SettingChange, ...] = ()
     sources: tuple[str, ...] = ()
     """What becomes of sources, and how many machines share their requests; sentences."""
+    rules: tuple[SettingChange, ...] = ()
+    """Rules of mappings by which values and commands are made otherwise, though every address stays."""
     refused: tuple[str, ...] = ()
     """Why a running bridge would not take it."""
     needs_restart: tuple[str, ...] = field(default=())
@@ -89,7 +101,8 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Nothing changes."""
-        return not (self.machines or self.settings or self.refused or any(not face.is_empty for face in self.faces))
+        changes = self.machines or self.settings or self.rules or self.refused
+        return not (changes or any(not face.is_empty for face in self.faces))
 
 
 def plan(before: Outline, after: Outline) -> Plan:
@@ -97,11 +110,13 @@ def plan(before: Outline, after: Outline) -> Plan:
     machines = tuple(_machines(before["machines"], after["machines"]))
     settings = tuple(_settings(before["settings"], after["settings"]))
     keys = [change.key for change in settings]
+    seen = [machine for machine in machines if machine.is_seen]
     return Plan(
         machines,
-        tuple(_face(name, before, after, machines, keys) for name in _both(before["faces"], after["faces"])),
+        tuple(_face(name, before, after, seen, keys) for name in _both(before["faces"], after["faces"])),
         settings,
         tuple(_sources(before, after, keys)),
+        tuple(_rules(before["mappings"], after["mappings"])),
         tuple(_refused(machines)),
         tuple(key for key in keys if key.startswith(AT_START)),
     )
@@ -137,6 +152,7 @@ def _changed(identifier: str, was: Mapping[str, Any], now: Mapping[str, Any]) ->
         tuple(name for name in now["commands"] if name not in was["commands"]),
         tuple(name for name in was["commands"] if name not in now["commands"]),
         (was["place"], now["place"]) if was["place"] != now["place"] else None,
+        tuple(one for one in _settings(was["behind"], now["behind"]) if one.key.rpartition(".")[2] not in TOLD),
     )
 
 
@@ -164,6 +180,16 @@ def _settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[S
     for key in _both([*before], [*after]):
         if before.get(key) != after.get(key):
             yield SettingChange(key, before.get(key), after.get(key))
+
+
+def _rules(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[SettingChange]:
+    """Of mappings and rules that are on both sides: what comes and goes is told by machines."""
+    for mapping in (name for name in before if name in after):
+        was, now = before[mapping], after[mapping]
+        for rule in (name for name in was if name in now):
+            for change in _settings(was[rule], now[rule]):
+                if change.key not in TOLD:
+                    yield SettingChange(f"{mapping}: {rule}.{change.key}", change.before, change.after)
 
 
 def _sources(before: Outline, after: Outline, keys: Sequence[str]) -> Iterator[str]:

@@ -97,6 +97,36 @@ async def test_a_range_is_a_birth_and_no_address(planned: Planned) -> None:
     assert face(told, "uns")["removed"] == []
 
 
+async def test_another_machine_behind_the_same_tags_is_told(planned: Planned) -> None:
+    old = planned.file("old.yaml", SOURCES + MOCK)
+    new = planned.file("new.yaml", SOURCES + MOCK.replace("serial: 1}", "serial: 9}, label: Mock 9"))
+    told = await planned.json(new, "--against", old)
+    [machine] = told["machines"]
+    assert {(one["key"], one["after"]) for one in machine["behind"]} >= {("label", "Mock 9")}
+    assert any(one["key"].endswith(".machine") and "9" in one["after"] for one in machine["behind"])
+    assert (face(told, "sparkplug")["consequences"], face(told, "uns")["consequences"]) == ([], [])
+    _, out = await planned(new, "--against", old)
+    assert "Mock 9" in out
+
+
+async def test_a_rule_that_makes_another_value_is_told(planned: Planned, tmp_path: Path) -> None:
+    text = (
+        "version: 1\nmapping: acme/mock\nchannels: {{live_values: {{periodic: 1s}}}}\n"
+        "tags:\n  Monitoring/X: {{from: live_values.x, type: Double, scale: {}}}\n"
+    )
+    for name, scale in (("old", 1.5), ("new", 10)):
+        folder = tmp_path / name
+        (folder / "mappings").mkdir(parents=True)
+        (folder / "mappings" / "mock.yaml").write_text(text.format(scale))
+        machine = MOCK.replace("serial: 1}", "serial: 1}, mapping: acme/mock")
+        (folder / "bridge.yaml").write_text(HEAD + "mappings: [mappings]\n" + SOURCES + machine)
+    files = tmp_path / "new" / "bridge.yaml", "--against", tmp_path / "old" / "bridge.yaml"
+    told = await planned.json(*files)
+    assert told["rules"] == [{"key": "acme/mock: tags.Monitoring/X.scale", "before": 1.5, "after": 10.0}]
+    assert told["machines"] == []
+    assert "rule       acme/mock: tags.Monitoring/X.scale: 1.5 → 10.0" in (await planned(*files))[1]
+
+
 async def test_a_machine_that_moves_has_other_topics_and_the_same_nodes(planned: Planned) -> None:
     old = planned.file("old.yaml", SOURCES + MOCK)
     new = planned.file("new.yaml", SOURCES + MOCK.replace("area: lab", "area: hall"))
