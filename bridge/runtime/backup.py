@@ -36,7 +36,9 @@ SQLITE = b"SQLite format 3\0"
 PAGES, PIECE = 2000, 2**20
 """Pages of SQLite, and bytes of another file, that are copied before somebody may interrupt."""
 MAX_FILES = 10_000
-LEFT_OUT = re.compile(r"(?:^|/)(?:lock|admin\.json|[^/]*-(?:wal|shm|journal)|[^/]*\.new)$")
+WORK = ".plantbridge-"
+"""How folders begin that are there while something is copied."""
+LEFT_OUT = re.compile(r"(?:^|/)(?:lock|admin\.json|[^/]*-(?:wal|shm|journal)|[^/]*\.new)$|^\.plantbridge-")
 """What belongs to the process that runs, not to the state."""
 PRIVATE = re.compile(r"(?:^|/)(?:key\.pem(?:\.before)?|admin\.token)$")
 """Files that let in whoever has them."""
@@ -45,7 +47,7 @@ PRIVATE = re.compile(r"(?:^|/)(?:key\.pem(?:\.before)?|admin\.token)$")
 def backup(directory: Path, target: Path, now: datetime, tell: Callable[[str], None]) -> list[str]:
     """Write the state directory into `target`, readable by its owner alone; the paths that are in it.
 
-    Raises NotBackedUp: there is no state, the file is there already, the disk is full.
+    Raises NotBackedUp: there is no state or too much of it, the file is there already, the disk is full.
     """
     if not directory.is_dir():
         raise NotBackedUp(f"there is no state directory {directory}")
@@ -53,7 +55,7 @@ def backup(directory: Path, target: Path, now: datetime, tell: Callable[[str], N
         raise NotBackedUp(f"{target} is there already; choose another name")
     part = target.with_name(f"{target.name}.part")
     try:
-        with TemporaryDirectory(dir=target.parent, prefix=".plantbridge-") as work:
+        with TemporaryDirectory(dir=target.parent, prefix=WORK) as work:
             files = _write(directory, part, Path(work), now, tell)
         part.replace(target)
     except (OSError, sqlite3.Error) as error:
@@ -80,7 +82,10 @@ def _write(directory: Path, part: Path, work: Path, now: datetime, tell: Callabl
 
 def _paths(directory: Path) -> list[str]:
     found = (path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
-    return sorted(path for path in found if not LEFT_OUT.search(path))[:MAX_FILES]
+    paths = sorted(path for path in found if not LEFT_OUT.search(path))
+    if len(paths) > MAX_FILES:
+        raise NotBackedUp(f"{directory} has {len(paths)} files, more than {MAX_FILES}: is it a state directory?")
+    return paths
 
 
 def _settled(path: Path, work: Path) -> Path | None:
@@ -155,19 +160,31 @@ def restore(file: Path, directory: Path, *, replace: bool, tell: Callable[[str],
         there = [path for path in directory.iterdir() if path.name != "lock"]
         if there and not replace:
             raise NotBackedUp(f"{directory} has a state already; with --replace it is put aside, not deleted")
+        aside = None
         try:
             with _unpacked(file, manifest, directory, tell) as fresh:
                 aside = _put_aside(there, directory) if there else None
                 for path in fresh.iterdir():
                     path.replace(directory / path.name)
+            _give_to_owner(directory)
         except OSError as error:
-            raise NotBackedUp(f"the backup cannot be put into {directory}: {error}") from error
+            where = f"; what was there is in {aside}" if aside else ""
+            raise NotBackedUp(f"the backup cannot be put into {directory}: {error}{where}") from error
     return aside
+
+
+def _give_to_owner(directory: Path) -> None:
+    """What root restores is for the user the bridge runs as: whose the directory is."""
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        for path in directory.rglob("*"):
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 @contextmanager
 def _unpacked(file: Path, manifest: dict[str, Any], directory: Path, tell: Callable[[str], None]) -> Iterator[Path]:
-    with TemporaryDirectory(dir=directory.parent, prefix=".plantbridge-") as work:
+    """In the directory itself: it may be a volume of its own, or its parent somebody else's."""
+    with TemporaryDirectory(dir=directory, prefix=WORK) as work:
         fresh = Path(work) / ROOT
         fresh.mkdir(mode=0o700)
         with zipfile.ZipFile(file) as packed:

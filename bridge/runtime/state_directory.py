@@ -67,9 +67,8 @@ def write_atomically(file: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace a file by fsync and rename: a crash leaves the old one or the new one."""
     temporary = file.with_suffix(file.suffix + ".new")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    try:
-        os.write(handle, data)
+    with os.fdopen(handle, "wb") as stream:  # unlike os.write, it writes all or raises: a disk may fill up half-way
+        stream.write(data)
+        stream.flush()
         os.fsync(handle)
-    finally:
-        os.close(handle)
     temporary.replace(file)

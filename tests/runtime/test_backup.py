@@ -9,11 +9,13 @@ import zipfile
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import orjson
 import pytest
 
 from bridge.errors import NotBackedUp, StateDirectoryBusy
+from bridge.runtime import backup as module
 from bridge.runtime.backup import MANIFEST, backup, manifest_of, restore
 from bridge.runtime.state_directory import StateDirectory
 
@@ -57,6 +59,51 @@ def test_what_is_restored_is_what_was_backed_up(state: Path, tmp_path: Path) -> 
     assert stat.S_IMODE((tmp_path / "b.zip").stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "other" / "pki" / "own" / "key.pem").stat().st_mode) == 0o600
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.zip", "other", "state"]
+
+
+def test_what_root_restores_belongs_to_whose_directory_it_is(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup(state, tmp_path / "b.zip", NOW, quiet)
+    given: dict[str, tuple[int, int]] = {}
+    other = tmp_path / "other"
+    monkeypatch.setattr(module.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(
+        module.os, "chown", lambda path, *ids, **_: given.update({path.relative_to(other).as_posix(): ids})
+    )
+    restore(tmp_path / "b.zip", other, replace=False, tell=quiet)
+    owner = other.stat()
+    assert {*FILES, "lock", "pki/own"} <= set(given)
+    assert set(given.values()) == {(owner.st_uid, owner.st_gid)}
+
+
+def test_a_directory_whose_parent_is_somebody_elses_is_restored(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup(state, tmp_path / "b.zip", NOW, quiet)
+    asked: list[Path] = []
+
+    def made(dir: Path, prefix: str) -> TemporaryDirectory[str]:
+        asked.append(dir)
+        return TemporaryDirectory(dir=dir, prefix=prefix)
+
+    monkeypatch.setattr(module, "TemporaryDirectory", made)
+    restore(tmp_path / "b.zip", tmp_path / "other", replace=False, tell=quiet)
+    assert asked == [tmp_path / "other"]
+    assert contents(tmp_path / "other") == FILES
+
+
+def test_a_backup_is_whole_or_none(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_FILES", len(FILES) - 1)
+    with pytest.raises(NotBackedUp, match="5 files, more than 4"):
+        backup(state, tmp_path / "b.zip", NOW, quiet)
+    assert not (tmp_path / "b.zip").exists()
+
+
+def test_what_an_interrupted_restore_left_is_no_state(state: Path, tmp_path: Path) -> None:
+    (state / ".plantbridge-x" / "state").mkdir(parents=True)
+    (state / ".plantbridge-x" / "state" / "admin.token").write_bytes(b"old")
+    assert backup(state, tmp_path / "b.zip", NOW, quiet) == sorted(FILES)
 
 
 def test_a_database_that_is_written_to_is_one_moment_of_it(state: Path, tmp_path: Path) -> None:
