@@ -108,7 +108,7 @@ def trust(pki: Path, which: str) -> None:
     Of an authority: every client it has signed. Compare the thumbprint with the one the client shows.
     """
     from bridge.northbound.opcua import pki as store
-    from bridge.northbound.opcua.certificates import parse, thumbprint
+    from bridge.northbound.opcua.certificates import parse, subject_of, thumbprint
 
     try:
         if Path(which).is_file():
@@ -120,7 +120,7 @@ def trust(pki: Path, which: str) -> None:
     except ValueError as error:
         raise click.UsageError(f"{which} is not a certificate") from error
     path = store.trust(pki, certificate, getpass.getuser(), _now())
-    click.echo(f"{path}: {certificate.subject.rfc4514_string()} is trusted from its next connect on.")
+    click.echo(f"{path}: {subject_of(certificate)} is trusted from its next connect on.")
     click.echo(f"thumbprint {thumbprint(certificate)}")
 
 
@@ -255,7 +255,7 @@ def csr(pki: Path, hosts: tuple[str, ...], uri: str | None) -> None:
 def install(pki: Path, file: Path) -> None:
     """Show the certificate in FILE, which an authority made of `certs csr`. The one of before is kept as *.before."""
     from bridge.northbound.opcua import window
-    from bridge.northbound.opcua.certificates import NotInstalled, thumbprint
+    from bridge.northbound.opcua.certificates import NotInstalled, subject_of, thumbprint
     from bridge.northbound.opcua.certificates import install as installed
 
     try:
@@ -265,7 +265,7 @@ def install(pki: Path, file: Path) -> None:
     except OSError as error:
         raise click.UsageError(f"there is no key yet: start the bridge once ({error})") from error
     window.audit(pki, _now(), f"installed own certificate {thumbprint(certificate)} by {getpass.getuser()}")
-    click.echo(f"Installed {certificate.subject.rfc4514_string()}, until {certificate.not_valid_after_utc.date()}.")
+    click.echo(f"Installed {subject_of(certificate)}, until {certificate.not_valid_after_utc.date()}.")
     click.echo(TAKEN_OVER)
 
 

@@ -72,7 +72,13 @@ def load_or_make(pki: Path, application_uri: str, names: tuple[str, ...], now: d
     Every client trusts it by its bytes, so a changed name or a passed date is only logged, with what to do.
     """
     prepare(pki)
-    if not all(path.exists() for path in _own_paths(pki)):
+    missing = [path for path in _own_paths(pki) if not path.exists()]
+    if missing:
+        if len(missing) == 1:
+            _log.warning(
+                "%s is missing: making another OPC UA key and certificate, which every client must trust anew",
+                missing[0],
+            )
         make(pki, application_uri, names, now)
     own = load(pki)
     _compare(own.certificate, pki, application_uri, names, now)
@@ -252,7 +258,7 @@ def files_of(folder: Path, suffixes: set[str]) -> list[Path]:
 
 def names_of(certificate: x509.Certificate) -> list[str]:
     """ApplicationUri, host names and addresses it is for."""
-    return [str(name.value) for name in _general_names(certificate)]
+    return [printable(str(name.value)) for name in _general_names(certificate)]
 
 
 def application_uris(certificate: x509.Certificate) -> list[str]:
@@ -262,7 +268,8 @@ def application_uris(certificate: x509.Certificate) -> list[str]:
 
 def host_names(certificate: x509.Certificate) -> list[str]:
     """Host names and addresses it is for."""
-    return [str(name.value) for name in _general_names(certificate) if isinstance(name, x509.DNSName | x509.IPAddress)]
+    found = (name for name in _general_names(certificate) if isinstance(name, x509.DNSName | x509.IPAddress))
+    return [printable(str(name.value)) for name in found]
 
 
 def _general_names(certificate: x509.Certificate) -> list[x509.GeneralName]:
@@ -270,6 +277,16 @@ def _general_names(certificate: x509.Certificate) -> list[x509.GeneralName]:
         return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except (x509.ExtensionNotFound, ValueError):
         return []
+
+
+def printable(text: str) -> str:
+    """As it can be shown on a terminal and in a line of a log: strangers choose what their certificates say."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text[:500])
+
+
+def subject_of(certificate: x509.Certificate) -> str:
+    """Whose it is, as RFC 4514 writes it."""
+    return printable(certificate.subject.rfc4514_string())
 
 
 def common_name(certificate: x509.Certificate) -> str:

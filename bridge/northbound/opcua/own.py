@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_NAME = re.compile(r"[\w.:-]{1,255}")
 MAX_NAMES = 20
 """Host names that are told of: a stranger may invent any."""
 
@@ -51,7 +53,10 @@ class Own:
 
     def days(self, now: datetime) -> CertificateDays:
         """How long ours, and the trusted one that ends first, last. Reads files."""
-        ends = soonest_end(self._pki, now)
+        try:
+            ends = soonest_end(self._pki, now)
+        except OSError:  # told where it matters: see `trust_watch`
+            ends = None
         own = certificates.days_left(self._own.certificate, now) if self._own else None
         return CertificateDays(*(None if days is None else math.floor(days) for days in (own, ends)))
 
@@ -76,6 +81,8 @@ class Own:
         except ValueError:
             return
         if self._own is None or not host or host in self._told or len(self._told) >= MAX_NAMES:
+            return
+        if not _NAME.fullmatch(host):  # the line below is to be pasted into a shell
             return
         self._told.add(host)
         known = certificates.host_names(self._own.certificate)

@@ -17,6 +17,8 @@ from bridge.northbound.opcua.certificates import (
     files_of,
     host_names,
     parse,
+    printable,
+    subject_of,
     thumbprint,
     write,
 )
@@ -51,7 +53,7 @@ class Entry:
     @property
     def subject(self) -> str:
         """Whose it is."""
-        return self.certificate.subject.rfc4514_string()
+        return subject_of(self.certificate)
 
 
 def told(entry: Entry, now: datetime) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def told(entry: Entry, now: datetime) -> dict[str, Any]:
         "folder": entry.folder,
         "thumbprint": entry.thumbprint,
         "subject": entry.subject,
-        "application_uri": next(iter(application_uris(entry.certificate)), ""),
+        "application_uri": printable(next(iter(application_uris(entry.certificate)), "")),
         "hosts": host_names(entry.certificate),
         "ends": entry.certificate.not_valid_after_utc.isoformat(),
         "days_left": round(days_left(entry.certificate, now), 1),
@@ -96,12 +98,12 @@ def find(pki: Path, mark: str, *folders: str) -> list[Entry]:
 def trust(pki: Path, certificate: x509.Certificate, by: str, now: datetime) -> Path:
     """Let the client (or all clients of the authority) of this certificate in, from its next connect on."""
     path = pki / "trusted" / file_name(certificate)
-    path.write_bytes(certificate.public_bytes(Encoding.DER))
+    write(path, certificate.public_bytes(Encoding.DER))
     mark = thumbprint(certificate)
     for entry in _entries(pki, "rejected"):
         if entry.thumbprint == mark:
             entry.path.unlink(missing_ok=True)
-    window.audit(pki, now, f"trusted {mark} by {by}: {certificate.subject.rfc4514_string()}")
+    window.audit(pki, now, f"trusted {mark} by {by}: {subject_of(certificate)}")
     return path
 
 
@@ -128,8 +130,8 @@ def take_crl(pki: Path, data: bytes, by: str, now: datetime) -> tuple[Entry, x50
     authority = next((one for one in known if is_by(crl, one.certificate)), None)
     if authority is None:
         raise ValueError(
-            f"{crl.issuer.rfc4514_string()}, which made it, is neither trusted nor among the issuers; first: "
-            "plantbridge certs trust FILE, with that authority's certificate"
+            f"{printable(crl.issuer.rfc4514_string())}, which made it, is neither trusted nor among the issuers; "
+            "first: plantbridge certs trust FILE, with that authority's certificate"
         )
     path = pki / "crl" / f"{common_name(authority.certificate)}-{authority.thumbprint}.crl"
     if path.exists() and revocation_list(path.read_bytes()).last_update_utc > crl.last_update_utc:

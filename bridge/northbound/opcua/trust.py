@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from bridge.northbound.opcua import window
 from bridge.northbound.opcua.certificates import (
@@ -27,6 +28,8 @@ from bridge.northbound.opcua.certificates import (
     common_name,
     files_of,
     parse,
+    printable,
+    subject_of,
     thumbprint,
 )
 
@@ -41,6 +44,7 @@ _log = logging.getLogger(__name__)
 CRL_SUFFIXES = SUFFIXES | {".crl"}
 MIN_KEY_BITS, MAX_KEY_BITS = 2048, 4096
 """OPC UA Part 7, Basic256Sha256: 2048 to 4096; the other two policies want the same."""
+DIGESTS = {"sha224", "sha256", "sha384", "sha512"}
 MAX_REJECTED = 100
 MAX_CHAIN = 5
 QUIET_S = 600.0
@@ -105,11 +109,14 @@ class TrustStore:
                 "BadCertificatePolicyCheckFailed",
                 "its key must be RSA with 2048 to 4096 bits; give the client another certificate",
             )
+        _check_digest(certificate, "it")
+        _check_usage(certificate)
         self._check_time(certificate, "BadCertificateTimeInvalid", "it")
         if application_uri not in uris:
             raise Refused(
                 "BadCertificateUriInvalid",
-                f"it is for {', '.join(uris) or 'no application'}, the client calls itself {application_uri!r:.200}; "
+                f"it is for {printable(', '.join(uris)) or 'no application'}, "
+                f"the client calls itself {application_uri!r:.200}; "
                 "set the client's ApplicationUri to the one of its certificate, or make it a new certificate",
             )
 
@@ -123,6 +130,10 @@ class TrustStore:
                 status, f"{what} begins on {begin:{_MINUTE}}, and it is {now:{_MINUTE}} here: compare the clocks"
             )
 
+    def _is_over(self, certificate: x509.Certificate) -> bool:
+        now = self._clock.now()
+        return not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
+
     def _check_trust(self, certificate: x509.Certificate, peer: str) -> None:
         try:
             self._check_chain(certificate)
@@ -131,19 +142,21 @@ class TrustStore:
 
     def _check_chain(self, certificate: x509.Certificate) -> None:
         trusted = self._certificates("trusted")
-        chain = _chain(certificate, [*trusted.values(), *self._certificates("issuers").values()])
+        authorities = [*trusted.values(), *self._certificates("issuers").values()]
+        chain = _chain(certificate, sorted(authorities, key=self._is_over))  # a renewed one before its predecessor
         unlisted = []
         for child, issuer in itertools.pairwise(chain):
             revoked = self._is_revoked(child, issuer)
             if revoked:
                 whose = "it" if child is certificate else f"its issuer {thumbprint(child)}"
-                raise Refused("BadCertificateRevoked", f"{whose} was revoked by {issuer.subject.rfc4514_string()}")
+                raise Refused("BadCertificateRevoked", f"{whose} was revoked by {subject_of(issuer)}")
             if revoked is None:
                 unlisted.append((child, issuer))
         anchor = next((number for number, one in enumerate(chain) if thumbprint(one) in trusted), None)
         if anchor is None:
             raise _Unknown("BadCertificateUntrusted", "nobody trusts it")
         for issuer in chain[1:]:
+            _check_digest(issuer, f"its issuer {thumbprint(issuer)}")
             self._check_time(issuer, "BadCertificateIssuerTimeInvalid", f"its issuer {thumbprint(issuer)}")
         if self._lists_required:
             self._check_lists(chain[:anchor], unlisted)
@@ -162,7 +175,7 @@ class TrustStore:
                 )
                 raise Refused(
                     status,
-                    f"there is no revocation list of {issuer.subject.rfc4514_string()}, which signed "
+                    f"there is no revocation list of {subject_of(issuer)}, which signed "
                     f"{'it' if child is below[0] else 'its issuer'}. Get one from whoever runs that authority, then: "
                     f"plantbridge certs crl FILE --pki {self._pki}; or set opcua.revocation: if_known",
                 )
@@ -263,15 +276,48 @@ def file_name(certificate: x509.Certificate) -> str:
     return f"{common_name(certificate)}-{thumbprint(certificate)}.der"
 
 
+def _check_digest(certificate: x509.Certificate, what: str) -> None:
+    """Part 7, of all three policies: certificates are signed with SHA-2. Others can be forged (SHAttered, 2017)."""
+    digest = certificate.signature_hash_algorithm
+    if digest is None or digest.name not in DIGESTS:
+        raise Refused(
+            "BadCertificatePolicyCheckFailed",
+            f"{what} is signed with {digest.name if digest else 'no digest'}; it must be SHA-256 or a longer SHA-2",
+        )
+
+
+def _check_usage(certificate: x509.Certificate) -> None:
+    """Part 4, 6.1.3, "Certificate Usage": what a certificate says it is for; many clients' say nothing."""
+    extensions = certificate.extensions
+    with suppress(x509.ExtensionNotFound):
+        usage = extensions.get_extension_for_class(x509.KeyUsage).value
+        if not (usage.digital_signature and (usage.key_encipherment or usage.data_encipherment)):
+            raise Refused(
+                "BadCertificateUseNotAllowed", "its key is not for signing and encrypting; give it another certificate"
+            )
+    with suppress(x509.ExtensionNotFound):
+        purposes = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        if not {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(purposes):
+            raise Refused("BadCertificateUseNotAllowed", "it is not for clients; give it one that is (clientAuth)")
+
+
 def _chain(leaf: x509.Certificate, authorities: list[x509.Certificate]) -> list[x509.Certificate]:
     """`leaf` and whoever signed it, as far as known, at most MAX_CHAIN."""
     chain = [leaf]
-    while len(chain) < MAX_CHAIN:
+    while len(chain) < MAX_CHAIN and not _is_self_signed(chain[-1]):
         issuer = next((one for one in authorities if one not in chain and _issued(chain, one)), None)
         if issuer is None:
             break
         chain.append(issuer)
     return chain
+
+
+def _is_self_signed(certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def _issued(chain: list[x509.Certificate], issuer: x509.Certificate) -> bool:

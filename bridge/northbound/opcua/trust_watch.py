@@ -29,16 +29,28 @@ class TrustWatch:
     def __init__(self, trust: TrustStore, clock: Clock) -> None:
         self._trust = trust
         self._clock = clock
+        self._is_blind = False
 
     async def run(self, engine: Engine, in_worker: Callable[..., Awaitable[object]]) -> None:
         """Until cancelled. `in_worker` calls a function with arguments in a thread."""
         before: object = None
         while True:
+            before = await self._look(engine, in_worker, before)
+            await self._clock.sleep(EVERY_S)
+
+    async def _look(self, engine: Engine, in_worker: Callable[..., Awaitable[object]], before: object) -> object:
+        """What decides now. A disk that fails for a moment ends neither sessions nor the server."""
+        try:
             now = await in_worker(self._trust.stamp)
             if now != before:
-                before = now
                 await self._look_at_all(engine, in_worker)
-            await self._clock.sleep(EVERY_S)
+        except OSError as error:
+            if not self._is_blind:
+                _log.error("Whom the OPC UA server trusts cannot be read, what was read before counts: %s", error)
+            self._is_blind = True
+            return before
+        self._is_blind = False
+        return now
 
     async def _look_at_all(self, engine: Engine, in_worker: Callable[..., Awaitable[object]]) -> None:
         for der in engine.client_certificates():

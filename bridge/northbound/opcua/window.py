@@ -48,7 +48,8 @@ class Window:
             address = ipaddress.ip_address(peer.partition("%")[0])
         except ValueError:
             return False
-        return any(address in network for network in self.networks)
+        mapped = getattr(address, "ipv4_mapped", None)  # how a socket for both versions shows an IPv4 client
+        return any((mapped or address) in network for network in self.networks)
 
 
 def open_window(pki: Path, window: Window) -> None:

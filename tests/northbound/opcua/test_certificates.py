@@ -1,5 +1,6 @@
 """Our certificate, and theirs."""
 
+import base64
 import ipaddress
 import logging
 from datetime import UTC, datetime, timedelta
@@ -8,10 +9,11 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from bridge.northbound.opcua import window
 from bridge.northbound.opcua.certificates import load_or_make, prepare, thumbprint
+from bridge.northbound.opcua.pki import entries, told, trust
 from bridge.northbound.opcua.trust import MAX_REJECTED, Refused, TrustStore
 from bridge.transport.clock import SystemClock
 from tests.northbound.opcua.house import APPLICATION, HOSTS, Identity, crl, identity, own_certificate
@@ -180,6 +182,122 @@ def test_form_is_checked_even_where_trust_is_not(pki: Path, client, status: str)
     assert refusal(lenient, client()) == status
     assert refusal(lenient, identity("stranger"), "urn:somebody-else") == "BadCertificateUriInvalid"
     lenient.check(identity("stranger").der, identity("stranger").uri)
+
+
+SHA_1 = base64.b64decode(
+    "MIIC8DCCAdigAwIBAgIUW4Zs2i7j0qjBr6UKvOXyNPnn4okwDQYJKoZIhvcNAQEFBQAwDzENMAsGA1UEAwwEc2hhMTAgFw0yNjEx"
+    "MjEyMjQ3MjVaGA8yMTI2MTAyODIyNDcyNVowDzENMAsGA1UEAwwEc2hhMTCCASIwDQYJKoZIhvcNAQEBBQADggEPADCCAQoCggEB"
+    "ALmQXgRQc6Os6K/imZmC++bApKYt4pQ8j0bjAoJZHC0Wi2PopNaLdeZjeKzdnSbRgOVGb61uEMTmB+kBUsdfrnEjSBqod31WS4De"
+    "T92qNo0mpzLhsZnta4QJDH8Lus33Qe75DnWJpv/mkIauE+BtV2+1i0ASqb63Z4IW6G9wQhzbZYaVVqWnTEBwmCTpngyd+epRzs4Y"
+    "KRzYu6W3+2TcR0G0SenHwVYdMCmmKf+DbQvLvOIkYldEKJlIiyd+PYWoWZZ/iggrtEH6KuuNo4WD5/7ykBI+h0N5kHh0tswhsPS4"
+    "C64a2d+xz04sU23yt1d/P+mQg3HGZNkrMunXTzhm0DkCAwEAAaNCMEAwHwYDVR0RBBgwFoYUdXJuOnRlc3Q6Y2xpZW50OnNoYTEw"
+    "HQYDVR0OBBYEFF93DH5CHBEZC2Vu1LuV5rTvgRfvMA0GCSqGSIb3DQEBBQUAA4IBAQCtSj+gJf9nAJhnQ5VQg+/n20g0MtSaP/Xz"
+    "e6w7wnBDCwHmtbiHevBeJcjNU++cD/eveYQ0pZ+0jzn/mMbr+ogBGljOB6htiG2juuZtHh3CMqXqxF96jY2yJVckL0uaj6+Ivkzi"
+    "lwGWLQWxlsxvUXGJlPezRwQYtxUy/5IMS6lIc7OIuGBqAkOkawXztzyTI9ioZB9xuFxXlA2DN2YUpycns2YgwU06NbBYjY6LvM19"
+    "JpUX/YcnfAilFO+jLhO3g49w16oDhb8BcNR/+KJ1LBrZeJOtOoYV4OwyJjKm7syH4OzGgk0I6yLYfj07ufl0/yadjjLCzKJmlk8u"
+    "d2+YHKFs"
+)
+"""Signed with SHA-1 by OpenSSL: cryptography makes none any more."""
+
+
+def test_a_certificate_signed_with_sha_1_is_refused_though_trusted(pki: Path, store: TrustStore) -> None:
+    (pki / "trusted" / "old.der").write_bytes(SHA_1)
+    with pytest.raises(Refused, match="signed with sha1") as caught:
+        store.check(SHA_1, "urn:test:client:sha1")
+    assert caught.value.status == "BadCertificatePolicyCheckFailed"
+
+
+SIGNS_ONLY = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
+ENCRYPTS_ONLY = x509.KeyUsage(False, False, True, True, False, False, False, False, False)
+SIGNS_AND_ENCRYPTS = x509.KeyUsage(True, False, True, False, False, False, False, False, False)
+
+
+def made_by_hand(*extensions: x509.ExtensionType, name: str = "by hand", uri: str = "urn:hand") -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(identity("stranger").key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=False)
+    )
+    for one in extensions:
+        builder = builder.add_extension(one, critical=False)
+    return builder.sign(identity("stranger").key, hashes.SHA256())
+
+
+@pytest.mark.parametrize(
+    ("extensions", "is_let_in"),
+    [
+        ((), True),
+        ((SIGNS_AND_ENCRYPTS,), True),
+        ((SIGNS_ONLY,), False),
+        ((ENCRYPTS_ONLY,), False),
+        ((x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),), False),
+        ((x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]),), True),
+    ],
+    ids=["says nothing", "signs and encrypts", "signs", "encrypts", "server", "any purpose"],
+)
+def test_a_certificate_is_used_for_what_it_says(
+    pki: Path, extensions: tuple[x509.ExtensionType, ...], is_let_in: bool
+) -> None:
+    lenient = TrustStore(pki, SystemClock(), trust_required=False)
+    der = made_by_hand(*extensions).public_bytes(serialization.Encoding.DER)
+    if is_let_in:
+        lenient.check(der, "urn:hand")
+        return
+    with pytest.raises(Refused) as caught:
+        lenient.check(der, "urn:hand")
+    assert caught.value.status == "BadCertificateUseNotAllowed"
+
+
+def test_what_a_stranger_calls_itself_writes_no_line_and_no_colour(
+    pki: Path, store: TrustStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    evil = made_by_hand(name="a\x1b[31m\nb", uri="urn:a\x1b[31m\nb")
+    with pytest.raises(Refused), caplog.at_level(logging.WARNING):
+        store.check(evil.public_bytes(serialization.Encoding.DER), "urn:other")
+    trust(pki, evil, "anna", NOW)
+    (kept,) = [one for one in entries(pki) if one.folder == "trusted"]
+    lines = [*caplog.messages, (pki / "audit.log").read_text().removesuffix("\n"), *map(str, told(kept, NOW).values())]
+    assert all(line.isprintable() for line in lines), lines
+
+
+def test_a_renewed_authority_counts_before_its_predecessor(pki: Path, store: TrustStore) -> None:
+    renewed, member = identity("renewed", is_ca=True), identity("of-renewed", issuer="renewed")
+    before = (
+        x509.CertificateBuilder()
+        .subject_name(renewed.certificate.subject)
+        .issuer_name(renewed.certificate.subject)
+        .public_key(renewed.key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW - timedelta(days=60))
+        .not_valid_after(NOW - timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(renewed.key, hashes.SHA256())
+    )
+    (pki / "trusted" / "a-before.der").write_bytes(before.public_bytes(serialization.Encoding.DER))
+    (pki / "trusted" / "b-renewed.der").write_bytes(renewed.der)
+    (pki / "crl" / "renewed.crl").write_bytes(crl(renewed))
+    store.check(member.der, member.uri)
+
+
+def test_half_of_what_is_ours_is_told_before_it_is_made_anew(pki: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load_or_make(pki, APPLICATION, HOSTS, NOW)
+    assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
+    (pki / "own" / "key.pem").unlink()
+    with caplog.at_level(logging.WARNING):
+        load_or_make(pki, APPLICATION, HOSTS, NOW)
+    assert f"{pki / 'own' / 'key.pem'} is missing" in caplog.text
+
+
+@pytest.mark.parametrize(("peer", "is_in"), [("10.20.0.7", True), ("::ffff:10.20.0.7", True), ("::1", False)])
+def test_a_window_holds_an_address_in_either_form(peer: str, is_in: bool) -> None:
+    network = ipaddress.ip_network("10.20.0.0/24")
+    assert window.Window(NOW, (network,), "anna").holds(peer) is is_in
 
 
 @pytest.mark.parametrize("der", [b"", b"nonsense", b"\x30\x82\x04\x00" + b"\x00" * 50])

@@ -371,3 +371,9 @@ async def test_discovery_needs_no_security_and_gives_no_more(home: House) -> Non
         assert await client.status(ua.CreateSessionRequest()) == "BadSecurityPolicyRejected"
         for request in (ua.ReadRequest(), ua.BrowseRequest(), ua.ActivateSessionRequest(), ua.PublishRequest()):
             assert await client.status(request) == "BadSecurityPolicyRejected", request
+
+
+async def test_a_client_whose_nonce_is_short_gets_no_session(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = await secure_client(home, identity("trusted"))
+    monkeypatch.setattr("asyncua.client.client.create_nonce", lambda size=32: b"n" * 31)
+    assert await refused(client) == "BadNonceInvalid"

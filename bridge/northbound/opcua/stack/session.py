@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+MIN_NONCE = 32
+"""Part 4, 5.7.2: bytes of a client's nonce."""
 
 _FOR_THE_USER = {
     ua.AttributeIds.UserAccessLevel: 0xFF & ~ua.AccessLevel.CurrentWrite.mask,
@@ -61,6 +63,8 @@ class GuardedSession(InternalSession):
             shown = params.ClientCertificate or b""
             if not self.peer_certificate or not shown.startswith(self.peer_certificate):
                 raise ServiceError(ua.StatusCodes.BadSecurityChecksFailed)
+            if len(params.ClientNonce or b"") < MIN_NONCE:
+                raise ServiceError(ua.StatusCodes.BadNonceInvalid)
             described = params.ClientDescription
             await self.iserver.check_certificate(self.peer_certificate, described.ApplicationUri, self.channel.peer)
             self.iserver.reached_as(params.EndpointUrl or "")

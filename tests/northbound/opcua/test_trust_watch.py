@@ -1,0 +1,58 @@
+"""Sessions are looked at when other files decide, and a disk that fails ends none of them."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.northbound.opcua.certificates import prepare
+from bridge.northbound.opcua.trust import TrustStore
+from bridge.northbound.opcua.trust_watch import TrustWatch
+from bridge.transport.clock import SystemClock
+from tests.northbound.opcua.house import identity
+
+
+class Sessions:
+    """Those of one client, as the server has them."""
+
+    def __init__(self, der: bytes) -> None:
+        self.der = der
+        self.cut: list[int] = []
+
+    def client_certificates(self) -> set[bytes]:
+        return {self.der}
+
+    async def cut_off(self, certificate: bytes, status: int, sentence: str) -> list[str]:
+        self.cut.append(status)
+        return ["10.0.0.7"]
+
+
+async def here(work: Callable[..., object], *arguments: object) -> object:
+    return work(*arguments)
+
+
+async def test_a_disk_that_fails_for_a_moment_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepare(tmp_path)
+    client = identity("watched")
+    (tmp_path / "trusted" / "one.der").write_bytes(client.der)
+    store = TrustStore(tmp_path, SystemClock(), trust_required=True)
+    sessions: Any = Sessions(client.der)
+    watch = TrustWatch(store, SystemClock())
+    seen = await watch._look(sessions, here, None)
+
+    def fail(*_: object) -> object:
+        raise OSError(24, "Too many open files")
+
+    with caplog.at_level(logging.ERROR), monkeypatch.context() as patch:
+        patch.setattr(store, "stamp", fail)
+        assert await watch._look(sessions, here, seen) == seen
+        assert await watch._look(sessions, here, seen) == seen
+    assert [one.levelname for one in caplog.records] == ["ERROR"]
+    assert not sessions.cut
+    (tmp_path / "trusted" / "one.der").unlink()
+    await watch._look(sessions, here, seen)
+    assert len(sessions.cut) == 1
