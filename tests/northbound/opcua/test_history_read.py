@@ -259,6 +259,7 @@ def node(**changes: Any) -> ua.HistoryReadValueId:
         (request(), "BadNothingToDo"),
         (request(*[node()] * (MAX_NODES + 1)), "BadTooManyOperations"),
         (request(node(), TimestampsToReturn=ua.TimestampsToReturn.Neither), "BadTimestampsToReturnInvalid"),
+        (request(node(), TimestampsToReturn=ua.TimestampsToReturn.Invalid), "BadTimestampsToReturnInvalid"),
     ],
 )
 async def test_a_whole_request_is_refused(home: House, params: ua.HistoryReadParameters, status: str) -> None:

@@ -334,6 +334,7 @@ async def test_full_queue_drops_the_end_that_was_asked_and_marks_the_gap(
         (NAMESPACES, "1:2", "Good"),
         (NAMESPACES, "2:1", "BadIndexRangeInvalid"),
         (PRESSURE, "0", "BadIndexRangeNoData"),
+        (PRESSURE, "2:1", "BadIndexRangeInvalid"),
     ],
 )
 async def test_item_with_an_index_range_gives_that_part_or_is_refused(

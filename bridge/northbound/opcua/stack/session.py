@@ -129,7 +129,8 @@ class GuardedSession(InternalSession):
         self._bound(params.NodesToRead)
         if len(params.NodesToRead) > MAX_NODES:
             raise ServiceError(ua.StatusCodes.BadTooManyOperations)
-        if params.TimestampsToReturn == ua.TimestampsToReturn.Neither and not params.ReleaseContinuationPoints:
+        stamps = ua.TimestampsToReturn
+        if params.TimestampsToReturn in (stamps.Neither, stamps.Invalid) and not params.ReleaseContinuationPoints:
             raise ServiceError(ua.StatusCodes.BadTimestampsToReturnInvalid)
         if self.iserver.history is None:
             raise ServiceError(ua.StatusCodes.BadServiceUnsupported)

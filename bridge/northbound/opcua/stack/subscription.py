@@ -406,8 +406,11 @@ class TagItems(MonitoredItemService):
         return value if isinstance(value, TagValue) else None
 
     def _create_tag_item(self, tag: TagValue, params: ua.MonitoredItemCreateRequest) -> ua.MonitoredItemCreateResult:
-        if params.ItemToMonitor.IndexRange:
-            return ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(ua.StatusCodes.BadIndexRangeNoData))
+        part = params.ItemToMonitor.IndexRange
+        if part:
+            codes = ua.StatusCodes
+            code = codes.BadIndexRangeNoData if ranges.is_valid(part) else codes.BadIndexRangeInvalid
+            return ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(code))
         node_id = params.ItemToMonitor.NodeId
         wish = self._wish(params.RequestedParameters, node_id)
         if isinstance(wish, int):
