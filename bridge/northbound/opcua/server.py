@@ -79,6 +79,8 @@ NODESETS = (
     ("http://opcfoundation.org/UA/Machinery/", "Opc.Ua.Machinery.NodeSet2.xml"),
 )
 WORKERS = 2
+MAX_STRANGERS = 100
+"""User certificates of nobody that are told of, each once: a client may invent any."""
 
 
 class OpcuaServer:
@@ -93,6 +95,7 @@ class OpcuaServer:
         self._application_uri = config.application_uri or f"urn:plantbridge:{bridge_name}"
         self._bridge_name = bridge_name
         self._passwords = Passwords(config.users, clock)
+        self._strangers: set[str] = set()
         self._trust = TrustStore(
             self._pki,
             clock,
@@ -283,7 +286,20 @@ class OpcuaServer:
             return None
         marks = certificates.thumbprint(certificate), certificate.fingerprint(hashes.SHA256()).hex()
         user = self._passwords.of_certificate(*marks)
-        return Account(user.name, user.role) if user else None
+        if user is None:
+            self._tell_stranger(marks[0])
+            return None
+        return Account(user.name, user.role)
+
+    def _tell_stranger(self, mark: str) -> None:
+        if mark in self._strangers or len(self._strangers) >= MAX_STRANGERS:
+            return
+        self._strangers.add(mark)
+        _log.warning(
+            "Login with the user certificate %s failed: no user has it. If it is somebody's: "
+            "plantbridge users add NAME CONFIG --certificate FILE",
+            mark,
+        )
 
     def _known_login(self, name: str, password: str) -> Role | None:
         user = self._passwords.user(name)

@@ -207,3 +207,20 @@ async def test_bytes_kept_for_republish_are_bounded(home: House, client: Raw, mo
         response = await client.ask(publish())
         available = response.Parameters.AvailableSequenceNumbers
     assert 1 <= len(available) <= 3
+
+
+async def test_publish_requests_that_wait_are_answered_when_the_last_subscription_goes(client: Raw) -> None:
+    """Part 4, 5.13.8.1."""
+    subscriptions = []
+    for _ in range(2):
+        subscriptions.append(await subscribe(client))
+        while not changes(await client.ask(publish())):  # the first cycle may come before the items do
+            pass
+    for _ in range(3):
+        await client.send(client.request(publish()))
+    delete = ua.DeleteSubscriptionsRequest()
+    for identifier in subscriptions:
+        delete.Parameters.SubscriptionIds = [identifier]
+        assert (await client.ask(delete)).Results[0].is_good()
+    answers = [(await client.receive()).response.ResponseHeader.ServiceResult.name for _ in range(3)]
+    assert answers == ["BadNoSubscription"] * 3

@@ -88,10 +88,12 @@ async def show(client: Client, badge: Identity, key: Identity | None = None) -> 
     await client.load_private_key(str((key or badge).key_file))
 
 
-async def test_user_certificate_that_nobody_has_is_refused(home: House) -> None:
+async def test_user_certificate_that_nobody_has_is_refused(home: House, caplog: pytest.LogCaptureFixture) -> None:
     client = await secure_client(home, identity("trusted"), None)
     await show(client, identity("stranger"))
     assert await refused(client) == "BadUserAccessDenied"
+    assert f"the user certificate {thumbprint(identity('stranger').certificate)} failed" in caplog.text
+    assert "plantbridge users add NAME CONFIG --certificate FILE" in caplog.text
     assert not home_sessions(home)
 
 

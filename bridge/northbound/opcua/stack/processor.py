@@ -68,6 +68,7 @@ EVERYDAY = _requests("Read", "Publish")
 CREATE, ACTIVATE, CLOSE = (_requests(f"{one}Session") for one in ("Create", "Activate", "Close"))
 WITHOUT_SESSION = DISCOVERY | CREATE | ACTIVATE
 BROWSE_NEXT, REGISTER, UNREGISTER = (_requests(one) for one in ("BrowseNext", "RegisterNodes", "UnregisterNodes"))
+DELETE = _requests("DeleteSubscriptions")
 OURS = BROWSE_NEXT | REGISTER | UNREGISTER
 """What asyncua does not answer, or answers without a bound."""
 
@@ -258,11 +259,14 @@ class GuardedProcessor(UaProcessor):
         if kind not in WITHOUT_SESSION:
             self._check_token(requesthdr)
         if kind in CLOSE:
-            self._void_parked()
+            self._void_parked(ua.StatusCodes.BadSessionClosed)
         if kind in OURS:
             self.send_response(requesthdr.RequestHandle, seqhdr, await self._answer(kind, body))
             return True
-        return bool(await super()._process_message(typeid, requesthdr, seqhdr, body))
+        go_on = bool(await super()._process_message(typeid, requesthdr, seqhdr, body))
+        if kind in DELETE and self.session is not None and not self.session.has_subscriptions():
+            self._void_parked(ua.StatusCodes.BadNoSubscription)
+        return go_on
 
     async def _answer(self, kind: int | None, body: Buffer) -> Any:
         """The response to one of OURS. Raises ServiceError."""
@@ -300,7 +304,7 @@ class GuardedProcessor(UaProcessor):
 
     async def _drop_session(self) -> None:
         session, self.session = self.session, None
-        self._void_parked()
+        self._void_parked(ua.StatusCodes.BadSessionClosed)
         self._end_watchdog()
         if session is not None:
             await session.close_session(True)
@@ -400,14 +404,18 @@ class GuardedProcessor(UaProcessor):
         self._transport.write(uatcp_to_binary(ua.MessageType.Error, message))
         self._transport.close()
 
-    def _void_parked(self) -> None:
-        """The session ends: its Publish requests are answered so, and do not serve the next session (Part 4, 5.6.4)."""
+    def _void_parked(self, status: int) -> None:
+        """Nothing will answer the Publish requests that wait.
+
+        The session ends, and they do not serve the next one (Part 4, 5.6.4); or its last subscription is deleted
+        (5.13.8.1).
+        """
         parked = list(self._publish_requests)
         self._publish_requests.clear()
         self._publish_results_subs.clear()
         for request in parked:
             response = ua.ServiceFault()
-            response.ResponseHeader.ServiceResult = ua.StatusCode(ua.StatusCodes.BadSessionClosed)
+            response.ResponseHeader.ServiceResult = ua.StatusCode(status)
             self.send_response(request.requesthdr.RequestHandle, request.seqhdr, response)
 
     def _should_close_session_on_transport_loss(self) -> bool:

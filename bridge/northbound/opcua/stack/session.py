@@ -248,6 +248,10 @@ class GuardedSession(InternalSession):
             raise ServiceError(ua.StatusCodes.BadNoSubscription)
         return own
 
+    def has_subscriptions(self) -> bool:
+        """Whether anything would answer its Publish requests."""
+        return bool(self._own_subscriptions())
+
     def acknowledge(self, received: Iterable[tuple[int, int]]) -> list[int]:
         """Messages need not be kept any longer; a status code for each subscription and sequence number."""
         return [self._acknowledge(*one) for one in received]
