@@ -23,8 +23,10 @@ demo: $(READY) ## Start a simulated plant with every face (Ctrl-C stops it); DEM
 # Tests wait more than they compute: two processes for each processor.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 2 * (os.cpu_count() or 1)))' 2>/dev/null)
 
+# Each of them, and each bridge a test starts, would compile every module anew without bytecode.
 test: $(READY) ## Run all tests side by side; TEST="tests/hub -k feed" chooses, TEST="-n 0" is one after the other
-	$(BIN)/python -m pytest -m 'not soak' -n $(WORKERS) --dist worksteal $(TEST)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m compileall -q bridge tests
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m 'not soak' -n $(WORKERS) --dist worksteal $(TEST)
 
 soak: $(READY) ## Run the long tests
 	$(BIN)/python -m pytest -m soak --timeout 3600 $(TEST)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -35,6 +37,18 @@ def schedules(request: pytest.FixtureRequest) -> int:
 def broker_faults(request: pytest.FixtureRequest) -> int:
     """How often a broker fails in a soak."""
     return int(request.config.getoption("--broker-faults"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def standard_nodes() -> Iterator[None]:
+    """OPC UA servers of this process share the making of the standard nodes, where a test has any server at all."""
+    if "bridge.northbound.opcua.stack.standard" not in sys.modules:
+        yield
+        return
+    from tests.standard_nodes import made_once
+
+    with made_once():
+        yield
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
