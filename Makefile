@@ -25,7 +25,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 2 * (os.cpu_count() or 
 
 # Each of them, and each bridge a test starts, would compile every module anew without bytecode.
 test: $(READY) ## Run all tests side by side; TEST="tests/hub -k feed" chooses, TEST="-n 0" is one after the other
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m compileall -q bridge tests
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m compileall -q -j 0 -x '/node_modules/|/test_' bridge tests
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m 'not soak' -n $(WORKERS) --dist worksteal $(TEST)
 
 soak: $(READY) ## Run the long tests
