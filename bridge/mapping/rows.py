@@ -94,6 +94,16 @@ class RowTag(TagPlan):
         self.is_quick = self._is_arithmetic() and each.is_judged_by_row
         """A number that is as its row says: the hot path."""
 
+    @property
+    def stale_after(self) -> float | None:
+        """Seconds after its last row after which it is Uncertain; None: its channel's."""
+        return self._each.spec.rule.stale_after
+
+    @property
+    def bad_after(self) -> float | None:
+        """Seconds after its last row after which it is Bad; None: its channel's."""
+        return self._each.spec.rule.bad_after
+
     def twin(self) -> RowTag:
         """A tag of the same slots that remembers nothing."""
         slots = dict(zip(self.spec.names, self.slots, strict=True))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.mapping.rows import RowTag
 from bridge.mapping.trace import Trace, around, change, trace, verdict
 from bridge.model.plant import BRIDGE_MACHINE_ID, ITEM_STATE
 from bridge.ports import Originator, Told, Witness
@@ -119,7 +120,7 @@ def _vendor(bridge: Bridge, part: PartState, plan: TagPlan, current: DataValue) 
         "deadband": spec.deadband or None,
         "change": _change(plan, traced, heard),
         "quality": _quality(part, plan, traced, current),
-        "freshness": _freshness(bridge, part, plan.channel),
+        "freshness": _freshness(bridge, part, plan),
     }
 
 
@@ -165,20 +166,22 @@ def _quality(part: PartState, plan: TagPlan, traced: Trace, current: DataValue) 
     return {"status": current.status.name, "reason": current.reason, "since": current.since, "by": by}
 
 
-def _freshness(bridge: Bridge, part: PartState, channel: str) -> Payload | None:
-    watch = part.watch(channel)
+def _freshness(bridge: Bridge, part: PartState, plan: TagPlan) -> Payload | None:
+    watch = part.watch(plan.channel)
     if watch is None:
         return None
     keeper = part.watch(watch.rule.alive_by or "")
     bounds = keeper if keeper is not None and watch.period is None else watch
-    silent = None if watch.heard is None else round(bridge.clock.monotonic() - watch.heard, 3)
+    stale, bad, heard, alive_by = bounds.stale_after, bounds.bad_after, watch.heard, watch.rule.alive_by
+    if isinstance(plan, RowTag) and plan.stale_after is not None:
+        stale, bad, heard, alive_by = plan.stale_after, plan.bad_after or watch.bad_after, plan.heard or None, None
     return {
         "state": watch.phase.value,
-        "silent_for": silent,
+        "silent_for": None if heard is None else round(bridge.clock.monotonic() - heard, 3),
         "period": watch.period,
-        "alive_by": watch.rule.alive_by,
-        "uncertain_after": bounds.stale_after,
-        "bad_after": None if bounds.stale_after is None else bounds.bad_after,
+        "alive_by": alive_by,
+        "uncertain_after": stale,
+        "bad_after": None if stale is None else bad,
     }
 
 

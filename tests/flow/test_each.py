@@ -11,6 +11,7 @@ import pytest
 
 from bridge.model.observation import Observation
 from bridge.model.status import StatusCode
+from bridge.runtime.operations import BridgeOperations
 from tests.broker import broker
 from tests.flow.lines import LinePeer
 from tests.flow.plantfloor import MqttView, PlantFloor, SparkplugHost, compare, running_bridge, until
@@ -29,6 +30,8 @@ each:
     in: readings
     key: [device_uuid, metric]
     settle: 500ms
+    stale_after: 15min
+    bad_after: 1h
     tag: {"Monitoring/<device>/<metric>": {from: value, unit_from: unit, label: "<metric>"}}
 """
 ROWS = [
@@ -58,6 +61,9 @@ async def test_two_hundred_tags_are_one_birth_and_are_there_again_after_a_restar
             assert births == ["NBIRTH", "DBIRTH/agent-1", "DBIRTH/agent-1"]  # it lives; it has tags
             assert await read_version(reader) > version
             before = found(floor)
+            [tag_of_a_row] = [tag for tag in floor.bridge.table.plant.machines["agent-1"].tags if tag.id == before[0]]
+            why = BridgeOperations(floor.bridge).explain(tag_of_a_row)["freshness"]
+            assert (why["uncertain_after"], why["bad_after"]) == (900, 3600)  # of the rule: its channel has none
             described = meta(view)
             tag = described["Monitoring/Presse-Sued/zone-7/temp"]
             assert (tag["unit"], tag["unece"], tag["label"]) == ("°C", "CEL", {"en": "zone 7/temp"})

@@ -113,8 +113,13 @@ class Faults(HttpFaults):
         found = self._agent(agent)
         if len(found.devices) >= MAX_DEVICES:
             raise ValueError(f"the agent has {MAX_DEVICES} devices already")
-        found.devices.append(default_device(found.uuid, name, self._server.seed, len(found.devices) + 1))
-        return found.devices[-1].endpoint_uuid
+        number = len(found.devices) + 1
+        made = default_device(found.uuid, name, self._server.seed, number)
+        if any(device.endpoint_uuid == made.endpoint_uuid for device in found.devices):  # one that was renamed since
+            made = default_device(found.uuid, f"{name} {number}", self._server.seed, number)
+            made.name = name
+        found.devices.append(made)
+        return made.endpoint_uuid
 
     def rename_device(self, agent: str, device: str, name: str) -> None:
         """The device's display name is another one; its uuids stay."""

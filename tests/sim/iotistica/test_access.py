@@ -130,3 +130,14 @@ async def test_tokens_can_be_ended() -> None:
         assert (await client.get("/agents")).status_code == 401
         assert (await client.log_in()).status_code == 200
         assert (await client.get("/agents")).status_code == 200
+
+
+async def test_a_device_with_the_old_name_of_another_is_another_device() -> None:
+    async with iotistica() as client:
+        faults, agent = client.vendor.faults, client.agent
+        before = agent.devices[0]
+        name = before.name
+        faults.rename_device(agent.name, name, "Press")
+        assert faults.add_device(agent.name, name) != before.endpoint_uuid
+        assert len({device.uuid for device in agent.devices}) == len(agent.devices)
+        assert [device.name for device in agent.devices].count(name) == 1
