@@ -12,6 +12,7 @@ import uvicorn
 from bridge.errors import AddressTaken
 from bridge.northbound.status.api import AdminApi
 from bridge.northbound.status.config import tls_fault
+from bridge.northbound.status.connection import Connection
 from bridge.northbound.status.guard import Guard
 from bridge.northbound.status.session import NoLogins, Sessions
 
@@ -140,6 +141,7 @@ async def _serve(
     """
     config = uvicorn.Config(
         application,
+        http=Connection,
         lifespan="off",
         ws="none",
         loop="none",

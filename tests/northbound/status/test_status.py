@@ -24,6 +24,8 @@ from bridge.model.plant import Plant
 from bridge.model.status import StatusCode
 from bridge.model.tag import Tag
 from bridge.model.value import DataValue
+from bridge.northbound.status import body as body_module
+from bridge.northbound.status import connection as connection_module
 from bridge.northbound.status import stream as stream_module
 from bridge.northbound.status.api import AdminApi
 from bridge.northbound.status.config import StatusConfig
@@ -351,6 +353,60 @@ async def test_real_socket_answers_and_can_be_served_again(table: Table, operati
     async with serving(table, operations, port) as (_, again), httpx.AsyncClient() as client:
         assert again == url
         assert (await client.get(f"{again}/readyz")).status_code == 503
+
+
+PIECES = {
+    "nothing": b"",
+    "half a request": b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+    "one and a half": b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /heal",
+    "half a body": b"POST /api/v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\n"
+    b"Content-Length: 9\r\n\r\n{",
+}
+
+
+@pytest.mark.parametrize("said", PIECES.values(), ids=PIECES.keys())
+async def test_connection_on_which_no_request_comes_gives_up_its_place(
+    table: Table, operations: FakeOperations, said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "SILENT_S", 0.05)
+    monkeypatch.setattr(body_module, "PATIENCE_S", 0.05)
+    async with serving(table, operations) as (_, url):
+        reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
+        writer.write(said)
+        heard = await asyncio.wait_for(reader.read(), 5)
+        assert (b"408 Request Timeout" in heard) == said.startswith(b"POST")
+        writer.close()
+
+
+async def test_request_that_is_answered_for_long_is_let_be(
+    table: Table, operations: FakeOperations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "SILENT_S", 0.02)
+    async with (
+        serving(table, operations) as (_, url),
+        httpx.AsyncClient(headers=BEARER) as client,
+        client.stream("GET", f"{url}/api/v1/stream?q=extruder-1.*") as answer,
+    ):
+        reader = Reader(answer.aiter_lines())
+        await reader.until("ready")
+        for number in range(3):
+            tag = table.plant.find("extruder-1.Monitoring.Plain")
+            assert tag
+            table.update([(tag.slot, good(float(number)))])
+            await reader.until("values")
+
+
+async def test_browser_that_leaves_in_the_middle_is_nothing_to_log(
+    table: Table, operations: FakeOperations, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(table, operations) as (_, url):
+        _, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
+        writer.write(PIECES["half a body"])
+        await writer.drain()
+        writer.close()
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(f"{url}/healthz")).status_code == 200
+    assert caplog.records == []
 
 
 async def test_taken_port_is_named(table: Table, operations: FakeOperations) -> None:
