@@ -1,13 +1,9 @@
 """What was found at the sources: ids, given once and kept, and identities, so that nodes exist when a vendor is down.
 
 File: inventory.json in the state directory,
-<<<<<<< HEAD
-{"version": 1, "machines": [{"source", "key", "id", "identity": {…}, "first_seen": ISO 8601}],
+{"version": 1, "machines": [{"source", "key", "id", "identity": {…}, "first_seen": ISO 8601, "adopted_by"}],
 "tags": [{"source", "key", "tags": [{"each", "key": […], "texts": […], "type", "unit", "labels": {…}, "description"}]}]
 }. Tags are those that appeared with the data (`each` of a mapping), oldest first; how many is bounded by their rules.
-=======
-{"version": 1, "machines": [{"source", "key", "id", "identity": {…}, "first_seen": ISO 8601, "adopted_by"}]}.
->>>>>>> e0bad00 (status: commands, alarms, certificates and found machines on the page, each with what a person may do)
 """
 
 from __future__ import annotations
