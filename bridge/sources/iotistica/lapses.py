@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.model.observation import Observation
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
 MOST: Final = 50_000
 """Series that are remembered; of more, nothing is filled."""
+MOST_TOLD: Final = 200_000
+"""Samples of lapses that are remembered as told; beyond it those of the series that was filled first are forgotten."""
+
+Series = tuple[str, str, str]
+"""Agent, device and metric."""
 
 
 class Lapses:
@@ -22,11 +28,53 @@ class Lapses:
 
     def __init__(self) -> None:
         self._session = 0
-        self._last: dict[tuple[str, str, str], tuple[int, int]] = {}
+        self._last: dict[Series, tuple[int, int]] = {}
+        self._windows: dict[Series, tuple[int, int]] = {}
+        """Of each series its newest lapse."""
+        self._told: dict[Series, set[int]] = {}
+        self._count = 0
+        self.repeated = 0
+        """Samples that came by both ways."""
 
     def lost(self) -> None:
         """The session is over: what comes next ends a lapse."""
         self._session += 1
+
+    def once(self, item: Published) -> Published | None:
+        """What either way tells of earlier, without what was told of a lapse; None where nothing is left."""
+        if not isinstance(item, Observation) or item.channel != "readings" or not item.historical:
+            return item
+        rows = [row for row in item.payload if self._is_news(_series(item.machine, row), milliseconds(row.get("time")))]
+        if len(rows) == len(item.payload):
+            return item
+        self.repeated += len(item.payload) - len(rows)
+        return replace(item, payload=rows) if rows else None
+
+    def _is_news(self, key: Series, at: int | None) -> bool:
+        if at is None or not self._is_missed(key, at):
+            return True
+        told = self._told.setdefault(key, set())
+        if at in told:
+            return False
+        told.add(at)
+        self._count += 1
+        while self._count > MOST_TOLD:
+            self._count -= len(self._told.pop(next(iter(self._told))))
+        return True
+
+    def _is_missed(self, key: Series, at: int) -> bool:
+        """It lies in the newest lapse of its series, which may not have ended yet."""
+        since, until = self._windows.get(key, (0, 0))
+        session, last = self._last.get(key, (self._session, 0))
+        return since < at < until or (session != self._session and at > last)
+
+    def _forget_told(self, key: Series) -> None:
+        """What does not lie in the newest lapse."""
+        told = self._told.get(key)
+        if told is not None:
+            since, until = self._windows[key]
+            self._told[key] = {at for at in told if since < at < until}
+            self._count -= len(told) - len(self._told[key])
 
     def hear(self, item: Published) -> list[Lapse]:
         """What MQTT published; the lapses that it ends."""
@@ -36,12 +84,17 @@ class Lapses:
 
     def _ended(self, agent: str, rows: list[Any]) -> Iterator[Lapse]:
         for row in rows:
-            key = (agent, str(row.get("device_uuid") or row.get("device") or ""), str(row.get("metric")))
-            at = milliseconds(row.get("time"))
+            key, at = _series(agent, row), milliseconds(row.get("time"))
             before = self._last.get(key)
             if at is None or (before is not None and before[1] >= at):
                 continue
             if before is not None and before[0] != self._session:
+                self._windows[key] = before[1], at
+                self._forget_told(key)
                 yield Lapse(*key, before[1], at)
             if before is not None or len(self._last) < MOST:
                 self._last[key] = (self._session, at)
+
+
+def _series(agent: str, row: dict[str, Any]) -> Series:
+    return agent, str(row.get("device_uuid") or row.get("device") or ""), str(row.get("metric"))

@@ -174,7 +174,9 @@ class IotisticaSource:
     def _heard(self, publish: Publish) -> Publish:
         """Hear what MQTT publishes: the first sample after a loss tells what was missed."""
 
-        def hear(item: Published) -> None:
+        def hear(told: Published) -> None:
+            if (item := self._lapses.once(told)) is None:
+                return
             publish(item)
             if isinstance(item, Observation):
                 self.presence.hear(item.machine)
@@ -186,12 +188,15 @@ class IotisticaSource:
         return hear
 
     def _polled(self, publish: Publish) -> Publish:
-        """What REST publishes: of readings that MQTT tells too, nothing older than MQTT has told."""
+        """What REST publishes: of readings that MQTT tells too nothing older than MQTT has told, and nothing twice."""
 
-        def tell(item: Published) -> None:
+        def tell(told: Published) -> None:
+            item = self._lapses.once(told)
             if isinstance(item, Observation) and item.channel == "readings" and not item.historical and self.listener:
-                item = replace(item, payload=self.listener.intake.newest.fresh(item.machine, item.payload))
-            publish(item)
+                fresh = self.listener.intake.newest.fresh(item.machine, item.payload, item.received)
+                item = replace(item, payload=fresh)
+            if item is not None:
+                publish(item)
 
         return tell
 

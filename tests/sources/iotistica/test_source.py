@@ -30,7 +30,7 @@ class Both:
         self.at = cloud.At()
         self.source = IotisticaSource("i", config, self.at.clock, self.at.heap, profile=load_profile("actual"))
         self.mqtt: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        self.rest: asyncio.Queue[list[dict[str, Any]]] = asyncio.Queue()
+        self.rest: asyncio.Queue[tuple[list[dict[str, Any]], bool]] = asyncio.Queue()
         assert self.source.listener is not None
         assert self.source.rest is not None
         self.source.listener.run = self._listen  # type: ignore[method-assign]
@@ -42,12 +42,13 @@ class Both:
             raw = Message(topic("endpoints/x"), json.dumps(message).encode(), 1, False)
             self.source.listener.intake.take(raw, publish)
             self.mqtt.task_done()
+        self.mqtt.task_done()
         raise NotConnected("The broker is gone")
 
     async def _poll(self, publish: Publish) -> None:
         while True:
-            rows = await self.rest.get()
-            publish(Observation("i", AGENT, "readings", rows, self.at.clock.now()))
+            rows, historical = await self.rest.get()
+            publish(Observation("i", AGENT, "readings", rows, self.at.clock.now(), historical=historical))
             self.rest.task_done()
 
     @contextlib.asynccontextmanager
@@ -63,9 +64,14 @@ class Both:
         await self.mqtt.put(batch(*readings))
         await self.mqtt.join()
 
-    async def poll(self, *rows: dict[str, Any]) -> None:
-        await self.rest.put([row for one in rows if (row := reading_row(one)) is not None])
+    async def poll(self, *rows: dict[str, Any], historical: bool = False) -> None:
+        await self.rest.put(([row for one in rows if (row := reading_row(one)) is not None], historical))
         await self.rest.join()
+
+    @property
+    def earlier(self) -> list[Any]:
+        told = [one for one in self.at.heard.of(Observation) if one.channel == "readings" and one.historical]
+        return [row["value"] for one in told for row in one.payload]
 
     @property
     def values(self) -> list[Any]:
@@ -101,3 +107,21 @@ async def test_what_mqtt_missed_of_each_device_is_asked_for_when_it_is_heard_aga
         (fill,) = both.source.rest.backfilled._queue
     start = milliseconds(BEGUN.isoformat()) or 0
     assert fill.windows == {PUMP: (start + 10_000, start + 100_000), PRESS: (start + 20_000, start + 90_000)}
+
+
+async def test_what_an_agent_kept_and_the_cloud_has_as_well_is_told_once() -> None:
+    """A broker that was gone for everybody: the agent tells what it kept, and the cloud is asked for the same."""
+    both = Both()
+    async with both.running():
+        await both.hear(reading(1.0, timestamp=at(10)))
+        await both.mqtt.put(None)
+        live = [reading(float(number), timestamp=at(number)) for number in (58, 59, 60)]
+        await both.mqtt.put(batch(*live))
+        await both.at.until(lambda: both.values == [1.0, 60.0])
+        assert both.earlier == [58.0, 59.0]
+        await both.hear(reading(20.0, timestamp=at(20)))
+        missed = [cloud.reading("pressure", float(number), at(number), device=PUMP) for number in (20, 30, 40, 58, 59)]
+        await both.poll(*missed, historical=True)
+        await both.hear(reading(30.0, timestamp=at(30)), reading(5.0, timestamp=at(5)))
+    assert both.earlier == [58.0, 59.0, 20.0, 30.0, 40.0, 5.0]
+    assert both.source._lapses.repeated == 4

@@ -61,7 +61,7 @@ class Newest:
             current[key[1:]] = moment, row
         return [row for _, row in current.values()], earlier
 
-    def fresh(self, agent: str, rows: Iterable[Row]) -> list[Row]:
+    def fresh(self, agent: str, rows: Iterable[Row], received: datetime) -> list[Row]:
         """Of what the cloud tells of the same series, which is late, all that takes no value back."""
         kept: list[Row] = []
         for row in rows:
@@ -70,7 +70,8 @@ class Newest:
             if before is not None and moment < before[0]:
                 continue
             if before is not None or len(self._known) < SERIES:
-                self._known[key] = moment, row["value"], row["quality"]
+                stamp = moment if moment <= received + AHEAD else received
+                self._known[key] = stamp, row["value"], row["quality"]
             kept.append(row)
         return kept
 
