@@ -9,7 +9,7 @@ from asyncua import ua
 from bridge.model.status import StatusCode
 from bridge.model.value import DataType, DataValue
 from bridge.northbound.opcua.stack import wire
-from bridge.northbound.opcua.stack.subscription import TagItem, Wish
+from bridge.northbound.opcua.stack.tag_item import TagItem, Wish
 from bridge.northbound.opcua.stack.values import PlainValue
 from tests.one_of_everything import NOW
 

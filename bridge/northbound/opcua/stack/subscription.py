@@ -15,8 +15,6 @@ import asyncio
 import dataclasses
 import logging
 import math
-import struct
-from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,6 +28,7 @@ from asyncua.ua.uaprotocol_auto import DataChangeFilter  # what is decoded; ua h
 
 from bridge.northbound.opcua.stack import ranges, services, wire
 from bridge.northbound.opcua.stack.event_items import EventItems
+from bridge.northbound.opcua.stack.tag_item import HANDLE, TagItem, Wish
 from bridge.northbound.opcua.stack.values import TagValue
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
     from asyncua.server.address_space import AddressSpace
 
-    from bridge.model.value import DataValue
     from bridge.northbound.opcua.config import OpcuaLimits
     from bridge.northbound.opcua.stack.event_filter import Notification
     from bridge.northbound.opcua.stack.services import Message, Parked
@@ -55,185 +53,6 @@ MAX_KEPT = 4 * 2**20
 MAX_SEQUENCE = 2**32 - 1
 MAX_PER_MESSAGE = 10_000
 """Notifications in one message, whatever the client allows; the next one follows at once."""
-
-_HANDLE = struct.Struct("<I")
-_ALIKE = {
-    ua.DataChangeTrigger.Status: slice(wire.STATUS, wire.SOURCE),
-    ua.DataChangeTrigger.StatusValue: slice(0, wire.SOURCE),
-    ua.DataChangeTrigger.StatusValueTimestamp: slice(0, wire.SERVER),
-}
-"""Which of a value's bytes must differ for it to be news."""
-
-
-@dataclasses.dataclass(slots=True)
-class Wish:
-    """What a client asked for an item, revised."""
-
-    client_handle: int
-    sampling_ms: float
-    queue_size: int
-    discards_oldest: bool
-    trigger: ua.DataChangeTrigger
-    deadband: float
-    timestamps: ua.TimestampsToReturn
-
-    @property
-    def is_plain(self) -> bool:
-        """Only the newest value, whenever it is another one, with both times: what nearly everybody asks for."""
-        return (
-            self.queue_size == 1
-            and not self.deadband
-            and self.trigger == ua.DataChangeTrigger.StatusValue
-            and self.timestamps == ua.TimestampsToReturn.Both
-        )
-
-
-class TagItem:
-    """One monitored item on a tag's value."""
-
-    __slots__ = (
-        "_due",
-        "_last",
-        "_monotonic",
-        "_news",
-        "_overflow",
-        "_queue",
-        "_sampled",
-        "_tick",
-        "handle",
-        "id",
-        "is_plain",
-        "mode",
-        "node_id",
-        "sent",
-        "tag",
-        "wish",
-    )
-
-    def __init__(
-        self,
-        identifier: int,
-        node_id: ua.NodeId,
-        tag: TagValue,
-        wish: Wish,
-        mode: ua.MonitoringMode,
-        news: dict[int, TagItem],
-        monotonic: Callable[[], float],
-    ) -> None:
-        self.id = identifier
-        self.node_id = node_id
-        self.tag = tag
-        self.mode = mode
-        self.sent: bytes | None = None
-        """Of the value sent last, what makes it another one."""
-        self._last: Any = None
-        """The number sent last, where a deadband counts from it."""
-        self._news = news
-        self._monotonic = monotonic
-        self._queue: deque[bytes] | None = None
-        """What is to be sent, where more than the newest value is asked for."""
-        self._sampled: DataValue | None = None
-        """The newest value of this sampling interval: the queue gets it at the interval's end, if it is news."""
-        self._tick = -1
-        self._due = 0.0
-        self._overflow = False
-        self.wish = wish
-        self.adopt(wish)
-
-    def adopt(self, wish: Wish) -> None:
-        """What the client wants from now on."""
-        waiting, self._queue = self._queue, None
-        if wish.queue_size == 1:
-            self._sampled, self._overflow = None, False
-            if waiting:  # they count as sent, and are not
-                self.sent = None
-        elif waiting is None:
-            self._queue, self._sampled = deque(maxlen=wish.queue_size), self.tag.now
-        else:
-            self._queue = deque(waiting, wish.queue_size)
-            self._overflow = self._overflow or len(waiting) > wish.queue_size
-        if self.sent is not None and wish.trigger != self.wish.trigger:
-            self.sent = None
-        self.wish = wish
-        self.is_plain = wish.is_plain
-        self.handle = _HANDLE.pack(wish.client_handle)
-
-    def changed(self) -> None:
-        """The tag has a new value."""
-        self._news[self.id] = self
-        if self._queue is not None:
-            tick = int(self._monotonic() * 1000 / self.wish.sampling_ms)
-            if tick != self._tick:
-                self._tick = tick
-                self._settle(self._queue)
-            self._sampled = self.tag.now
-
-    def _settle(self, queue: deque[bytes]) -> None:
-        """The sample of the interval that has ended: the filter comes before the queue (Part 4, 5.13.1.4)."""
-        sampled, self._sampled = self._sampled, None
-        value = None if sampled is None else self.tag.wire_of(sampled)
-        if value is None or not self._is_news(value):
-            return
-        if len(queue) == self.wish.queue_size:
-            self._overflow = True
-            if not self.wish.discards_oldest:
-                queue.pop()
-        queue.append(value)
-
-    def is_due(self, now: float, publishing_ms: float) -> bool:
-        """Whether it is to be looked at in this publishing cycle."""
-        if self.mode != ua.MonitoringMode.Reporting or now < self._due:
-            return False
-        if self.wish.sampling_ms > publishing_ms:  # half a publishing interval of grace: the loop's steps are not exact
-            self._due = now + (self.wish.sampling_ms - publishing_ms / 2) / 1000
-        return True
-
-    def take(self) -> list[bytes]:
-        """Its notifications."""
-        if self._queue is None:
-            values = [self.tag.wire] if self._is_news(self.tag.wire) else []
-        else:
-            self._settle(self._queue)
-            values = list(self._queue)
-            self._queue.clear()
-        if self._overflow and values:
-            gap = 0 if self.wish.discards_oldest else -1
-            values[gap] = wire.overflowed(values[gap])
-        self._overflow = False
-        return [self.handle + wire.stamped(one, self.wish.timestamps) for one in values]
-
-    def _is_news(self, value: bytes) -> bool:
-        wish, sent = self.wish, self.sent
-        alike = value[_ALIKE[wish.trigger]]
-        if alike == sent:
-            return False
-        if wish.deadband and sent is not None and not self._is_beyond(value, alike, sent):
-            return False
-        self.sent = alike
-        self._last = wire.number(value) if wish.deadband else None
-        return True
-
-    def _is_beyond(self, value: bytes, alike: bytes, sent: bytes) -> bool:
-        """Whether more differs than a number by less than the deadband."""
-        before, after = self._last, wire.number(value)
-        if before is None or after is None or self.wish.trigger == ua.DataChangeTrigger.Status:
-            return True
-        end = len(value) + wire.STATUS  # of the Variant; numbers of one type have one size
-        return alike[end:] != sent[end:] or abs(after - before) > self.wish.deadband
-
-    def forget(self) -> None:
-        """Begin anew: the next value is sent, whatever was sent before."""
-        self.sent = self._sampled = None
-        self._due = 0.0
-        self._overflow = False
-        if self._queue:
-            self._queue.clear()
-        self.changed()
-
-    def tell_again(self) -> None:
-        """What it is now is to be sent, unless something waits to be sent anyway."""
-        if self.mode == ua.MonitoringMode.Reporting and not self._queue:
-            self.forget()
 
 
 class PublishChannel(Protocol):
@@ -338,7 +157,7 @@ class TagItems(MonitoredItemService):
             if waiting[room:]:
                 queue[identifier] = waiting[room:]
             taken += (
-                _HANDLE.pack(one.ClientHandle) + wire.encoded(wire.restamped(ranges.part(one.Value, part), wanted))
+                HANDLE.pack(one.ClientHandle) + wire.encoded(wire.restamped(ranges.part(one.Value, part), wanted))
                 for one in waiting[:room]
             )
         return taken
