@@ -12,7 +12,7 @@ from asyncua import Client, ua
 from bridge.model.event import Event
 from bridge.model.status import StatusCode
 from bridge.model.value import DataValue, to_milliseconds
-from bridge.northbound.opcua.history_read import MAX_SCANNED, Interval
+from bridge.northbound.opcua.history_read import AT_ONCE, MAX_SCANNED, Interval
 from bridge.northbound.opcua.stack.history import MAX_NODES, MAX_VALUES
 from tests.northbound.opcua.event_peer import SERVER, EventPeer, event_peer
 from tests.northbound.opcua.house import House, house
@@ -302,3 +302,29 @@ async def test_a_history_is_not_changed_from_outside(home: House) -> None:
         with pytest.raises(ua.UaStatusCodeError) as refused:
             await client.uaclient.protocol.send_request(ua.HistoryUpdateRequest())
         assert ua.StatusCode(refused.value.code).name == "BadServiceUnsupported"
+
+
+async def test_one_event_among_thousands_costs_few_questions(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, asked = home.table.log, []
+    query = log.query
+
+    def counted(*arguments: Any, **wishes: Any) -> Any:
+        asked.append(wishes)
+        return query(*arguments, **wishes)
+
+    monkeypatch.setattr(log, "query", counted)
+    base = ua.NodeId(ua.ObjectIds.BaseEventType)
+    message = ua.SimpleAttributeOperand(base, [ua.QualifiedName("Message")], ua.AttributeIds.Value)
+    words = ua.LiteralOperand(ua.Variant(str(COUNT - 3), ua.VariantType.String))
+    where = ua.ContentFilter([ua.ContentFilterElement(ua.FilterOperator.Equals, [message, words])])
+    details = ua.ReadEventDetails(1, at(0), at(COUNT), ua.EventFilter([message], where))
+    server = ua.HistoryReadValueId(ua.NodeId(ua.ObjectIds.Server))
+    async with Client(home.url) as client:
+        given = ua.HistoryReadParameters(details, ua.TimestampsToReturn.Both, False, [server])
+        (result,) = await client.uaclient.history_read(given)
+        (found,) = result.HistoryData.Events
+        assert found.EventFields[0].Value.Text == str(COUNT - 3)
+        assert len(asked) <= COUNT / AT_ONCE + 1
+        server.ContinuationPoint = result.ContinuationPoint
+        (rest,) = await client.uaclient.history_read(given)
+    assert (rest.HistoryData.Events, rest.ContinuationPoint) == ([], None)
