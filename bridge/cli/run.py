@@ -83,7 +83,7 @@ async def _run(paths: list[Path], simulate: bool, state_dir: Path | None) -> Non
 
     faults: Sequence[str] = ()
     while True:
-        site = await _first_site(load, paths, faults)
+        site = await _first_site(load, paths, state_dir, faults)
         try:
             async with AsyncExitStack() as stack:
                 await serve(await _simulated(site, stack) if simulate else site, None if simulate else load)
@@ -119,12 +119,15 @@ async def _simulated(site: Site, stack: AsyncExitStack) -> Site:
     return site
 
 
-async def _first_site(load: Callable[[], Site], paths: list[Path], faults: Sequence[str]) -> Site:
+async def _first_site(
+    load: Callable[[], Site], paths: list[Path], state_dir: Path | None, faults: Sequence[str]
+) -> Site:
     """The site; while its files are faulty, health says so and nothing else runs."""
     from bridge.config.library import yaml_files
     from bridge.config.written import as_written
     from bridge.runtime.collector import settled
     from bridge.runtime.crippled import CrippledBridge, status_config
+    from bridge.runtime.state_directory import StateDirectory
     from bridge.transport.clock import SystemClock
 
     if not faults:
@@ -139,12 +142,16 @@ async def _first_site(load: Callable[[], Site], paths: list[Path], faults: Seque
     settled()  # nobody knows how long a person takes
     files = [file for path in paths for file in yaml_files(path) if file.exists()]
     crippled = CrippledBridge(faults, SystemClock(), load, files)
-    loop = asyncio.get_running_loop()
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # noqa: S101 - we are one
     loop.add_signal_handler(signal.SIGHUP, crippled.ask)
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)  # the first process of a container is not ended without it
     try:
-        return await crippled.wait(status_config(as_written(files), files[0].parent))
+        state = StateDirectory(state_dir) if state_dir is not None else None
+        return await crippled.wait(status_config(as_written(files), files[0].parent), state)
     finally:
-        loop.remove_signal_handler(signal.SIGHUP)
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            loop.remove_signal_handler(number)
 
 
 async def serve(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr, ValidationError
 
 from bridge import __version__
-from bridge.errors import ConfigError, NotDeclared, NotRecordable
+from bridge.errors import ConfigError, NotDeclared, NotRecordable, StateDirectoryBusy, StateDirectoryUnusable
 from bridge.hub.slots import Slots
 from bridge.hub.table import Table
 from bridge.model.history import EventPage
@@ -25,7 +25,7 @@ from bridge.runtime.logging import levels, set_level, tail
 from bridge.runtime.reload import LOOK_EVERY_S, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from bridge.config.site import Site
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bridge.model.event import Event
     from bridge.model.tag import Tag
     from bridge.ports import Clock, FoundWaiting, RecordingWish, Taken
+    from bridge.runtime.state_directory import StateDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -62,15 +63,25 @@ class CrippledBridge:
         self._asked = asyncio.Event()
         self._mended: asyncio.Future[Site] = asyncio.get_running_loop().create_future()
 
-    async def wait(self, status: StatusConfig) -> Site:
-        """Serve until a changed file is good; the site it describes."""
+    async def wait(self, status: StatusConfig, state: StateDirectory | None = None) -> Site:
+        """Serve until a changed file is good; the site it describes. In `state` it is found, as a running bridge is."""
         slots = Slots()
         table = Table(Plant(bridge_machine("", "", {}, slots.slot), {}), self._clock, _NoEvents())
-        server = StatusServer(status, SecretStr(secrets.token_urlsafe(32)), self._clock)
+        with _at_home(state) as (home, token):
+            server = StatusServer(status, token, self._clock)
+
+            def announce(url: str) -> None:
+                if home is not None:
+                    home.announce(url, status.cert_file)
+
+            return await self._served(server, table, announce)
+
+    async def _served(self, server: StatusServer, table: Table, announce: Callable[[str], None]) -> Site:
         async with asyncio.TaskGroup() as group:
             face = group.create_task(server.run(table, closed_desk(), self), name="status")
             watch = group.create_task(self._watch(), name="file watch")
             url = await server.listening()
+            announce(url)
             logger.error(
                 "The configuration has %d faults; mend it: it is read again when it changes", len(self._faults)
             )
@@ -208,6 +219,19 @@ class CrippledBridge:
     def explain(self, tag: Tag) -> Mapping[str, Any]:
         """There is nothing to explain."""
         return {}
+
+
+@contextlib.contextmanager
+def _at_home(state: StateDirectory | None) -> Iterator[tuple[StateDirectory | None, SecretStr]]:
+    """The state directory and its token; none and one of its own where another bridge has it, or it cannot be had."""
+    with contextlib.ExitStack() as stack:
+        home, token = None, SecretStr(secrets.token_urlsafe(32))
+        with contextlib.suppress(StateDirectoryBusy, StateDirectoryUnusable, OSError):
+            if state is not None:
+                stack.enter_context(state.locked())
+                home, token = state, state.admin_token()
+                stack.callback(state.withdraw)
+        yield home, token
 
 
 def status_config(data: Any, folder: Path) -> StatusConfig:
