@@ -89,7 +89,14 @@ class Link:
     broker publishes the will. What is queued and not flushed may be lost either way.
     """
 
-    def __init__(self, broker: BrokerConfig, client_id: str, will: Message | None, spoken: Spoken | None) -> None:
+    def __init__(
+        self,
+        broker: BrokerConfig,
+        client_id: str,
+        will: Message | None,
+        spoken: Spoken | None,
+        largest: int | None = None,
+    ) -> None:
         self._broker = broker
         self._spoken = spoken
         self._connection = Connection(broker, client_id, will, self)
@@ -104,7 +111,7 @@ class Link:
         self._is_5 = broker.protocol == "5"
         self._aliases = 0
         self._asked: dict[int, asyncio.Future[list[ReasonCode]]] = {}
-        self._inbox = Inbox()
+        self._inbox = Inbox(largest)
         self._progress = asyncio.Event()
         self._is_over = False
         self.refusals = Refusals()
@@ -120,14 +127,15 @@ class Link:
         *,
         will: Message | None = None,
         spoken: Spoken | None = None,
+        largest: int | None = None,
     ) -> Connecting:
         """To be entered with `async with`, which gives the link; entering raises LinkLost or LinkRefused.
 
         `spoken` says once for all connections that share it what there is to say of the broker: which version it was
-        where `protocol` is "auto", what it refuses.
+        where `protocol` is "auto", what it refuses. `largest`: bytes of the longest payload that is taken.
         """
         links = [
-            cls(broker.model_copy(update={"protocol": version}), client_id, will, spoken)
+            cls(broker.model_copy(update={"protocol": version}), client_id, will, spoken, largest)
             for version in in_turn(broker.protocol)
         ]
         return Connecting(links, broker.where, spoken)

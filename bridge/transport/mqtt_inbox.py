@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -12,19 +13,23 @@ from bridge.transport.mqtt_message import Message
 if TYPE_CHECKING:
     from paho.mqtt.client import MQTTMessage
 
+_log = logging.getLogger(__name__)
+
 INBOX_LIMIT = 1000
 """Messages."""
 INBOX_BYTES = 1 << 26
 """Bytes of them."""
 PAYLOAD_LIMIT = 1 << 20
-"""Bytes of a payload; larger ones are dropped: nothing we subscribe to is that long. Not said to the
+"""Bytes of a payload, where the reader names no other limit; larger ones are dropped, with a word. Not said to the
 broker in CONNECT: those of MQTT 3.1.1 stumble over properties instead of refusing the version (amqtt 0.12)."""
 
 
 class Inbox:
-    """For one reader."""
+    """For one reader, who takes payloads of up to `largest` bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, largest: int | None = None) -> None:
+        self._largest = PAYLOAD_LIMIT if largest is None else largest
+        self._has_told = False
         self._messages: deque[Message] = deque()
         self._bytes = 0
         self._came = asyncio.Event()
@@ -41,8 +46,9 @@ class Inbox:
         except UnicodeDecodeError:
             self.dropped += 1
             return
-        if len(received.payload) > PAYLOAD_LIMIT:
+        if len(received.payload) > self._largest:
             self.dropped += 1
+            self._tell(topic, len(received.payload))
             return
         properties = mqtt_properties.incoming(received.properties)
         message = Message(topic, bytes(received.payload), received.qos, received.retain, **properties)
@@ -52,6 +58,17 @@ class Inbox:
             self.take()
             self.dropped += 1
         self._came.set()
+
+    def _tell(self, topic: str, size: int) -> None:
+        """Once a session: the others are counted."""
+        if not self._has_told:
+            self._has_told = True
+            _log.warning(
+                "A message on %s is dropped: it has %d bytes, and no more than %d are taken",
+                topic[:200],
+                size,
+                self._largest,
+            )
 
     def take(self) -> Message:
         """The oldest one, if there is one."""

@@ -636,14 +636,16 @@ async def test_slow_reader_loses_the_oldest_and_it_is_counted(monkeypatch: pytes
         assert (await take(link, 1))[0].payload == str(extra).encode()
 
 
-async def test_oversized_payload_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt_inbox, "PAYLOAD_LIMIT", 10)
-    async with broker() as server, Link.connect(server.config, "one") as link:
+async def test_oversized_payloads_are_dropped_and_counted_with_one_word(caplog: pytest.LogCaptureFixture) -> None:
+    async with broker() as server, Link.connect(server.config, "one", largest=10) as link:
         await link.subscribe("plant/n")
+        link.publish(Message("plant/n", b"12345678901"))
         link.publish(Message("plant/n", b"12345678901"))
         link.publish(Message("plant/n", b"1234567890"))
         assert (await take(link, 1))[0].payload == b"1234567890"
-        assert link.dropped == 1
+        assert link.dropped == 2
+    [said] = [record.getMessage() for record in caplog.records if "dropped" in record.getMessage()]
+    assert said == "A message on plant/n is dropped: it has 11 bytes, and no more than 10 are taken"
 
 
 @mosquitto

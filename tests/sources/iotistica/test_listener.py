@@ -39,6 +39,10 @@ def source_at(reached: BrokerConfig, **said: Any) -> IotisticaSource:
     return IotisticaSource("edge", IotisticaConfig.model_validate(told), SystemClock(), Nothing())
 
 
+def values(said: Observation) -> list[Any]:
+    return [row["value"] for row in said.payload] if said.channel == "readings" else []
+
+
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - another task's work, at a real broker
@@ -56,6 +60,10 @@ async def test_what_agents_publish_is_heard_and_writes_come_back() -> None:
         await until(lambda: any(isinstance(item, Observation) and item.channel == "readings" for item in items))
         (said,) = [item for item in items if isinstance(item, Observation) and item.channel == "readings"]
         assert (said.machine, said.payload[0]["value"], said.payload[0]["device_uuid"]) == (AGENT, 2.5, PUMP)
+
+        long = {**batch(reading(3.5)), "filler": "x" * (3 << 20)}
+        agent.publish(Message(topic("endpoints/line/1"), json.dumps(long).encode(), 1))
+        await until(lambda: any(isinstance(one, Observation) and 3.5 in values(one) for one in items))
 
         payload = {"device_write": {"device": "press", "point": "setpoint", "value": 5}}
         writing = asyncio.create_task(source.executor.execute(Action("edge", AGENT, payload, command="c-1"), 0))

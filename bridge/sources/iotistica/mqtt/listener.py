@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from bridge.errors import AuthFailed, LinkError, LinkRefused, NotConnected, SubscribeRefused
 from bridge.model.observation import Condition, Reading
 from bridge.model.status import StatusCode
+from bridge.sources.iotistica.mqtt.encoding import INFLATED
 from bridge.sources.iotistica.mqtt.executor import RESULTS, WriteExecutor
 from bridge.sources.iotistica.mqtt.intake import Intake
 from bridge.sources.iotistica.mqtt.topic import ENDPOINTS, STATE, Topics
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bridge.sources.iotistica.config import IotisticaConfig
     from bridge.sources.iotistica.mqtt.config import MqttRules
     from bridge.sources.iotistica.roster import Roster
+    from bridge.transport.mqtt_connecting import Connecting
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ class Listener:
     async def run(self, publish: Publish) -> None:
         """Serve one session. Raises NotConnected, AuthFailed."""
         try:
-            async with Link.connect(self._rules.broker, self._client_id, spoken=self._spoken) as link:
+            async with self._connect() as link:
                 await self._serve(link, publish)
         except* LinkRefused as group:
             raise AuthFailed(_first(group), "Check user name, password and client id at the broker") from None
@@ -73,6 +75,10 @@ class Listener:
             raise NotConnected(_first(group), f"Is the broker {self._rules.broker.where} running?") from None
         finally:
             self._link = None
+
+    def _connect(self) -> Connecting:
+        """What is not deflated may be as long as what is: an agent writes about 1 KiB for each reading (recorded)."""
+        return Link.connect(self._rules.broker, self._client_id, spoken=self._spoken, largest=INFLATED)
 
     async def _serve(self, link: Link, publish: Publish) -> None:
         await self._subscribe(link, publish)
