@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 EVENTS, COMMANDS, TAGS = 500, 200, 500
 """Of the newest; a bundle stays small enough for an e-mail."""
+NOBODY = frozenset({"", "admin", "uns", "sparkplug"})
+"""Requesters that are no person."""
 LIBRARIES = ("asyncua", "aiomqtt", "paho-mqtt", "amqtt", "httpx", "aiohttp", "pydantic", "starlette", "uvicorn")
 
 
@@ -61,7 +63,8 @@ def bundle(
 ) -> list[str]:
     """Write the bundle, readable by its owner alone; the names of what is in it. Raises NotBackedUp."""
     own = {running.token} if running else set[str]()
-    known = Known.of(site.file, site.people, own) if site is not None else Known(frozenset(own))
+    people = {*_logins(site), *_requesters(running)}
+    known = Known.of(site.file, people, own) if site is not None else Known(frozenset(own), frozenset(people))
     redactor = Redactor(known, keep_hosts=keep_hosts)
     parts = {"about.json": _json(redactor.tree(_about(state, now, redactor.description)))}
     if site is not None:
@@ -79,6 +82,21 @@ def bundle(
     except OSError as error:
         raise NotBackedUp(f"{target} cannot be written: {error.strerror or error}") from error
     return [*parts]
+
+
+def _logins(site: Site | None) -> set[str]:
+    """Names of users: often a person's, and then in many a sentence."""
+    return {*site.people, *(user.name for user in site.file.northbound.opcua.users)} if site is not None else set()
+
+
+def _requesters(running: Running | None) -> set[str]:
+    """Who commanded: on MQTT a client says any name."""
+    said = (
+        (str(command.get("requester", "")).removeprefix("claimed:") for command in running.commands["commands"])
+        if running
+        else ()
+    )
+    return {name for name in said if name not in NOBODY}
 
 
 def _about(state: Path | None, now: datetime, redaction: str) -> dict[str, Any]:

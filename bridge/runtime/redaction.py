@@ -42,7 +42,7 @@ _CACHED_LENGTH = 64
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SECRET_NAMES = ("authorization", "cookie", "bearer", "jwt", "accesskey", "sessionid", "signature")
 _PERSON = re.compile(
-    "(user|operator|employee|worker|person|author|supervisor|foreman|assignee)s?|people|email|mail|phone|firstname"
+    "(user|operator|employee|worker|person|author|supervisor|foreman|assignee|requester)s?|people|email|mail|phone|firstname"
     "|lastname|surname|fullname|username|badge|login"
 )
 _GIVEN = re.compile("name|label|description|comment|note|customer|factory|company|plant|site|location|address|title")

@@ -14,9 +14,13 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from bridge.cli.main import main
+from bridge.northbound.opcua.passwords import hash_password
+from bridge.runtime.bundle import Running, bundle
 from bridge.runtime.logging import set_up_logging
 from tests.broker import broker
 from tests.flow.plantfloor import running_bridge
+from tests.one_of_everything import NOW
+from tests.sites import BASE, make_site
 
 SECRETS = ("hunter2-of-the-panel", "s3cret-of-the-cloud", "k3y-of-the-organisation")
 PEOPLE = ("anna@acme.example", "bridge@acme.example")
@@ -82,6 +86,23 @@ async def test_a_bundle_has_everything_and_no_secret(tmp_path: Path, capsys: pyt
         assert file.stat().st_mode & 0o777 == 0o600
         assert await asyncio.to_thread(run, "support-bundle", file, tmp_path / "bridge.yaml") == 1
         assert "there already" in capsys.readouterr().err
+
+
+def test_a_bundle_names_nobody_who_logs_in_or_commands(tmp_path: Path) -> None:
+    user = f"{{name: b.meier, role: Operator, password_hash: {hash_password('one of twelve letters')}}}"
+    site = make_site(tmp_path, BASE + f"northbound: {{opcua: {{users: [{user}]}}}}\n")
+    command = {"requester": "claimed:Anna Schmidt", "history": [{"detail": "put aside by b.meier"}]}
+    lines = ["Login of 'b.meier' from 127.0.0.1 failed again", "asked for by Anna Schmidt"]
+    commands = {"commands": [command, {"requester": "admin"}]}
+    running = Running({}, {"events": []}, commands, [], {"lines": lines}, "", "t0ken")
+    for known in (site, None):
+        file = tmp_path / f"{known is None}.zip"
+        bundle(file, known, (), running, None, NOW)
+        with zipfile.ZipFile(file) as packed:
+            text = "".join(packed.read(name).decode() for name in packed.namelist())
+        assert "Schmidt" not in text
+        assert "asked for by person-" in text
+        assert ("meier" in text) == (known is None)  # nothing is known of those who log in where the file is faulty
 
 
 async def test_a_bundle_of_a_faulty_configuration_says_the_faults(tmp_path: Path) -> None:
