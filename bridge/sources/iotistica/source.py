@@ -150,7 +150,7 @@ class IotisticaSource:
 
     async def _keep(self, half: Half, publish: Publish) -> None:
         """Serve one half, again and again, as long as the other one is there."""
-        backoff = Backoff(1.0, 60.0)
+        backoff, told = Backoff(1.0, 60.0), ""
         while True:
             began = self._clock.monotonic()
             self._waiting.discard(half)
@@ -163,12 +163,15 @@ class IotisticaSource:
                 self._waiting.add(half)
                 if self._waiting.issuperset(self._halves):
                     raise
-                log.info("Source %s: %s is lost: %s", self._name, half.title, error)
+                level = logging.DEBUG if str(error) == told else logging.WARNING
+                log.log(level, "Source %s: %s is lost: %s", self._name, half.title, error)
+                told = str(error)
                 for condition in self._lost(half, error):
                     publish(condition)
                 wait = _wait_of(error)
                 if self._clock.monotonic() - began > REFUSED_WAIT:
                     backoff.reset()
+                    told = ""
                 await self._clock.sleep(max(wait, backoff.next()))
 
     def _heard(self, publish: Publish) -> Publish:

@@ -3,9 +3,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
+
+import pytest
 
 from bridge.config.vendor_profile import load_profile
 from bridge.errors import NotConnected
@@ -125,3 +128,13 @@ async def test_what_an_agent_kept_and_the_cloud_has_as_well_is_told_once() -> No
         await both.hear(reading(30.0, timestamp=at(30)), reading(5.0, timestamp=at(5)))
     assert both.earlier == [58.0, 59.0, 20.0, 30.0, 40.0, 5.0]
     assert both.source._lapses.repeated == 4
+
+
+async def test_a_half_that_stays_lost_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    both = Both()
+    for _ in range(5):
+        both.mqtt.put_nowait(None)
+    async with both.running():
+        await both.at.until(lambda: both.mqtt.empty())
+    assert [one.message for one in caplog.records] == ["Source i: MQTT is lost: The broker is gone"]
