@@ -39,7 +39,7 @@ VERBS = {
     "support-bundle": "Write what whoever helps needs to know into one file, without secrets.",
     "drift": "Show how vendors' answers have changed since the bridge was started.",
     "log-level": "Show, or change, how much a running bridge tells in its log.",
-    "docs": "Print what the programmer of a PLC declares for a machine.",
+    "docs": "Print pages made from the plant: tags, NodeSet2, Ignition, PLC, data flow, topics.",
     "simulate": "Run a vendor's simulator alone, with faults to switch on.",
     "users": "Logins for the OPC UA server: list, add, change a password.",
     "certs": "Certificates of the OPC UA server: list, trust, reject, accept, new, csr, install.",
