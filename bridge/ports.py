@@ -511,6 +511,8 @@ class Rights:
     subscribes: tuple[str, ...] = ()
     publishes: tuple[str, ...] = ()
     """Topics nobody uses, beside those that are: an empty message there harms nobody."""
+    untried: str = ""
+    """What else it publishes, as a filter: nothing can be tried there, because others would take it for data."""
 
 
 @runtime_checkable

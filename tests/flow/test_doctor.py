@@ -135,7 +135,9 @@ async def test_a_server_that_is_off_and_a_name_nobody_knows(doctor: Doctor) -> N
 async def test_a_broker_that_allows_too_little_is_told_with_the_line_its_acl_lacks(
     doctor: Doctor, tmp_path: Path
 ) -> None:
-    faces = OFF.replace("{", "{{").replace("}", "}}").replace("uns: {{enabled: false}}", "uns: {{broker: {}}}")
+    faces = OFF.replace("{", "{{").replace("}", "}}")
+    for face in ("sparkplug", "uns"):
+        faces = faces.replace(f"{face}: {{{{enabled: false}}}}", f"{face}: {{{{broker: {{0}}}}}}")
     less = "\n".join(line for line in shipped_acl().splitlines() if "acme/" not in line)
     for acl, verdict in ((None, "ok"), (less, "fault")):
         async with Guarded(tmp_path / verdict, acl) as guarded:
@@ -147,6 +149,9 @@ async def test_a_broker_that_allows_too_little_is_told_with_the_line_its_acl_lac
             assert one(found, subject, "connect")["sentence"] == f"it let us in as {BRIDGE}, by MQTT 5"
             published = one(found, subject, "publish")
             assert published["verdict"] == verdict
+            untried = one(found, f"broker {config.where} for sparkplug", "publish")
+            assert untried["verdict"] == "skipped"
+            assert untried["sentence"].endswith("let this user write spBv1.0/acme:essen/+/bridge-1/#")
             if verdict == "fault":
                 assert published["next_step"].endswith("topic write acme/essen/_bridge/bridge-1/#")
                 told["password"] = "not-it"

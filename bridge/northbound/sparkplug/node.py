@@ -150,8 +150,8 @@ class SparkplugNode:
         return f"{self.node}{device} {tag.name}"
 
     def rights(self) -> Rights:
-        """Commands and the primary host's state. What it publishes cannot be tried without hosts taking it for data."""
-        return Rights(self.session.subscriptions)
+        """Commands and the primary host's state. What it publishes cannot be tried: hosts would take it for data."""
+        return Rights(self.session.subscriptions, untried=self.session.publications)
 
     def told(self, tag: Tag) -> Told:
         """What was sent of its metric in this session."""

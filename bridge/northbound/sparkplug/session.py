@@ -157,6 +157,11 @@ class Session:
         """What the node must hear, whatever its state."""
         return self._node.subscriptions if self._host is None else (*self._node.subscriptions, *self._host.topics)
 
+    @property
+    def publications(self) -> str:
+        """A filter for all that the node says."""
+        return self._node.publications
+
     def accepted(self) -> tuple[str, ...]:
         """The broker took us: what to subscribe to, at QoS 1, before any birth."""
         self._expect(State.CONNECTING)

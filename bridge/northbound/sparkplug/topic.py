@@ -55,6 +55,11 @@ class EdgeNode:
         """What a node must hear before its birth; "+" also covers devices that come later."""
         return (self.topic(MessageType.NCMD), self.topic(MessageType.DCMD, "+"))
 
+    @property
+    def publications(self) -> str:
+        """A filter for all that a node and its devices say."""
+        return f"{NAMESPACE}/{self.group_id}/+/{self.edge_node_id}/#"
+
     def read(self, topic: str) -> tuple[MessageType, str | None] | None:
         """The type and device of a topic of this node; None for every other topic."""
         levels = topic.split("/")

@@ -69,6 +69,9 @@ async def _connected(chart: Chart, broker: BrokerConfig, rights: Rights) -> Find
                 yield chart.note("publish", f"by MQTT {link.protocol} a broker does not say what it refuses: not tried")
             for topic in rights.publishes if link.protocol == "5" else ():
                 yield await _published(chart, link, topic)
+            if rights.untried:
+                sentence = "not tried, others would take it for data; the broker's ACL must let this user write"
+                yield chart.skipped("publish", f"{sentence} {rights.untried}")
     except LinkRefused as error:
         step = "Check username and password here, and the client ids and users the broker lets in"
         yield chart.fault("connect", str(error), step)
