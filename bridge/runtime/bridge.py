@@ -160,6 +160,7 @@ class Bridge:
         self.keeper = PlantKeeper(self.site, inventory, Slots(limits.tags), self.clock, self.log.append)
         self.keeper.heard = self._heard
         self.keeper.spoke = self._spoke
+        self.keeper.idle = self._idle
         self.keeper.slowed = self._slowed
         plant = self.keeper.first_plant()
         self.table = Table(plant, self.clock, self.log, self.history)
@@ -232,6 +233,11 @@ class Bridge:
         if runner is not None and not runner.speaks:
             runner.speaks = True
             self.desk.returned(source)
+
+    def _idle(self, source: str, waiting: int) -> None:
+        runner = self.runners.get(source)
+        if runner is not None:
+            runner.idle(waiting)
 
     def _slowed(self, condition: Condition) -> None:
         runner = self.runners.get(condition.source)
@@ -353,7 +359,7 @@ class Bridge:
         except Exception as error:
             logger.exception("The changed configuration could not be read because of a fault in the bridge")
             faults = [f"a fault in the bridge while it read the files: {type(error).__name__}; see its log"]
-        self.refused = faults
+        was_refused, self.refused = bool(self.refused), faults
         self.keeper.say("ConfigurationFaults", len(faults))
         if faults:
             logger.error("The changed configuration is refused (%d faults); the old one keeps running", len(faults))
@@ -361,7 +367,10 @@ class Bridge:
                 logger.error("%s", fault)
             self.keeper.event("ConfigurationRefused", f"{len(faults)} faults; first: {faults[0]}", severity=500)
             return faults
+        before = self.site
         await self._apply(site)
+        if was_refused and _is_same(before, site):
+            logger.info("The configuration has no faults any more; it is the one in force (%s)", self.configuration)
         return []
 
     def _faults_of(self, site: Site) -> list[str]:
@@ -379,7 +388,7 @@ class Bridge:
     async def _apply(self, site: Site) -> None:
         site.library.adopt(self.site.library)
         before, self.site = self.site, site
-        if site.file == before.file and site.library.fingerprint == before.library.fingerprint:
+        if _is_same(before, site):
             return
         self.keeper.site = site
         self.history.bounds = _bounds(site)
@@ -483,3 +492,7 @@ def _told(group: BaseExceptionGroup[BaseException]) -> BaseException:
     found = list(leaves(group))
     own = [error for error in found if isinstance(error, BridgeError)]
     return own[0] if own and len(own) == len(found) else group
+
+
+def _is_same(one: Site, other: Site) -> bool:
+    return one.file == other.file and one.library.fingerprint == other.library.fingerprint

@@ -362,13 +362,18 @@ class MachineState:
             self._sum_up()
         return pairs
 
-    def tick(self) -> None:
-        """Let time pass."""
+    def tick(self) -> list[PartState]:
+        """Let time pass; the parts that have just gone silent."""
+        silent = []
         for part in self.parts:
+            before = part.state
             self._table.update(part.tick())
+            if part.state is not before:
+                silent.append(part)
         if self._delay:
             self._table.update(self._delay.due(self._clock.monotonic()))
         self._sum_up()
+        return silent
 
     def _sum_up(self) -> None:
         wall = self._clock.now()

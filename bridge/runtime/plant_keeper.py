@@ -95,6 +95,8 @@ class PlantKeeper:
         self.heard: Callable[[str], None] = lambda source: None
         self.spoke: Callable[[str], None] = lambda source: None
         """Told of a source that says something of itself only."""
+        self.idle: Callable[[str, int], None] = lambda source, waiting: None
+        """Told of a source that answers while none of its machines is in the plant, and how many wait for adoption."""
         self.slowed: Callable[[Condition], None] = lambda condition: None
         """Told of a source whose values go on more slowly, and when they no longer do."""
         self.observed: Callable[[Observation], None] = lambda observation: None
@@ -339,6 +341,8 @@ class PlantKeeper:
         self.event("SchemaDrift", sentence(found), found.source, found.machine, severity=200)
 
     def _tell_return(self, state: MachineState, part: PartState, before: ConnectionState) -> None:
+        if before is ConnectionState.Silent and part.advice_when_silent:
+            return
         kind = "MachineConnected" if before is ConnectionState.Waiting else "MachineReturned"
         self.event(kind, f"{_named(state, part)}: values flow", part.part.source, state.machine.id, severity=100)
 
@@ -388,6 +392,8 @@ class PlantKeeper:
             advice = "Is it switched on and plugged in?"
             condition = Condition(inventory.source, StatusCode.BadDeviceFailure, reason, now, key, None, advice)
             self._condition(condition, ConnectionState.Vanished)
+        if not any(source == inventory.source for source, _ in self._routes):
+            self.idle(inventory.source, sum(source == inventory.source for source, _ in self.waiting_for_adoption))
 
     def _tell_appeared(self, source: str, key: str) -> None:
         known, shown = self.inventory.get(source, key), self._routes.get((source, key), ())
@@ -417,7 +423,11 @@ class PlantKeeper:
     def tick(self) -> None:
         """Let time pass for every machine."""
         for state in self._states.values():
-            state.tick()
+            for part in state.tick():
+                if part.advice_when_silent:  # the vendor has slowed us down: what it tells of itself says so
+                    continue
+                message = f"{_named(state, part)}: {part.reason}"
+                self.event("MachineLost", message, part.part.source, state.machine.id, severity=300)
         self._grow()
 
     def _grow(self) -> None:

@@ -173,6 +173,23 @@ class SourceRunner:
         self.status.reason, self.status.advice = ("", "") if slowed is None else (slowed.reason, slowed.advice)
         self._show()
 
+    def idle(self, waiting: int) -> None:
+        """It answers, and none of its machines is in the plant: no value can come. `waiting` for adoption: so many."""
+        if self.status.state is ConnectionState.Connected:
+            return
+        if waiting:
+            reason = f"It answers, and none of its machines is in the plant; waiting for adoption: {waiting}"
+            advice = "Adopt them on the status page (Setup), or name them in machines: of bridge.yaml"
+        else:
+            reason = "It answers, and shows no machine that a mapping matches"
+            advice = f"plantbridge discover {self.source.name} shows what it has"
+        if self.status.state is not ConnectionState.Waiting:
+            logger.info("Source %s is back: %s", self.source.name, reason)
+            self.status.state, self.status.since = ConnectionState.Waiting, self._clock.now()
+        if reason != self.status.reason:
+            self.status.reason, self.status.advice = reason, advice
+            self._show()
+
     def _show(self) -> None:
         here, status = f"Sources/{self.source.name}", self.status
         self._keeper.say(f"{here}/State", int(status.state))

@@ -380,3 +380,13 @@ async def test_a_figure_that_has_no_stop_to_count_by_says_so(tmp_path: Path) -> 
         value = house.read(f"mock-1.KPI.Hour.{name}")
         assert (value.status, value.reason) == (StatusCode.BadNoData, "There was no stop in this window")
         assert house.read(f"mock-1.KPI.Day.{name}").status is StatusCode.Good
+
+
+async def test_a_silence_is_an_event_as_its_end_is(house: House) -> None:
+    house.observe("live_values", LIVE)
+    await house.wait(5)
+    house.observe("live_values", LIVE)
+    told = [(event.kind, event.machine) for event in house.events if event.machine == "mock-1"]
+    assert told == [("MachineConnected", "mock-1"), ("MachineLost", "mock-1"), ("MachineReturned", "mock-1")]
+    lost = next(event for event in house.events if event.kind == "MachineLost")
+    assert lost.message.startswith("mock-1: Nothing has been heard for")

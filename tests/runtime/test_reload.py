@@ -164,3 +164,19 @@ async def test_what_does_not_fit_at_the_start_is_shown_in_health(
         count = bridge.table.plant.bridge.tag("ConfigurationFaults")
         assert count is not None
         assert bridge.table.read(count).value == 1
+
+
+async def test_the_log_says_that_a_refused_configuration_is_as_it_was(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="bridge")
+    async with running(tmp_path) as bridge:
+        file = tmp_path / "bridge.yaml"
+        good = file.read_text()
+        file.write_text(good.replace("profile: 3.x", "profil: 3.x"))
+        assert await bridge.reload()
+        file.write_text(good)
+        assert await bridge.reload() == []
+        assert await bridge.reload() == []
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("has no faults any more" in line for line in said) == 1

@@ -11,11 +11,12 @@ import pytest
 
 from bridge.errors import AuthFailed, NotConnected, ProtocolError, RateLimited
 from bridge.model.connection import ConnectionState
-from bridge.model.observation import Condition, Observation, Reading
+from bridge.model.observation import Condition, FoundMachine, Inventory, Observation, Reading
 from bridge.model.status import StatusCode
 from bridge.ports import Publish
 from bridge.runtime.supervisor import LONGEST_WAIT_S, REFUSED_WAIT_S, SourceRunner, back_off
 from tests.runtime.test_plant_keeper import LIVE, House
+from tests.sites import BASE, make_site
 
 
 class Scripted:
@@ -210,3 +211,31 @@ async def test_a_reading_without_a_value_says_why(tmp_path: Path) -> None:
     assert house.read(name).reason == "The source has not told it"
     house.keeper.publish(Reading("panel", "Profile", None, house.clock.now(), {"reason": "It is not configured"}))
     assert (house.read(name).status, house.read(name).reason) == (StatusCode.BadNoData, "It is not configured")
+
+
+async def test_a_source_whose_machines_wait_for_adoption_says_so(tmp_path: Path) -> None:
+    async with Running(tmp_path, NotConnected("refused")) as running:
+        keeper = running.house.keeper
+        keeper.idle = lambda source, waiting: running.runner.idle(waiting) if source == "panel" else None
+        found = FoundMachine("1/7/9", {"vendor": 1, "machine": 7, "serial": 9, "slug": "mock"})
+        keeper.publish(Inventory("panel", appeared=(found,)))
+        assert running.runner.status.state is ConnectionState.Lost  # mock-1 is in the plant: values are waited for
+        keeper.site = make_site(tmp_path, BASE.partition("machines:")[0] + "discovery: adopt\n")
+        keeper.rebuild()
+        keeper.publish(Inventory("panel", appeared=(found,)))
+        status = running.runner.status
+        assert status.state is ConnectionState.Waiting
+        assert status.reason == "It answers, and none of its machines is in the plant; waiting for adoption: 1"
+        assert "Setup" in status.advice
+        assert running.house.read("Bridge.Sources.panel.Reason").value == status.reason
+        assert running.house.read("Bridge.Sources.panel.StateText").value == "Waiting"
+        keeper.adopt(("panel", "1/7/9"), "eva")
+        running.house.observe("live_values", LIVE, "1/7/9")
+        assert (status.state, status.reason, status.advice) == (ConnectionState.Connected, "", "")
+
+
+async def test_a_source_without_any_machine_says_so(tmp_path: Path) -> None:
+    async with Running(tmp_path) as running:
+        running.runner.idle(0)
+        assert running.runner.status.reason == "It answers, and shows no machine that a mapping matches"
+        assert "discover panel" in running.runner.status.advice
