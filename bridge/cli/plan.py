@@ -74,7 +74,8 @@ def command(
     else:
         for line in lines(found, None if tells_all else FEW):
             click.echo(line)
-    return 1 if found.refused else 0
+    is_refused = found.refused or (found.needs_restart and not against)
+    return 1 if is_refused else 0
 
 
 def _running(state_dir: Path | None) -> Outline:

@@ -180,3 +180,9 @@ async def test_what_is_planned_against_a_running_bridge_is_what_it_does(planned:
         await until(lambda: not any(view.uns.get(topic) for topic in topics["removed"]))
         await until(lambda: all(view.uns.get(topic) for topic in topics["added"]))
         assert await planned(changed, *state) == (0, "Nothing changes.\n")
+        limited = tmp_path / "limited.yaml"
+        limited.write_text(changed.read_text() + "limits: {tags: 5000}\n")
+        code, out = await planned(limited, *state)  # as the bridge itself says of it
+        assert (code, "restart    needed for limits.tags" in out) == (1, True)
+        (tmp_path / "bridge.yaml").write_text(limited.read_text())
+        assert "limits cannot change" in (await floor.bridge.reload())[0]
