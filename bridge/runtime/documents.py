@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from enum import StrEnum
@@ -37,21 +38,32 @@ class Document(StrEnum):
 
 
 async def document(kind: str, plant: Plant, faces: Mapping[str, Northbound], connection: str = "") -> str:
-    """The page, as text. Raises NotDeclared, which says what there is."""
+    """The page, as text. Raises NotDeclared, which says what there is.
+
+    Ten thousand tags take a second: a thread makes it of the plant, which does not change, so that values flow on.
+    """
     if kind not in set(Document):
         raise NotDeclared(f'there is no document "{kind}"; expected {", ".join(Document)}')
+    if kind == Document.NODESET:
+        return await _opcua(faces).nodeset(plant)
+    return await asyncio.to_thread(_written, kind, plant, faces, connection)
+
+
+def _written(kind: str, plant: Plant, faces: Mapping[str, Northbound], connection: str) -> str:
     if kind == Document.TAGS:
         return tag_sheet(plant, faces)
     if kind == Document.FLOW:
         return flow(plant, faces)
     if kind == Document.ASYNCAPI:
         return _asyncapi(plant, faces)
+    return ignition_tags(plant, _opcua(faces).server(), connection or IGNITION_CONNECTION)
+
+
+def _opcua(faces: Mapping[str, Northbound]) -> OpcuaServer:
     face = faces.get("opcua")
     if not isinstance(face, OpcuaServer):
         raise NotDeclared("this bridge has no OPC UA server; northbound: opcua: enabled: true gives it one")
-    if kind == Document.NODESET:
-        return await face.nodeset(plant)
-    return ignition_tags(plant, face.server(), connection or IGNITION_CONNECTION)
+    return face
 
 
 def _asyncapi(plant: Plant, faces: Mapping[str, Northbound]) -> str:

@@ -3,12 +3,16 @@
 import csv
 import io
 import json
+import threading
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from bridge.cli.main import main
-from bridge.runtime.documents import _safe
+from bridge.model.tag import Tag
+from bridge.runtime.documents import _safe, document
+from tests.one_of_everything import filled_table
 
 SITE = """\
 version: 1
@@ -186,3 +190,17 @@ def test_topics_are_an_asyncapi_document(site: Path, told: Told) -> None:
 def test_topics_of_a_bridge_without_any_are_refused_with_words(site: Path, told: Told) -> None:
     site.write_text(SITE.replace("northbound: {", "northbound: {uns: {enabled: false}, "))
     assert "publishes no plain topics" in told("asyncapi", site)[2]
+
+
+async def test_a_page_of_a_big_plant_is_made_beside_the_loop() -> None:
+    class Face:
+        threads: ClassVar[set[int]] = set()
+
+        def address(self, tag: Tag) -> str:
+            self.threads.add(threading.get_ident())
+            return tag.id
+
+    text = await document("tags", filled_table()[0].plant, {"uns": Face()})  # type: ignore[dict-item]
+    assert "extruder-1.Monitoring.Plain" in text
+    assert Face.threads.isdisjoint({threading.get_ident()})
+    assert Face.threads
