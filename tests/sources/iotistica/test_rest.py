@@ -316,9 +316,11 @@ async def test_a_password_that_was_changed_ends_the_run() -> None:
         at.cloud.hooks.append(
             lambda r, cloud: cloud.reply(401, {"error": "Unauthorized"}) if "login" in r.url.path else None
         )
+        assert at.heard.readings()["RestConnected"] is True
         await at.until(run.done, step=5)
         with pytest.raises(AuthFailed):
             await run
+    assert at.heard.readings()["RestConnected"] is False
 
 
 async def _life(at: At, crash_at: int | None) -> bool:

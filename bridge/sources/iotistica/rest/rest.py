@@ -126,6 +126,7 @@ class Rest:
                 raise gravest(group) from None
             finally:
                 self._is_connected = False
+                self._say_figures()  # with what has ended it
                 await self.keep()
 
     async def probe(self) -> Verdict:
@@ -218,12 +219,9 @@ class Rest:
         await self.keep()
 
     async def _tell_figures(self) -> None:
-        try:
-            while True:
-                self._say_figures()
-                await self._clock.sleep(FIGURES_PERIOD)
-        finally:
-            self._say_figures()  # with what has ended it
+        while True:
+            self._say_figures()
+            await self._clock.sleep(FIGURES_PERIOD)
 
     def _say_figures(self) -> None:
         figures, say = self.client.limits.figures, self.report.say
