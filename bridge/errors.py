@@ -93,11 +93,17 @@ class ConfigError(BridgeError):
         self.faults = tuple(faults)
 
 
+_ADVICE = {
+    "in use": "; stop what listens there, or choose another port",
+    "assign requested": "; host must be an address of this computer, or 0.0.0.0 for all it has",
+}
+
+
 class AddressTaken(BridgeError):
     """A port we were told to listen on is in use, or may not be bound."""
 
     def __init__(self, what: str, address: str, reason: str) -> None:
-        advice = "; stop what listens there, or choose another port" if "in use" in reason else ""
+        advice = next((advice for words, advice in _ADVICE.items() if words in reason), "")
         super().__init__(f"{what} cannot listen on {address}: {reason}{advice}")
         self.what = what
         self.address = address

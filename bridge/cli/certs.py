@@ -38,6 +38,14 @@ def command() -> None:
     """
 
 
+def _folder(state: Path) -> Path:
+    """Where `run --simulate` keeps state, beside the real one, are no certificates: it shows the real ones."""
+    from bridge.config.site_changes import SIMULATED
+
+    own = state / "pki"
+    return own if own.is_dir() else state.with_name(state.name.removesuffix(SIMULATED)) / "pki"
+
+
 def _with_pki(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which server is meant; the function gets its folder."""
     kind = click.Path(path_type=Path, file_okay=False)
@@ -45,7 +53,7 @@ def _with_pki(function: Callable[..., Any]) -> Callable[..., Any]:
     def found(state_dir: Path | None, pki: Path | None, **others: Any) -> Any:
         from bridge.northbound.opcua.certificates import prepare
 
-        folder = pki or (state_dir / "pki" if state_dir else None)
+        folder = pki or (_folder(state_dir) if state_dir else None)
         if folder is None:
             raise click.UsageError("say which server: --state-dir DIR, or --pki DIR where the site sets opcua.pki")
         if not folder.is_dir():

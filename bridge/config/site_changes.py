@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
     from bridge.config.site import Site
 
+SIMULATED = "-simulated"
+"""Ends the name of the state directory of a site with simulated sources."""
+
 
 def with_state_directory(site: Site, path: Path) -> Site:
     """The site with its state elsewhere."""
@@ -23,7 +26,7 @@ def apart(site: Site) -> Site:
     opcua = file.northbound.opcua.model_copy(update={"pki": file.northbound.opcua.pki or str(state / "pki")})
     northbound = file.northbound.model_copy(update={"opcua": opcua})
     changed = replace(site, file=file.model_copy(update={"northbound": northbound}))
-    return with_state_directory(changed, state.with_name(f"{state.name}-simulated"))
+    return with_state_directory(changed, state.with_name(state.name + SIMULATED))
 
 
 def with_sources(site: Site, sources: dict[str, Any]) -> Site:

@@ -205,3 +205,12 @@ def test_revocation_list_of_a_known_authority_is_taken_over(state: Path, run: Ru
     assert not lets_in(state, member)
     file.write_bytes(b"nonsense")
     assert "this is not a revocation list" in run("crl", file)[2]
+
+
+def test_simulated_site_shows_the_certificates_of_the_real_one(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    beside = state.with_name(state.name + "-simulated")
+    beside.mkdir()
+    with pytest.raises(SystemExit) as ended:
+        main(["certs", "list", "--state-dir", str(beside)])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("own ")

@@ -92,6 +92,11 @@ def test_configuration_faults_are_one_line_each_and_exit_2(
     assert capsys.readouterr().err == "a.yaml:1:2: x: is odd\nb.yaml: cannot be read\n"
 
 
+def test_address_of_another_computer_is_told_with_what_to_write() -> None:
+    error = AddressTaken("OPC UA", "192.168.10.5:4840", "Cannot assign requested address")
+    assert str(error).endswith("; host must be an address of this computer, or 0.0.0.0 for all it has")
+
+
 def test_taken_port_is_one_line_and_exit_1_also_out_of_a_task_group(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
