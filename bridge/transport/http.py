@@ -276,6 +276,10 @@ def exception_error(error: Exception, where: str) -> SourceError | None:
             f"The certificate of {where} is not trusted: {refused}",
             "Copy the vendor's root certificate to this computer and name it as ca_file",
         )
+    if any(isinstance(cause, socket.gaierror) for cause in _causes(error)):
+        return NotConnected(
+            f"{where} cannot be reached: {_words(error)}", "Is the name written right, and does DNS know it?"
+        )
     for theirs, ours, sentence in ERRORS:
         if isinstance(error, theirs):
             return ours(sentence.format(where=where, error=_words(error)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,6 +75,15 @@ async def test_what_the_system_said_of_a_refused_connection_is_told(host: str) -
     async with http_client(f"http://{host}:{free_port()}") as client:
         with pytest.raises(NotConnected, match=f"{host} cannot be reached: connection refused"):
             await fetch(client, "GET", "/")
+
+
+def test_a_name_nobody_knows_wants_to_be_looked_at_as_it_is_written() -> None:
+    error = httpx.ConnectError("All connection attempts failed")
+    error.__cause__ = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    translation = exception_error(error, "no.such.host")
+    assert isinstance(translation, NotConnected)
+    assert str(translation) == "no.such.host cannot be reached: name or service not known"
+    assert translation.advice == "Is the name written right, and does DNS know it?"
 
 
 def test_an_untrusted_certificate_is_named_as_such() -> None:
