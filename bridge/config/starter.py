@@ -43,7 +43,7 @@ SOURCES = {
     password: ${file:secrets/qitech.password}
     # ca_file: qitech-root.crt          # the panel's root certificate (Caddy's root.crt): copy it here and name it
     # writes: true                      # allow commands to its machines; off by default
-    # allow_hazards: [heat, motion]     # what commands may carry: heat, motion, power, protection, loses_data, loses_tension
+    # allow_hazards: [heat, motion]     # of heat, motion, power, protection, loses_data, loses_tension
 """,
     "quantiix": """\
   quantiix:
