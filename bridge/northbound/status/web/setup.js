@@ -59,7 +59,7 @@ function foundCard(machine, session, again) {
     { class: "card" },
     h("h3", {}, machine.id),
     pairs([["Source", machine.source], ...identity, ["Mapping", machine.mapping]]),
-    machine.mapping ? null : h("p", { class: "advice" }, "No mapping matches it: write one first (docs/how-to/write-a-mapping.md)."),
+    machine.mapping ? null : h("p", { class: "advice" }, "No mapping matches it: write one first (docs/tutorial/write-a-mapping.md)."),
     h("p", { class: "quiet" }, "Seen first ", since(machine.first_seen)),
     machine.mapping ? act(session, "Engineer", "Adopt …", adopt, `adopt-${machine.source}-${machine.key}`) : null,
   );
