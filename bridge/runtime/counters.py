@@ -95,6 +95,7 @@ NOT_SHOWN: Final = {
     "uns_backfill_skipped_total": "Late values that were not told, since newer ones had been",
     "uns_snapshots_total": "Snapshots that were asked for",
     "uns_snapshots_refused_total": "Snapshots that were refused",
+    "schema_drift_total": "Fields of vendors' answers that are new, gone or of another kind since the start",
 }
 """Metrics that only help whoever looks for a fault in the bridge itself; those of Prometheus are more, and finer."""
 
