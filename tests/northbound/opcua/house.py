@@ -377,30 +377,32 @@ class Raw:
             return True
         return True
 
-    async def hello(self, buffer: int = 65_535) -> Answer:
-        hello = ua.Hello(
-            ReceiveBufferSize=buffer,
-            SendBufferSize=buffer,
-            MaxMessageSize=0,
-            MaxChunkCount=0,
-            EndpointUrl="opc.tcp://a/",
-        )
+    async def hello(self, buffer: int = 65_535, **limits: int) -> Answer:
+        hello = ua.Hello(ReceiveBufferSize=buffer, SendBufferSize=buffer, EndpointUrl="opc.tcp://a/")
+        for name, value in ({"MaxMessageSize": 0, "MaxChunkCount": 0} | limits).items():
+            setattr(hello, name, value)
         await self.send(uatcp_to_binary(ua.MessageType.Hello, hello))
         return await self.receive()
 
-    async def open(self) -> None:
-        """A channel without security."""
-        await self.hello()
+    async def open(self, **limits: int) -> None:
+        """A channel without security; `limits` of the Hello."""
+        await self.hello(**limits)
+        answer = await self.ask_token()
+        self.channel = answer.Parameters.SecurityToken.ChannelId
+        self.token = answer.Parameters.SecurityToken.TokenId
+
+    async def ask_token(self, lifetime_ms: int = 60_000, *, renews: bool = False) -> Any:
+        """The OpenSecureChannel response."""
         request = ua.OpenSecureChannelRequest()
+        request.Parameters.RequestType = ua.SecurityTokenRequestType(int(renews))
         request.Parameters.SecurityMode = ua.MessageSecurityMode.None_
-        request.Parameters.RequestedLifetime = 60_000
+        request.Parameters.RequestedLifetime = lifetime_ms
         policy = b"http://opcfoundation.org/UA/SecurityPolicy#None"
         header = struct.pack("<I", len(policy)) + policy + b"\xff" * 8
-        await self.send(self._message(b"OPN", struct.pack("<I", 0) + header, struct_to_binary(request)))
+        await self.send(self._message(b"OPN", struct.pack("<I", self.channel) + header, struct_to_binary(request)))
         answer = await self.receive()
         assert answer.kind == b"OPN", answer
-        self.channel = struct.unpack("<I", answer.body[:4])[0]
-        self.token = 13
+        return Answer(b"OPN", answer.body[len(header) - 4 :]).response
 
     def _message(self, kind: bytes, headers: bytes, body: bytes, final: bytes = b"F") -> bytes:
         self.sequence += 1

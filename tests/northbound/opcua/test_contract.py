@@ -23,6 +23,7 @@ from asyncua.server import (
 from asyncua.ua import ua_binary
 
 from bridge.northbound.opcua.stack import version
+from bridge.northbound.opcua.stack.engine import SECURED
 from bridge.northbound.opcua.stack.values import TagValue
 
 
@@ -98,6 +99,10 @@ def test_an_untested_minor_is_refused(installed: str) -> None:
         (Server, "_set_endpoints", ["self", "policy", "mode", "level"]),
         (Server, "_setup_server_nodes", ["self"]),
         (connection.SecureConnection, "is_open", ["self"]),
+        (connection.SecureConnection, "open", ["self", "params", "server"]),
+        (connection.SecureConnection, "revolve_tokens", ["self"]),
+        (connection.SecureConnection, "_check_sym_header", ["self", "security_hdr"]),
+        (connection.TransportLimits, "create_acknowledge_and_set_limits", ["self", "msg"]),
         (connection.MessageChunk, "max_body_size", ["crypto", "max_chunk_size"]),
         (security_policies.Cryptography, "verify", ["self", "data", "sig"]),
         (security_policies.Cryptography, "padding", ["self", "size"]),
@@ -194,6 +199,28 @@ def test_parameters_of_requests_are_decoded_by_the_name_we_replace() -> None:
 def test_processor_sends_every_answer_through_send_response() -> None:
     text = source(uaprocessor.UaProcessor)
     assert text.count("_transport.write") == text.count("uatcp_to_binary(") + 1  # HEL's and ERR's, and send_response's
+
+
+def test_connection_of_a_processor_is_made_in_its_constructor_only() -> None:
+    assert source(uaprocessor.UaProcessor).count("SecureConnection(") == 1
+    assert "self._connection = SecureConnection(" in source(uaprocessor.UaProcessor.__init__)
+    assert "self._limits = copy.deepcopy(limits)" in source(uaprocessor.UaProcessor.__init__)
+
+
+def test_tokens_are_issued_and_taken_into_use_where_ours_notes_their_ends() -> None:
+    assert "self._connection.open(request.Parameters" in source(uaprocessor.UaProcessor.open_secure_channel)
+    assert "params.RequestedLifetime" in source(connection.SecureConnection.open)
+    assert "self.revolve_tokens()" in source(connection.SecureConnection._check_sym_header)
+    receive = source(connection.SecureConnection.receive_from_header_and_body)
+    assert receive.index("self._check_sym_header(") < receive.index("MessageChunk.from_header_and_body")
+    assert "create_acknowledge_and_set_limits(msg)" in source(uaprocessor.UaProcessor.process)
+
+
+@pytest.mark.parametrize("policy", SECURED)
+def test_a_policy_says_how_long_a_nonce_is(policy: ua.SecurityPolicyType) -> None:
+    name = f"SecurityPolicy{policy.name.partition('_')[0]}"
+    assert getattr(security_policies, name).secure_channel_nonce_length == 32
+    assert security_policies.SecurityPolicyNone.secure_channel_nonce_length == 0
 
 
 def test_admin_rights_come_from_the_role_only() -> None:

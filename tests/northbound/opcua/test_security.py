@@ -1,6 +1,7 @@
 """Who gets in, and what those who do not get in are given: nothing."""
 
 import asyncio
+import itertools
 import logging
 import re
 from collections.abc import AsyncIterator
@@ -375,7 +376,12 @@ async def test_discovery_needs_no_security_and_gives_no_more(home: House) -> Non
             assert await client.status(request) == "BadSecurityPolicyRejected", request
 
 
-async def test_a_client_whose_nonce_is_short_gets_no_session(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = await secure_client(home, identity("trusted"))
-    monkeypatch.setattr("asyncua.client.client.create_nonce", lambda size=32: b"n" * 31)
+@pytest.mark.parametrize("short", [0, 1], ids=["channel", "session"])
+async def test_a_client_whose_nonce_is_short_gets_nothing(
+    home: House, monkeypatch: pytest.MonkeyPatch, short: int
+) -> None:
+    client, asked = await secure_client(home, identity("trusted")), itertools.count()
+    monkeypatch.setattr(
+        "asyncua.client.client.create_nonce", lambda size=32: b"n" * (31 if next(asked) == short else 32)
+    )
     assert await refused(client) == "BadNonceInvalid"

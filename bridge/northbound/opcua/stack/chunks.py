@@ -57,19 +57,25 @@ def _decrypted(connection: SecureConnection, message: bytes) -> bytes | None:
     return unpadded
 
 
+def room(connection: SecureConnection) -> int:
+    """Bytes of a message's body that one chunk takes."""
+    crypto = connection.security_policy.symmetric_cryptography
+    return int(MessageChunk.max_body_size(crypto, connection._limits.max_send_buffer))
+
+
 def wrapped(connection: SecureConnection, body: bytes, request_id: int) -> bytes:
     """A response as one MSG chunk or several."""
     crypto, token = connection.security_policy.symmetric_cryptography, connection.security_token
-    room = MessageChunk.max_body_size(crypto, connection._limits.max_send_buffer)
+    most = room(connection)
     plain_block, block = crypto.plain_block_size(), crypto.encrypted_block_size()
     parts: list[bytes] = []
-    for start in range(0, len(body), room):
+    for start in range(0, len(body), most):
         number = connection._sequence_number = connection._sequence_number % (WRAP - 1) + 1
-        piece = body if len(body) <= room else body[start : start + room]
+        piece = body if len(body) <= most else body[start : start + most]
         plain = _NUMBERS.pack(number, request_id) + piece
         plain += crypto.padding(len(plain))
         size = HEADER + (len(plain) + crypto.signature_size()) // plain_block * block
-        kind = b"MSGF" if start + room >= len(body) else b"MSGC"
+        kind = b"MSGF" if start + most >= len(body) else b"MSGC"
         headers = _HEADERS.pack(kind, size, token.ChannelId, token.TokenId)
         parts += (headers, crypto.encrypt(plain + crypto.signature(headers + plain)))
     return b"".join(parts)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncua import Server, ua
-from asyncua.common.connection import TransportLimits
 from asyncua.common.utils import ServiceError
 from asyncua.crypto import uacrypto
 from asyncua.crypto.permission_rules import User, UserRole
@@ -19,6 +18,7 @@ from asyncua.server.internal_session import InternalSession
 
 from bridge.northbound.opcua.stack import decoding, standard, version
 from bridge.northbound.opcua.stack.access import Account, Admission, Ruleset, Visitor
+from bridge.northbound.opcua.stack.channel import ServerLimits
 from bridge.northbound.opcua.stack.reads import Plans
 from bridge.northbound.opcua.stack.session import GuardedSession
 from bridge.northbound.opcua.stack.subscription import Subscription, Subscriptions
@@ -209,7 +209,7 @@ class Engine(Server):
         super().__init__(iserver=GuardedInternalServer(config, guards, clock))
         self.application_type = ua.ApplicationType.Server
         message = config.limits.message_size
-        self.limits = TransportLimits(BUFFER, BUFFER, math.ceil(message / BUFFER) + 1, message)
+        self.limits = ServerLimits(BUFFER, BUFFER, math.ceil(message / BUFFER) + 1, message)
         policies = list(SECURED)
         if config.unsecured_read_only:
             policies.append(ua.SecurityPolicyType.NoSecurity)

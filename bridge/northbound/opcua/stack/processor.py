@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from asyncua import ua
 from asyncua.common.utils import Buffer, ServiceError
+from asyncua.crypto.security_policies import SecurityPolicyNone
 from asyncua.crypto.uacrypto import InvalidSignature
 from asyncua.server.uaprocessor import UaProcessor
 from asyncua.ua.ua_binary import nodeid_from_binary, struct_to_binary, uatcp_to_binary
 
 from bridge.northbound.opcua.stack import chunks, services
 from bridge.northbound.opcua.stack.access import CERTIFIED, CHANNEL
+from bridge.northbound.opcua.stack.channel import ChannelFault, GuardedConnection
 from bridge.northbound.opcua.stack.decoding import BUDGET, Budget, decode
 
 if TYPE_CHECKING:
-    from asyncua.common.connection import TransportLimits
-
+    from bridge.northbound.opcua.stack.channel import ServerLimits
     from bridge.northbound.opcua.stack.engine import GuardedInternalServer
     from bridge.northbound.opcua.stack.services import Asked, Message, Parked
     from bridge.northbound.opcua.stack.session import GuardedSession
@@ -78,16 +79,24 @@ class GuardedProcessor(UaProcessor):
 
     iserver: GuardedInternalServer
     session: GuardedSession | None
+    _limits: ServerLimits
+    _connection: GuardedConnection
     _session_watchdog_task: asyncio.Task[None] | None
 
     def __init__(
-        self, internal_server: GuardedInternalServer, transport: asyncio.Transport, limits: TransportLimits
+        self, internal_server: GuardedInternalServer, transport: asyncio.Transport, limits: ServerLimits
     ) -> None:
         super().__init__(internal_server, transport, limits)
+        self._connection = GuardedConnection(SecurityPolicyNone(), self._limits)
         self._detached: set[asyncio.Task[None]] = set()
         self._greeted = False
         self.peer = str(self.name[0]) if self.name else ""
         self._is_local = _is_loopback(self.peer)
+
+    @property
+    def is_over(self) -> bool:
+        """The secure channel was not renewed in time."""
+        return self._connection.is_over
 
     @property
     def is_secured(self) -> bool:
@@ -113,13 +122,16 @@ class GuardedProcessor(UaProcessor):
                 return False
             go_on = await self._process_one(header, body)
             return go_on and self._limits.max_send_buffer >= MIN_BUFFER
+        except ChannelFault as fault:
+            self.cut_off(fault.status, str(fault))
+            return False
         except Exception as error:
             # Whatever a peer sent to get here, the specification's answer is to close (Part 6, 6.7.6).
             _log.debug("Closing the connection of %s: %r", self.peer, error)
             return False
 
     async def _process_one(self, header: ua.Header, body: Buffer) -> bool:
-        is_request = header.MessageType == ua.MessageType.SecureMessage
+        is_request = header.MessageType == ua.MessageType.SecureMessage and not self._connection.has_expired
         opened = chunks.unwrapped(self._connection, body._data) if is_request else None
         if opened is None:
             return bool(await super().process(header, body))
@@ -150,7 +162,7 @@ class GuardedProcessor(UaProcessor):
             return False
         self.session_last_activity = time.monotonic()
         session.touch()
-        self._send(services.read_response(asked.handle, results), request_id)
+        self._send(services.read_response(asked.handle, results), request_id, asked.handle)
         return True
 
     async def _publish(self, session: GuardedSession, asked: Asked, request_id: int) -> bool:
@@ -206,7 +218,7 @@ class GuardedProcessor(UaProcessor):
     async def forward_publish_response(self, result: Message, requestdata: Parked) -> None:
         """Answer a Publish request."""
         data = result.response(requestdata.requesthdr.RequestHandle, requestdata.results)
-        self._send(data, requestdata.seqhdr.RequestId)
+        self._send(data, requestdata.seqhdr.RequestId, requestdata.RequestHandle)
 
     def _is_in_order(self, kind: bytes) -> bool:
         """HEL once and first; MSG and CLO only on an open channel. asyncua takes them in any order."""
@@ -384,12 +396,25 @@ class GuardedProcessor(UaProcessor):
             super().send_response(requesthandle, seqhdr, response, msgtype)
             return
         response.ResponseHeader.RequestHandle = requesthandle
-        self._send(struct_to_binary(response), seqhdr.RequestId)
+        self._send(struct_to_binary(response), seqhdr.RequestId, requesthandle)
 
-    def _send(self, data: bytes, request_id: int) -> None:
+    @property
+    def max_response(self) -> int | None:
+        """Bytes of a response this client takes, by the bounds of its Hello; None where it gave none."""
+        limits = self._limits
+        by_chunks = limits.max_response_chunks * chunks.room(self._connection) if limits.max_response_chunks else 0
+        return min(filter(None, (limits.max_response_size, by_chunks)), default=None)
+
+    def _send(self, data: bytes, request_id: int, handle: int) -> None:
         """Send, and cut off a client that does not read what it asked for."""
         if self._transport.is_closing():
             return
+        most = self.max_response
+        if most is not None and len(data) > most:
+            fault = ua.ServiceFault()
+            fault.ResponseHeader.RequestHandle = handle
+            fault.ResponseHeader.ServiceResult = ua.StatusCode(ua.StatusCodes.BadResponseTooLarge)
+            data = struct_to_binary(fault)
         self._transport.write(chunks.wrapped(self._connection, data, request_id))
         if self._transport.get_write_buffer_size() > self.iserver.limits.send_buffer:
             _log.warning("Cutting off the OPC UA client %s, which does not read", self.peer)

@@ -15,7 +15,9 @@ import asyncio
 import dataclasses
 import logging
 import math
+from bisect import bisect_right
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncua import ua
@@ -23,7 +25,7 @@ from asyncua.common.utils import ServiceError
 from asyncua.server.internal_subscription import InternalSubscription
 from asyncua.server.monitored_item_service import MonitoredItemData, MonitoredItemService, MonitoredItemValues
 from asyncua.server.subscription_service import SubscriptionService
-from asyncua.ua.ua_binary import extensionobject_to_binary
+from asyncua.ua.ua_binary import extensionobject_to_binary, struct_to_binary
 from asyncua.ua.uaprotocol_auto import DataChangeFilter  # what is decoded; ua has a subclass of it
 
 from bridge.northbound.opcua.stack import ranges, services, wire
@@ -53,6 +55,8 @@ MAX_KEPT = 4 * 2**20
 MAX_SEQUENCE = 2**32 - 1
 MAX_PER_MESSAGE = 10_000
 """Notifications in one message, whatever the client allows; the next one follows at once."""
+BESIDES = 300 + 4 * MAX_UNACKNOWLEDGED
+"""Bytes of a PublishResponse that are no notifications, but for the results of acknowledgements."""
 
 
 class PublishChannel(Protocol):
@@ -66,6 +70,10 @@ class PublishChannel(Protocol):
 
     async def forward_publish_response(self, result: Message, requestdata: Parked) -> None:
         """Answer a Publish request."""
+
+    @property
+    def max_response(self) -> int | None:
+        """Bytes of an answer, if they are bounded."""
 
 
 class _SharedValues(MonitoredItemValues):
@@ -142,6 +150,14 @@ class TagItems(MonitoredItemService):
                 count += len(fresh) - len(self._left)
         self._news.update((item.id, item) for item in kept)
         return parts, count
+
+    def fitted(self, parts: list[bytes], room: int, *, least: int) -> tuple[list[bytes], int]:
+        """Of what `take` and `encoded` gave, what has room, and `least` notifications in any case; the others wait."""
+        rest = iter(parts)  # `take` gives a plain item's handle and value apart
+        whole = [part + next(rest) if len(part) == HANDLE.size else part for part in rest]
+        count = max(least, bisect_right(list(accumulate(map(len, whole))), room))
+        self._left = whole[count:] + self._left
+        return whole[:count], count
 
     def encoded(self, queue: dict[int, list[ua.MonitoredItemNotification]], most: int) -> list[bytes]:
         """Notifications of asyncua's items, taken out of their queue."""
@@ -432,7 +448,7 @@ class Subscription(InternalSubscription):
         if request is None:
             self._publish_cycles_count += 1
             return False
-        message = self._message(must=must)
+        message = self._message(request, must=must)
         if message is None:
             if requestdata is None:
                 self._channel.give_back(request)
@@ -447,7 +463,7 @@ class Subscription(InternalSubscription):
             next_request = self._next_request()
             if next_request is None:
                 return  # noted as late: it goes on with the next request
-            following = self._message(must=False)
+            following = self._message(next_request, must=False)
             if following is None:
                 self._channel.give_back(next_request)
             else:
@@ -468,9 +484,10 @@ class Subscription(InternalSubscription):
         queued = self.monitored_item_srv.has_news or self._triggered_datachanges or self._triggered_events
         return self._publishing_enabled and bool(queued)
 
-    def _message(self, *, must: bool) -> Message | None:
+    def _message(self, request: Parked, *, must: bool) -> Message | None:
         """What is to be sent now; a keep-alive, without notifications, only if it `must` be."""
-        notifications, more = self._notifications()
+        most = self._channel.max_response
+        notifications, more = self._notifications(None if most is None else most - BESIDES - 4 * len(request.results))
         if not notifications and not must:
             return None
         self._keep_alive_count = self._publish_cycles_count = 0
@@ -484,35 +501,46 @@ class Subscription(InternalSubscription):
         message.available = tuple(self._kept)
         return message
 
-    def _notifications(self) -> tuple[list[bytes], bool]:
-        """Encoded, and whether there are more."""
+    def _notifications(self, room: int | None) -> tuple[list[bytes], bool]:
+        """Encoded, and whether there are more. `room`: bytes, where the client has a bound."""
         notifications, more = [], False
         if self._publishing_enabled:
             items, most = self.monitored_item_srv, self.max_per_message
-            events = self._events(most) if self._triggered_events else []
-            room = most - len(events)
-            parts, count = items.take(room)
-            others = items.encoded(self._triggered_datachanges, room - count) if self._triggered_datachanges else []
-            count += len(others)
+            events, size = self._events(most, room) if self._triggered_events else ([], 0)
+            most -= len(events)
+            parts, count = items.take(most)
+            others = items.encoded(self._triggered_datachanges, most - count) if self._triggered_datachanges else []
+            parts, count = parts + others if others else parts, count + len(others)
+            is_full = count >= most or bool(self._triggered_events)
+            if count and room is not None:
+                taken = count
+                parts, count = items.fitted(parts, room - size, least=0 if events else 1)
+                is_full = is_full or count < taken
             if count:
-                notifications.append(services.data_changes(parts + others if others else parts, count))
+                notifications.append(services.data_changes(parts, count))
             if events:
                 notifications.append(extensionobject_to_binary(ua.EventNotificationList(events)))
-            more = count >= room and self._has_news()
+            more = is_full and self._has_news()
         if self._triggered_statuschanges:
             status = ua.StatusChangeNotification(Status=self._triggered_statuschanges.pop(0))
             notifications.append(extensionobject_to_binary(status))
         return notifications, more
 
-    def _events(self, most: int) -> list[ua.EventFieldList]:
-        """Events that wait; what has no room waits on."""
+    def _events(self, most: int, room: int | None) -> tuple[list[ua.EventFieldList], int]:
+        """Events that wait, and their bytes where `room` counts; what has no room waits on."""
         taken: list[ua.EventFieldList] = []
+        size = 0
         for identifier in list(self._triggered_events):
-            waiting, room = self._triggered_events.pop(identifier), most - len(taken)
-            taken += waiting[:room]
-            if waiting[room:]:
-                self._triggered_events[identifier] = waiting[room:]
-        return taken
+            waiting = self._triggered_events.pop(identifier)
+            fitting = waiting[: most - len(taken)]
+            if room is not None:
+                sizes = list(accumulate((len(struct_to_binary(one)) for one in fitting), initial=size))
+                fitting = fitting[: max(bisect_right(sizes, room) - 1, 0 if taken else 1)]
+                size = sizes[len(fitting)]
+            taken += fitting
+            if waiting[len(fitting) :]:
+                self._triggered_events[identifier] = waiting[len(fitting) :]
+        return taken, size
 
     def _keep(self, message: Message) -> None:
         """For Republish: as many as we may, and the newest in any case."""

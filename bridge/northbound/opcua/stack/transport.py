@@ -82,13 +82,14 @@ class GuardedProtocol(OPCUAProtocol):
         return len(self.clients) < limits.connections and of_one < limits.connections_per_address
 
     async def _activation_watchdog(self) -> None:
-        """Close a connection that has no session for long: before the login, and after it."""
+        """Close a connection that has no session for long, before the login or after it, or whose channel has ended."""
         half, looks = self.iserver.limits.login_within / 2, 0
-        while looks < 2:
+        while looks < 2 and not (self.processor and self.processor.is_over):
             await asyncio.sleep(half)
             session = self.processor.session if self.processor else None
             looks = 0 if session is not None and session.is_activated() else looks + 1
-        _log.info("Closing the OPC UA connection of %s, which has no session", self.peer_name)
+        what = "has no session" if looks == 2 else "has not renewed its secure channel"
+        _log.info("Closing the OPC UA connection of %s, which %s", self.peer_name, what)
         self._refuse()
 
     def data_received(self, data: bytes) -> None:
