@@ -84,6 +84,11 @@ class OpcuaLimits(BaseModel):
     monitored_items: int = Field(100_000, ge=1, description="Monitored items of all sessions.")
     monitored_items_per_session: int = Field(20_000, ge=1, description="Monitored items of one session.")
     queue_size: int = Field(100, ge=1, le=10_000, description="Values kept per monitored item between two publishes.")
+    event_fields_per_session: int = Field(
+        1_000_000,
+        ge=100,
+        description="Fields of all events that may wait for one session; queues of event items are shortened to fit.",
+    )
     operations: int = Field(1000, ge=10, le=10_000, description="Nodes in one read, write, browse, call or subscribe.")
     references_per_node: int = Field(1000, ge=10, le=10_000, description="References of a node in one Browse answer.")
     continuation_points: int = Field(20, ge=1, le=1000, description="Browses of one session that wait for BrowseNext.")

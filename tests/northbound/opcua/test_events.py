@@ -255,6 +255,27 @@ async def test_a_full_queue_says_that_events_were_lost() -> None:
         await eventually(lambda: slow.messages[4:] == ["next"])
 
 
+async def test_an_item_that_is_switched_to_and_fro_keeps_no_more_than_its_queue() -> None:
+    async with house(unsecured_read_only=True) as home, Client(home.url) as client:
+        slow, quick = Heard(), Heard()
+        narrow = await client.create_subscription(50, slow)
+        await narrow.subscribe_events(queuesize=3)
+        wide = await client.create_subscription(50, quick)
+        await wide.subscribe_events(queuesize=100)
+        await narrow.set_publishing_mode(False)
+        for number in range(12):
+            if not number % 3:
+                await narrow.set_monitoring_mode(ua.MonitoringMode.Sampling)
+            home.table.log.append(event(number, message=str(number)))
+            await eventually(lambda n=number: len(quick.messages) == n + 1)
+            if number % 3 == 2:
+                await narrow.set_monitoring_mode(ua.MonitoringMode.Reporting)
+        await narrow.set_publishing_mode(True)
+        await eventually(lambda: len(slow.messages) == 4)
+        assert slow.messages[1:] == ["9", "10", "11"]
+        assert "lost" in slow.messages[0]
+
+
 async def test_an_item_that_is_switched_off_hears_nothing_and_another_filter_holds_at_once() -> None:
     async with house(unsecured_read_only=True) as home, Client(home.url) as client:
         heard, other = Heard(), Heard()

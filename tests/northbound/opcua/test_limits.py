@@ -25,6 +25,7 @@ SMALL: dict[str, Any] = {
     "monitored_items": 25,
     "monitored_items_per_session": 20,
     "queue_size": 7,
+    "event_fields_per_session": 200,
     "operations": 10,
     "references_per_node": 11,
     "continuation_points": 2,
@@ -120,6 +121,39 @@ async def items(home: House, clients: list[Raw]) -> None:
     assert (await monitor(second, 1))[0] == "BadTooManyMonitoredItems"  # of all: 25
 
 
+async def watch(client: Raw, fields: int, queue: int = 100) -> tuple[str, int]:
+    """The status and the queue of an event item with so many fields."""
+    kind = ua.NodeId(ua.ObjectIds.BaseEventType)
+    one = ua.SimpleAttributeOperand(kind, [ua.QualifiedName("Message")], ua.AttributeIds.Value)
+    asked = ua.MonitoringParameters(QueueSize=queue, Filter=ua.EventFilter([one] * fields))
+    server = ua.ReadValueId(ua.NodeId(ua.ObjectIds.Server), ua.AttributeIds.EventNotifier)
+    request = ua.CreateMonitoredItemsRequest()
+    request.Parameters = ua.CreateMonitoredItemsParameters(
+        client.subscription,  # type: ignore[attr-defined]
+        ua.TimestampsToReturn.Both,
+        [ua.MonitoredItemCreateRequest(server, RequestedParameters=asked)],
+    )
+    (result,) = (await client.ask(request)).Results
+    return result.StatusCode.name, result.RevisedQueueSize
+
+
+async def events(home: House, clients: list[Raw]) -> None:
+    clients.append(await opened(home))
+    first = clients[0]
+    await first.session()
+    await subscribe(first)
+    assert await watch(first, 10) == ("Good", 7)  # 8 of 20 fields: 160
+    assert await watch(first, 6) == ("Good", 1)  # 2 of 16: 32
+    assert await watch(first, 1) == ("BadTooManyMonitoredItems", 0)
+    end = ua.DeleteSubscriptionsRequest()
+    end.Parameters.SubscriptionIds = [first.subscription]  # type: ignore[attr-defined]
+    await first.ask(end)
+    await subscribe(first)
+    assert await watch(first, 10, queue=4) == ("Good", 4)
+    await subscribe(first)  # another one of the same session has what the first one leaves
+    assert await watch(first, 10) == ("Good", 4)
+
+
 async def operations(home: House, clients: list[Raw]) -> None:
     clients.append(await opened(home))
     await clients[-1].session()
@@ -186,6 +220,7 @@ ENFORCED: dict[str, Check] = {
     "monitored_items": items,
     "monitored_items_per_session": items,
     "queue_size": items,
+    "event_fields_per_session": events,
     "operations": operations,
     "references_per_node": browsing,
     "continuation_points": browsing,

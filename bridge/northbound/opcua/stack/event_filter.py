@@ -91,6 +91,11 @@ class CompiledFilter:
         self._select = select
         self._where = where
 
+    @property
+    def width(self) -> int:
+        """Fields of an event."""
+        return len(self._select)
+
     def wants(self, event: Notification) -> bool:
         """Whether the where clause lets it through."""
         if not self._where:

@@ -296,7 +296,12 @@ class GuardedSession(InternalSession):
         if subscription in own:
             return 0
         items = sum(len(one.monitored_item_srv) for one in (*own, subscription))
-        if len(own) >= limits.subscriptions_per_session or items > limits.monitored_items_per_session:
+        room = self.iserver.subscription_service.events_left(self.session_id)
+        if (
+            len(own) >= limits.subscriptions_per_session
+            or items > limits.monitored_items_per_session
+            or subscription.monitored_item_srv.events.reserved > room
+        ):
             return int(ua.StatusCodes.BadTooManySubscriptions)
         return 0
 

@@ -90,7 +90,7 @@ class _SharedValues(MonitoredItemValues):
 class TagItems(MonitoredItemService):
     """The monitored items of one subscription."""
 
-    def __init__(self, isub: InternalSubscription, aspace: AddressSpace, clock: Clock, fastest_ms: float) -> None:
+    def __init__(self, isub: Subscription, aspace: AddressSpace, clock: Clock, fastest_ms: float) -> None:
         # Not super().__init__: it makes a logger per subscription, and loggers live for ever.
         self.logger = logging.getLogger("asyncua.server.monitored_item_service")
         self.isub = isub
@@ -103,7 +103,7 @@ class TagItems(MonitoredItemService):
         self._fastest_ms = fastest_ms
         self._tags: dict[int, TagItem] = {}
         self._news: dict[int, TagItem] = {}
-        self.events = EventItems(isub, aspace)
+        self.events = EventItems(isub, aspace, lambda: isub.events_left(isub.session_id))
         self._timestamps = ua.TimestampsToReturn.Both
         """Of the request being answered."""
         self._restamped: dict[int, ua.TimestampsToReturn] = {}
@@ -422,8 +422,16 @@ class Subscription(InternalSubscription):
     _notification_seq: int
     _task: asyncio.Task[None] | None
 
-    def __init__(self, *arguments: Any, clock: Clock, fastest_ms: float, **options: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        clock: Clock,
+        fastest_ms: float,
+        events_left: Callable[[ua.NodeId], int],
+        **options: Any,
+    ) -> None:
         super().__init__(*arguments, **options)
+        self.events_left = events_left
         # The logger InternalSubscription's own item service has just made would otherwise live for ever.
         logging.Logger.manager.loggerDict.pop(self.monitored_item_srv.logger.name, None)
         self.monitored_item_srv = TagItems(self, self.monitored_item_srv.aspace, clock, fastest_ms)
@@ -618,6 +626,11 @@ class Subscriptions(SubscriptionService):
         """Monitored items of everybody."""
         return sum(len(one.monitored_item_srv) for one in self.subscriptions.values())
 
+    def events_left(self, session_id: ua.NodeId) -> int:
+        """Fields of events that may wait for this session, beside what is reserved."""
+        own = (one for one in self.subscriptions.values() if one.session_id == session_id)
+        return self._limits.event_fields_per_session - sum(one.monitored_item_srv.events.reserved for one in own)
+
     def notify(self, event: Notification) -> None:
         """Tell whoever looks at its source."""
         for subscription in self.subscriptions.values():
@@ -647,6 +660,7 @@ class Subscriptions(SubscriptionService):
             publishing_enabled=params.PublishingEnabled,
             clock=self._clock,
             fastest_ms=self._fastest_ms,
+            events_left=self.events_left,
         )
         subscription.max_per_message = _max_per_message(params)
         self.subscriptions[result.SubscriptionId] = subscription
