@@ -120,17 +120,46 @@ async def test_many_sessions_on_one_connection_leave_one(home: House) -> None:
     await still_serves(home)
 
 
+async def connected(home: House, address: str = "127.0.0.1") -> Raw:
+    client = Raw(*await asyncio.open_connection("127.0.0.1", home.port, local_addr=(address, 0)))
+    await client.open()
+    return client
+
+
+async def created(client: Raw) -> str:
+    response = await client.ask(ua.CreateSessionRequest())
+    if response.ResponseHeader.ServiceResult.is_good():
+        client.authentication = response.Parameters.AuthenticationToken
+    return str(response.ResponseHeader.ServiceResult.name)
+
+
+async def activated(client: Raw) -> str:
+    request = ua.ActivateSessionRequest()
+    request.Parameters.UserIdentityToken = ua.AnonymousIdentityToken("anonymous")
+    return await client.status(request)
+
+
 async def test_sessions_are_bounded_and_come_back(home: House) -> None:
-    clients = [await asyncio.open_connection("127.0.0.1", home.port) for _ in range(7)]
-    raws = [Raw(*pair) for pair in clients]
-    statuses = []
-    for client in raws:
-        await client.open()
-        statuses.append(await client.status(ua.CreateSessionRequest()))
-    assert statuses == ["Good"] * 5 + ["BadTooManySessions"] * 2
-    for client in raws:
+    clients = [await connected(home) for _ in range(7)]
+    for client in clients[:5]:
+        await client.session()
+    assert [await created(client) for client in clients[5:]] == ["BadTooManySessions"] * 2
+    for client in clients:
         await client.close()
     await asyncio.sleep(0.02)
+    await still_serves(home)
+
+
+async def test_sessions_without_a_login_give_way_those_of_the_greediest_address_first(home: House) -> None:
+    patient = await connected(home, "127.0.0.2")
+    stranger = [await connected(home) for _ in range(5)]
+    assert [await created(client) for client in (patient, *stranger)] == ["Good"] * 6
+    assert await activated(patient) == "Good"
+    assert await activated(stranger[0]) == "BadSessionIdInvalid"
+    assert await activated(stranger[1]) == "Good"
+    for client in (patient, *stranger):
+        await client.send(client.request(ua.CloseSessionRequest(), b"\x01"))
+        await client.close()
     await still_serves(home)
 
 

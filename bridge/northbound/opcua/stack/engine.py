@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import logging
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -153,6 +154,18 @@ class GuardedInternalServer(InternalServer):
     def guarded_sessions(self) -> list[GuardedSession]:
         """Those sessions, as what they are."""
         return [one for one in self.external_sessions if isinstance(one, GuardedSession)]
+
+    async def make_room(self) -> bool:
+        """End a session that nobody has logged in to; False where there is none.
+
+        It is the oldest one of the address that has most of them: a stranger who opens sessions takes only his own.
+        """
+        waiting = [one for one in self.guarded_sessions if not one.is_activated()]
+        if not waiting:
+            return False
+        held = Counter(one.peer for one in waiting)
+        await max(waiting, key=lambda one: held[one.peer]).close_session(True)  # the first of equals
+        return True
 
     def external_session(self, token: ua.NodeId) -> GuardedSession | None:
         """The session of this authentication token."""

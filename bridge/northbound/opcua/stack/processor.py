@@ -306,7 +306,7 @@ class GuardedProcessor(UaProcessor):
     ) -> bool:
         """One session a connection: a second one ends the first, a failed one leaves nothing."""
         await self._drop_session()
-        if self.iserver.session_count >= self.iserver.limits.sessions:
+        if self.iserver.session_count >= self.iserver.limits.sessions and not await self.iserver.make_room():
             raise ServiceError(ua.StatusCodes.BadTooManySessions)
         try:
             return bool(await super()._process_message(typeid, requesthdr, seqhdr, body))

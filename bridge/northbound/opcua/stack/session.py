@@ -49,6 +49,8 @@ class GuardedSession(InternalSession):
         self.reader = Reader(self.auth_token)
         self.channel: Channel | None = CHANNEL.get()
         self.peer_certificate = self.channel.peer_certificate if self.channel else None
+        self.peer = self.channel.peer if self.channel else ""
+        """The address it was made from."""
         self._browser = Browser(self.aspace, self.iserver.limits)
 
     async def create_session(
