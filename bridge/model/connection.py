@@ -22,7 +22,12 @@ class ConnectionState(IntEnum):
     """The vendor no longer lists this machine."""
     Failed = 6
     """The vendor reports that this machine has a fault."""
+    Degraded = 7
+    """Of a source: values flow, and one of its ways to the vendor is lost."""
 
 
-CONNECTION_STATES = {state.name: state.value for state in ConnectionState}
-"""The enumeration as a tag definition wants it."""
+SOURCE_STATES = {state.name: state.value for state in ConnectionState}
+"""The enumeration of a source's state, as a tag definition wants it."""
+
+CONNECTION_STATES = {name: value for name, value in SOURCE_STATES.items() if name != ConnectionState.Degraded.name}
+"""That of a machine's."""

@@ -42,6 +42,7 @@ class Condition:
     """Something is wrong with a source, one of its machines, or one channel; ends when values flow again.
 
     Good, of a whole source: values go on but more slowly (`reason`), or no longer so (no reason).
+    Of a `way`: it alone is lost, or is back (no reason). It changes no tag of a machine.
 
     Args:
         source: name of the source.
@@ -51,6 +52,7 @@ class Condition:
         machine: the vendor's identity of the machine; None for all machines of the source.
         channel: the channel concerned; None for all.
         advice: what a person can do about it.
+        way: one of several ways to the vendor, as people call it ("REST"); "" for what is not about one.
     """
 
     source: str
@@ -60,6 +62,7 @@ class Condition:
     machine: str | None = None
     channel: str | None = None
     advice: str = ""
+    way: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,7 @@ class Bridge:
         self.keeper.spoke = self._spoke
         self.keeper.idle = self._idle
         self.keeper.slowed = self._slowed
+        self.keeper.way = self._way
         plant = self.keeper.first_plant()
         self.table = Table(plant, self.clock, self.log, self.history)
         self.keeper.attach(self.table)
@@ -243,6 +244,11 @@ class Bridge:
         runner = self.runners.get(condition.source)
         if runner is not None:
             runner.slowed(condition)
+
+    def _way(self, condition: Condition) -> None:
+        runner = self.runners.get(condition.source)
+        if runner is not None:
+            runner.way(condition)
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.model.connection import CONNECTION_STATES
+from bridge.model.connection import SOURCE_STATES
 from bridge.model.path import Place
 from bridge.model.plant import BRIDGE_MACHINE_ID, Machine
 from bridge.model.tag import Owner, Tag, TagDefinition, tag_id
@@ -103,7 +103,7 @@ def _source_definitions(name: str, kind: str) -> Iterator[TagDefinition]:
     yield TagDefinition(
         f"{here}/State",
         DataType.UInt32,
-        enumeration=CONNECTION_STATES,
+        enumeration=SOURCE_STATES,
         description="How the bridge stands with this source",
         owner=Owner.BRIDGE,
     )

@@ -98,6 +98,7 @@ class PlantKeeper:
         self.idle: Callable[[str, int], None] = lambda source, waiting: None
         """Told of a source that answers while none of its machines is in the plant, and how many wait for adoption."""
         self.slowed: Callable[[Condition], None] = lambda condition: None
+        self.way: Callable[[Condition], None] = lambda condition: None
         """Told of a source whose values go on more slowly, and when they no longer do."""
         self.observed: Callable[[Observation], None] = lambda observation: None
         """Told every observation as it is, before projection: commands are confirmed on these."""
@@ -347,6 +348,9 @@ class PlantKeeper:
         self.event(kind, f"{_named(state, part)}: values flow", part.part.source, state.machine.id, severity=100)
 
     def _condition(self, condition: Condition, connection: ConnectionState | None = None) -> None:
+        if condition.way:
+            self.way(condition)
+            return
         if condition.status.is_good:
             self._slow(condition)
             return

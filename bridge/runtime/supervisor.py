@@ -46,12 +46,18 @@ def back_off(attempt: int, random_between: Callable[[float, float], float] = ran
     return random_between(min(FIRST_WAIT_S, ceiling), ceiling)
 
 
+UNHEARD = "Nothing has been heard yet"
+
+_FLOWING = frozenset({ConnectionState.Connected, ConnectionState.Degraded})
+"""States in which values flow."""
+
+
 @dataclass(slots=True)
 class SourceState:
     """How a source stands, for a person."""
 
     state: ConnectionState = ConnectionState.Waiting
-    reason: str = "Nothing has been heard yet"
+    reason: str = UNHEARD
     since: datetime | None = None
     advice: str = ""
     last_update: datetime | None = None
@@ -69,6 +75,10 @@ class SourceRunner:
         self._clock = clock
         self._attempt = 0
         self._slowed: Condition | None = None
+        self._ways: dict[str, Condition] = {}
+        """Ways to the vendor that are lost while others are not, by their names."""
+        self._plain = (UNHEARD, "")
+        """Reason and advice where nothing more pressing is known."""
         self.speaks = False
         """It has said something since it was lost: it is served. Of machines that are silent there may be no values."""
 
@@ -134,6 +144,8 @@ class SourceRunner:
 
     def _down(self, state: ConnectionState, status: StatusCode, reason: str, advice: str) -> None:
         now, self.speaks, self._slowed = self._clock.now(), False, None
+        self._ways.clear()
+        self._plain = (reason, advice)
         was = self.status.state
         if was is not state:
             logger.warning("Source %s is %s: %s", self.source.name, state.name.lower(), reason or "no reason given")
@@ -155,27 +167,49 @@ class SourceRunner:
             logger.info("Source %s: %s", self.source.name, condition.reason)
         else:
             logger.info("Source %s is no longer slowed down", self.source.name)
-        if is_slowed or self.status.state is ConnectionState.Connected:
-            self.status.reason, self.status.advice = condition.reason, condition.advice
-            self._show()
+        self._explain()
+
+    def way(self, condition: Condition) -> None:
+        """One of several ways to the vendor is lost, or back (no reason); values go on by the others."""
+        name, way = self.source.name, condition.way
+        if condition.reason:
+            if way not in self._ways:
+                self._keeper.event("SourceLost", f"{name}: {condition.reason}", name, severity=300)
+            self._ways[way] = condition
+        elif self._ways.pop(way, None) is not None:
+            logger.info("Source %s: %s is back", name, way)
+            self._keeper.event("SourceReturned", f"{name}: {way} is back", name, severity=100)
+        if self.status.state in _FLOWING:
+            self._flow()
+        self._explain()
+
+    def _flow(self) -> None:
+        state = ConnectionState.Degraded if self._ways else ConnectionState.Connected
+        if state is not self.status.state:
+            self.status.state, self.status.since = state, self._clock.now()
+
+    def _explain(self) -> None:
+        """Say the most pressing of what is known."""
+        told = next(iter(self._ways.values()), self._slowed)
+        self.status.reason, self.status.advice = self._plain if told is None else (told.reason, told.advice)
+        self._show()
 
     def heard(self) -> None:
         """Values flow: the only thing that counts as a return."""
         self.status.last_update = self._clock.now()
         self._attempt = 0
-        if self.status.state is ConnectionState.Connected:
+        if self.status.state in _FLOWING:
             return
         if self.status.state is not ConnectionState.Waiting:
             logger.info("Source %s is back: values flow", self.source.name)
             self._keeper.event("SourceReturned", f"{self.source.name}: values flow", self.source.name, severity=100)
-        self.status.state, self.status.since = ConnectionState.Connected, self._clock.now()
-        slowed = self._slowed
-        self.status.reason, self.status.advice = ("", "") if slowed is None else (slowed.reason, slowed.advice)
-        self._show()
+        self._flow()
+        self._plain = ("", "")
+        self._explain()
 
     def idle(self, waiting: int) -> None:
         """It answers, and none of its machines is in the plant: no value can come. `waiting` for adoption: so many."""
-        if self.status.state is ConnectionState.Connected:
+        if self.status.state in _FLOWING:
             return
         if waiting:
             reason = f"It answers, and none of its machines is in the plant; waiting for adoption: {waiting}"
@@ -186,15 +220,15 @@ class SourceRunner:
         if self.status.state is not ConnectionState.Waiting:
             logger.info("Source %s is back: %s", self.source.name, reason)
             self.status.state, self.status.since = ConnectionState.Waiting, self._clock.now()
-        if reason != self.status.reason:
-            self.status.reason, self.status.advice = reason, advice
-            self._show()
+        if (reason, advice) != self._plain:
+            self._plain = (reason, advice)
+            self._explain()
 
     def _show(self) -> None:
         here, status = f"Sources/{self.source.name}", self.status
         self._keeper.say(f"{here}/State", int(status.state))
         self._keeper.say(f"{here}/StateText", status.state.name)
-        self._keeper.say(f"{here}/Connected", status.state is ConnectionState.Connected)
+        self._keeper.say(f"{here}/Connected", status.state in _FLOWING)
         self._keeper.say(f"{here}/Reason", status.reason)
         self._keeper.say(f"{here}/Since", status.since)
         self._keeper.say(f"{here}/Advice", status.advice)

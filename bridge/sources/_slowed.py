@@ -23,10 +23,14 @@ ADVICE: Final = (
 async def tell_slowed(name: str, vendor: str, budget: Budget, clock: Clock, publish: Publish) -> None:
     """Until cancelled. Values stay as they are, and grow old by themselves."""
     is_told = False
-    while True:
-        if budget.is_slowed is not is_told:
-            is_told = not is_told
-            reason = f"Slowed: {vendor} has answered 429, and is asked less often for a while" if is_told else ""
-            advice = ADVICE if is_told else ""
-            publish(Condition(name, StatusCode.Good, reason, clock.now(), advice=advice))
-        await clock.sleep(LOOK_AGAIN)
+    reason = f"Slowed: {vendor} has answered 429, and is asked less often for a while"
+    try:
+        while True:
+            if budget.is_slowed is not is_told:
+                is_told = not is_told
+                told = (reason, ADVICE) if is_told else ("", "")
+                publish(Condition(name, StatusCode.Good, told[0], clock.now(), advice=told[1]))
+            await clock.sleep(LOOK_AGAIN)
+    finally:
+        if is_told:  # nobody would end it: this half may be gone while the source is not
+            publish(Condition(name, StatusCode.Good, "", clock.now()))

@@ -189,6 +189,52 @@ async def test_a_source_that_is_slowed_stays_connected_and_its_values_age_by_the
         assert (runner.status.state, runner.status.reason) == (ConnectionState.Connected, "")
 
 
+async def test_a_way_that_is_lost_while_values_flow_by_another_is_the_state_of_the_source(tmp_path: Path) -> None:
+    async with Running(tmp_path) as running:
+        house, runner = running.house, running.runner
+        house.keeper.slowed, house.keeper.way = runner.slowed, runner.way
+
+        def way(reason: str, advice: str = "") -> None:
+            now = house.clock.now()
+            house.keeper.publish(
+                Condition("panel", StatusCode.BadConfigurationError, reason, now, advice=advice, way="REST")
+            )
+
+        house.keeper.publish(Condition("panel", StatusCode.Good, "Slowed: 429", house.clock.now(), advice="Ask less"))
+        way("By REST: 401", "Look at the password")
+        assert (runner.status.state, runner.status.reason) == (ConnectionState.Waiting, "By REST: 401")
+        running.hear()
+        assert house.read("Bridge.Sources.panel.StateText").value == "Degraded"
+        assert house.read("Bridge.Sources.panel.Reason").value == "By REST: 401"
+        assert house.read("Bridge.Sources.panel.Advice").value == "Look at the password"
+        assert house.read("Bridge.Sources.panel.Connected").value is True
+        assert house.read("mock-1.Monitoring.AmplitudeSum").status is StatusCode.Good
+        way("By REST: 401, again", "Look at the password")
+        way("")
+        assert (runner.status.state, runner.status.reason) == (ConnectionState.Connected, "Slowed: 429")
+        house.keeper.publish(Condition("panel", StatusCode.Good, "", house.clock.now()))
+        assert (runner.status.state, runner.status.reason) == (ConnectionState.Connected, "")
+        kinds = [event.kind for event in house.events]
+        assert (kinds.count("SourceLost"), kinds.count("SourceReturned")) == (1, 1)
+
+
+async def test_what_is_lost_wholly_is_not_lost_in_part_afterwards(tmp_path: Path) -> None:
+    async with Running(tmp_path) as running:
+        house, runner = running.house, running.runner
+        house.keeper.way = runner.way
+        running.source.endings = [NotConnected("Both are gone")]
+        lost = Condition("panel", StatusCode.BadNoData, "By REST: 401", house.clock.now(), way="REST")
+        running.source.says = lambda publish: publish(lost) if running.source.runs == 2 else None
+        running.task.cancel()
+        await asyncio.gather(running.task, return_exceptions=True)
+        running.task = asyncio.create_task(runner.run())
+        await house.clock.advance(0)
+        assert (runner.status.state, runner.status.reason) == (ConnectionState.Lost, "Both are gone")
+        await house.clock.advance(LONGEST_WAIT_S)
+        running.hear()
+        assert (runner.status.state, runner.status.reason) == (ConnectionState.Connected, "")
+
+
 async def test_what_a_source_told_of_itself_is_uncertain_while_it_is_not_served(tmp_path: Path) -> None:
     async with Running(tmp_path) as running:
         house = running.house

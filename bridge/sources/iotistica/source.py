@@ -113,6 +113,8 @@ class IotisticaSource:
         self._halves: list[Half] = [half for half in (self.listener, self.rest) if half is not None]
         self._waiting: set[Half] = set()
         """Halves that were lost and are not tried again yet."""
+        self._lost: set[Half] = set()
+        """Halves of which the source's state says that they are lost."""
 
     @property
     def name(self) -> str:
@@ -138,6 +140,7 @@ class IotisticaSource:
         """Serve until nothing of it can be reached any more, or it is cancelled."""
         self.roster.begin()
         self._waiting.clear()
+        self._lost.clear()
         if len(self._halves) == 1:
             await self._halves[0].run(publish)
             return
@@ -155,7 +158,8 @@ class IotisticaSource:
             began = self._clock.monotonic()
             self._waiting.discard(half)
             try:
-                await half.run(self._heard(publish) if half is self.listener else self._polled(publish))
+                told_by = self._heard if half is self.listener else self._polled
+                await half.run(self._returning(half, told_by(publish)))
             except SourceError as error:
                 if half is self.listener:
                     self._lapses.lost()
@@ -166,13 +170,25 @@ class IotisticaSource:
                 level = logging.DEBUG if str(error) == told else logging.WARNING
                 log.log(level, "Source %s: %s is lost: %s", self._name, half.title, error)
                 told = str(error)
-                for condition in self._lost(half, error):
+                self._lost.add(half)
+                for condition in self._conditions(half, error):
                     publish(condition)
                 wait = _wait_of(error)
                 if self._clock.monotonic() - began > REFUSED_WAIT:
                     backoff.reset()
                     told = ""
                 await self._clock.sleep(max(wait, backoff.next()))
+
+    def _returning(self, half: Half, publish: Publish) -> Publish:
+        """What a half publishes; the first of it after a loss says that the half is back."""
+
+        def tell(item: Published) -> None:
+            if half in self._lost and half.is_connected:
+                self._lost.discard(half)
+                publish(Condition(self._name, StatusCode.Good, "", self._clock.now(), way=half.title))
+            publish(item)
+
+        return tell
 
     def _heard(self, publish: Publish) -> Publish:
         """Hear what MQTT publishes: the first sample after a loss tells what was missed."""
@@ -203,7 +219,7 @@ class IotisticaSource:
 
         return tell
 
-    def _lost(self, half: Half, error: SourceError) -> list[Condition]:
+    def _conditions(self, half: Half, error: SourceError) -> list[Condition]:
         is_refused = isinstance(error, AuthFailed)
         status = StatusCode.UncertainNoCommunicationLastUsableValue
         if is_refused:
@@ -211,7 +227,10 @@ class IotisticaSource:
         advice = getattr(error, "advice", "") or f"Can this computer reach Iotistica by {half.title}?"
         reason = f"By {half.title}: {error}"
         now = self._clock.now()
-        return [Condition(self._name, status, reason, now, None, channel, advice) for channel in sorted(half.channels)]
+        return [
+            *(Condition(self._name, status, reason, now, None, channel, advice) for channel in sorted(half.channels)),
+            Condition(self._name, status, reason, now, advice=advice, way=half.title),
+        ]
 
 
 def _wait_of(error: SourceError) -> float:

@@ -160,6 +160,7 @@ def _written(item: Item, zero: float) -> tuple[str, dict[str, Any]]:
             machine=packed(item.machine),
             channel=packed(item.channel),
             advice=packed(item.advice),
+            way=packed(item.way or None),
         )
     if isinstance(item, Inventory):
         appeared = [
@@ -290,6 +291,7 @@ def _read_condition(fields: dict[str, Any]) -> Condition:
         _text(fields, "machine") if "machine" in fields else None,
         _text(fields, "channel") if "channel" in fields else None,
         _text(fields, "advice"),
+        _text(fields, "way") if "way" in fields else "",
     )
 
 

@@ -8,17 +8,20 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from bridge.config.vendor_profile import load_profile
 from bridge.errors import NotConnected
-from bridge.model.observation import Observation
+from bridge.model.observation import Condition, Observation
+from bridge.model.status import StatusCode
 from bridge.ports import Publish
 from bridge.sources.iotistica.config import IotisticaConfig
 from bridge.sources.iotistica.rest.rows import milliseconds, reading_row
 from bridge.sources.iotistica.source import IotisticaSource
 from bridge.transport.mqtt import Message
 from tests.sources.iotistica import cloud
+from tests.sources.iotistica.cloud import At, Cloud
 from tests.sources.iotistica.rig import AGENT, PRESS, PUMP, batch, reading, topic
 
 BEGUN = cloud.START - timedelta(seconds=200)
@@ -138,3 +141,43 @@ async def test_a_half_that_stays_lost_is_one_line_in_the_log(caplog: pytest.LogC
     async with both.running():
         await both.at.until(lambda: both.mqtt.empty())
     assert [one.message for one in caplog.records] == ["Source i: MQTT is lost: The broker is gone"]
+
+
+async def test_a_refused_password_of_rest_is_told_of_the_source_until_rest_is_back() -> None:
+    """And what was said of REST's pace ends with it."""
+    both, at = Both(), At()
+    account = {"url": cloud.URL, "username": cloud.USER, "password": cloud.PASSWORD}
+    config = IotisticaConfig.model_validate({"type": "iotistica", "mqtt": {}, "rest": account})
+    transport = httpx.MockTransport(at.cloud)
+    both.source = IotisticaSource("i", config, at.clock, at.heap, profile=load_profile("actual"), transport=transport)
+    both.at = at
+    assert both.source.listener is not None
+    both.source.listener.run = both._listen  # type: ignore[method-assign]
+    is_refused = is_slow = False
+
+    def hook(request: httpx.Request, cloud: Cloud) -> httpx.Response | None:
+        if is_refused:
+            return cloud.reply(401, {"error": "Invalid credentials"})
+        return cloud.throttled("1") if is_slow and "incidents" in request.url.path else None
+
+    at.cloud.hooks.append(hook)
+
+    def told() -> list[Condition]:
+        return [one for one in at.heard.of(Condition) if one.machine is None and one.channel is None]
+
+    async with both.running():
+        await both.hear(reading(1.0))
+        await at.until(lambda: at.heard.readings().get("RestConnected"))
+        is_slow = True
+        await at.until(told)
+        is_slow, is_refused = False, True
+        await at.until(lambda: any(one.way for one in told()))
+        slowed, pace, lost = told()
+        assert slowed.reason.startswith("Slowed")
+        assert (pace.status, pace.reason) == (StatusCode.Good, "")
+        assert (lost.way, lost.status) == ("REST", StatusCode.BadConfigurationError)
+        assert lost.reason.startswith("By REST: ")
+        assert "password" in lost.advice
+        is_refused = False
+        await at.until(lambda: any(one.way and not one.reason for one in told()))
+        assert at.heard.readings()["RestConnected"] is True

@@ -72,6 +72,7 @@ ITEMS = st.one_of(
         st.none() | ANY_TEXT,
         st.none() | ANY_TEXT,
         ANY_TEXT,
+        ANY_TEXT,
     ),
     st.builds(
         Inventory,

@@ -119,7 +119,7 @@ function sourceCard(source) {
       {},
       row("Type", source.type),
       row("Since", since(source.since)),
-      source.state === "Connected" ? null : row("Next try", live("next")),
+      ["Connected", "Degraded"].includes(source.state) ? null : row("Next try", live("next")),
       row("Last value", live("last")),
       row("Machines", source.machines),
       source.reconnects ? row("Reconnects", source.reconnects) : null,

@@ -30,7 +30,7 @@ export function badge(kind, word) {
 
 export const statusBadge = (status) => badge(severity(status), status);
 
-const STATES = { Connected: "good", Waiting: "uncertain", Silent: "uncertain" };
+const STATES = { Connected: "good", Waiting: "uncertain", Silent: "uncertain", Degraded: "uncertain" };
 export const stateBadge = (state) => badge(STATES[state] ?? "bad", state);
 
 /** "4 s", "3 min", "2 h 05 min", "3 d". */
