@@ -97,6 +97,8 @@ class AlarmKeeper:
         self._clock = clock
         self._append_event = append_event
         self._conditions: dict[str, AlarmCondition] = {}
+        self._beyond: dict[str, AlarmCondition] = {}
+        """What is active and had no room: told once, as an event. As many as the plant has alarms."""
         self._by_slot: dict[int, _Watch] = {}
         self._unwritten = asyncio.Event()
         self._write: asyncio.Task[None] | None = None
@@ -145,20 +147,28 @@ class AlarmKeeper:
 
     def _forget_what_is_gone(self) -> None:
         here = {watch.id for watch in self._by_slot.values()}
-        for condition in self.conditions:
+        for condition in (*self.conditions, *self._beyond.values()):
             if condition.id not in here and condition.active:
                 self._end(condition, "it is not there any more")
 
     def _look(self, watch: _Watch) -> None:
-        judged, before = watch.judge(self._table.read), self._conditions.get(watch.id)
+        judged = watch.judge(self._table.read)
         if judged is None:
             return
+        self._let_in(watch.id)
+        before = self._conditions.get(watch.id) or self._beyond.get(watch.id)
         active, level, severity = judged
         if not active:
             if before is not None and before.active:
                 self._end(before, "normal again")
         elif before is None or not before.active or before.level != level:
             self._begin(watch, level, severity, before)
+
+    def _let_in(self, identifier: str) -> None:
+        """There is room for it by now."""
+        if identifier in self._beyond and len(self._conditions) < MAX_CONDITIONS:
+            self._conditions[identifier] = self._beyond.pop(identifier)
+            self._unwritten.set()
 
     def _begin(self, watch: _Watch, level: str, severity: int, before: AlarmCondition | None) -> None:
         now = self._clock.now()
@@ -205,10 +215,13 @@ class AlarmKeeper:
         told = replace(condition, message=f"{condition.name}: {words}", event=f"alarm:{uuid.uuid4()}")
         if kind == ALARM_ACTIVE and not told.acked:
             told = replace(told, raised=told.event)
+        self._beyond.pop(told.id, None)
         if not told.retain:
             self._conditions.pop(told.id, None)
         elif told.id in self._conditions or len(self._conditions) < MAX_CONDITIONS:
             self._conditions[told.id] = told
+        elif told.active:
+            self._beyond[told.id] = told
         source = told.id.split(".")[2] if told.kind is AlarmKind.SOURCE else ""
         severity = told.severity if kind == ALARM_ACTIVE else 100
         now = self._clock.now()

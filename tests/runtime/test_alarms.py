@@ -190,6 +190,38 @@ async def test_conditions_are_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
         assert len(r.events) == 2
 
 
+async def test_an_alarm_beyond_the_bound_is_told_once_and_let_in_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_CONDITIONS", 1)
+    async with rig(tmp_path) as made:
+        await made.say(Fault=True)
+        for _ in range(3):
+            await made.say(High=True, HighHigh=False)
+        assert [one.kind for one in made.events] == ["AlarmActive"] * 2
+        await made.say(HighHigh=True)
+        await made.say(HighHigh=True)
+        await made.say(High=False, HighHigh=False)
+        assert [one.kind for one in made.events[2:]] == ["AlarmActive", "AlarmInactive"]
+        await made.say(High=True)
+        assert made.is_now(LIMIT) is None
+        await made.say(Fault=False)
+        assert made.keeper.acknowledge(STATE, "ana", None)
+        told = len(made.events)
+        await made.say(High=True)
+        assert made.is_now(LIMIT) == (True, "High", False, 500)
+        assert len(made.events) == told
+
+
+async def test_an_alarm_beyond_the_bound_ends_with_its_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_CONDITIONS", 0)
+    async with rig(tmp_path) as made:
+        await made.say(Fault=True)
+        made.table.replace_plant(Plant(made.bridge, {}))
+        await made.say()
+        assert [one.kind for one in made.events] == ["AlarmActive", "AlarmInactive"]
+
+
 def test_a_delay_lets_through_what_lasts() -> None:
     tag = Tag("m.Alarms.A", 7, "m", replace(FAULT, alarm=Alarm(delay=5.0)))
     values: dict[int, DataValue] = {}
