@@ -332,6 +332,7 @@ class Nodes:
             identifier, _ = self._retired.popitem(last=False)
             self._commands.forget(identifier)
             self._take_out(self._tree.node(node_id(identifier)))
+        self._space.forget_unread()
 
     def _take_out(self, node: NodeData) -> None:
         for parent in self._tree.take_out(node):

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 
+import pytest
 from asyncua import Client, ua
 
 from bridge.model.plant import Machine, Plant
@@ -105,3 +106,29 @@ async def test_retired_nodes_are_bounded() -> None:
         show(home, *known.values(), machine(home.slots, "first"))
         fill(home.table, "first")
         await until(client, "first.Monitoring.Pressure", "Good")
+
+
+@pytest.mark.parametrize("mode", [ua.MonitoringMode.Reporting, ua.MonitoringMode.Disabled])
+async def test_items_on_a_node_that_was_taken_out_go_on_when_it_returns(mode: ua.MonitoringMode) -> None:
+    tag = "first.Monitoring.Pressure"
+    async with house(unsecured_read_only=True, limits={"retired_tags": 0}) as home, Client(home.url) as client:
+        known = here(home)
+        show(home, *known.values(), machine(home.slots, "first"))
+        fill(home.table, "first")
+        await until(client, tag, "Good")
+        seen = Seen()
+        subscription = await client.create_subscription(50, seen)
+        nodes = [client.get_node(f"ns=2;s={one}") for one in (tag, "first.Setpoints.Mode")]
+        for queue in (1, 5):
+            await subscription.subscribe_data_change(nodes, queuesize=queue)
+        await eventually(lambda: len(seen.of(tag)) == 2)
+        await subscription.set_monitoring_mode(mode)
+        show(home, *known.values())
+        await until(client, tag, "BadNodeIdUnknown")
+        show(home, *known.values(), machine(home.slots, "first"))
+        fill(home.table, "first")
+        await until(client, tag, "Good")
+        count = len(seen.of(tag))
+        await subscription.set_monitoring_mode(ua.MonitoringMode.Reporting)
+        home.table.update([(home.tag("Monitoring/Pressure", "first").slot, DataValue(3.5, StatusCode.Good, NOW, NOW))])
+        await eventually(lambda: [one.Value.Value for one in seen.of(tag)[count:]].count(3.5) == 2)

@@ -155,6 +155,8 @@ class Space:
         self._type_references: dict[ua.NodeId, ua.ReferenceDescription] = {}
         self._optional, self._mandatory = (self._to(_HAS_RULE, rule) for rule in (_OPTIONAL, _MANDATORY))
         self._pointers: dict[tuple[ua.NodeId, ua.NodeId], ua.ReferenceDescription] = {}
+        self._read: dict[ua.NodeId, TagValue] = {}
+        """Values of nodes that are gone, as long as a client has an item on them."""
         self._record: Record | None = None
         self._last_back: tuple[NodeData, ua.NodeId, ua.ReferenceDescription] | None = None
 
@@ -197,6 +199,9 @@ class Space:
         if self._record is not None:
             self._record.added.append(Added(parent.nodeid, node_id))
         self._refer(parent, node, reference, type_id)
+        before = self._read.pop(node_id, None)
+        if before is not None and isinstance(value, TagValue):
+            before.hand_over(value)
         return node
 
     def dress(
@@ -266,13 +271,22 @@ class Space:
         gone = set(node_ids)
         self._forget()
         for node_id in gone:
-            if node_id in self._aspace:
-                del self._aspace[node_id]
+            node = self._aspace.get(node_id)
+            if node is None:
+                continue
+            value = node.attributes.get(A.Value)
+            if isinstance(value, TagValue) and value.readers:
+                self._read[node_id] = value
+            del self._aspace[node_id]
         for node in referrers:
             if self._record is not None:
                 here = (one.NodeId for one in node.references if one.IsForward and one.NodeId in gone)
                 self._record.removed.extend((node.nodeid, node_id) for node_id in here)
             node.references = [one for one in node.references if one.NodeId not in gone]
+
+    def forget_unread(self) -> None:
+        """Of what is gone, keep only what clients still have items on: no more than monitored items are allowed."""
+        self._read = {node_id: value for node_id, value in self._read.items() if value.readers}
 
     def child(self, node_id: ua.NodeId, browse_name: str) -> ua.ReferenceDescription | None:
         """The forward reference of a node to the child of this name."""

@@ -356,6 +356,8 @@ class TagItems(MonitoredItemService):
             item.tag.unwatch(item)
             self._news.pop(mid, None)
         elif was == ua.MonitoringMode.Disabled:
+            here = self._tag_value(ua.ReadValueId(item.node_id, ua.AttributeIds.Value))
+            item.tag = here or item.tag  # its node may have been made anew meanwhile
             item.tag.watch(item)
             item.forget()
         return ua.StatusCode()

@@ -132,6 +132,12 @@ class TagItem:
                 self._settle(self._queue)
             self._sampled = self.tag.now
 
+    def follow(self, value: TagValue) -> None:
+        """Its node has come back after it was taken out."""
+        self.tag = value
+        value.watch(self)
+        self.changed()
+
     def _settle(self, queue: deque[bytes]) -> None:
         """The sample of the interval that has ended: the filter comes before the queue (Part 4, 5.13.1.4)."""
         sampled, self._sampled = self._sampled, None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from bridge.northbound.opcua import convert
 from bridge.northbound.opcua.stack import wire
@@ -31,6 +31,14 @@ class Watcher(Protocol):
 
     def changed(self) -> None:
         """Called on the loop, inside the writer: be quick."""
+
+
+@runtime_checkable
+class Reader(Watcher, Protocol):
+    """A client's item: it outlives the node it looks at, and goes on with the one that comes back."""
+
+    def follow(self, value: TagValue) -> None:
+        """Watch this one from now on, instead of the one before."""
 
 
 class TagValue:
@@ -89,6 +97,13 @@ class TagValue:
         if self.watchers and watcher in self.watchers:
             self.watchers.remove(watcher)
             self.watchers = self.watchers or None
+
+    def hand_over(self, value: TagValue) -> None:
+        """The node is made anew, with this value: clients' items go on with it."""
+        for watcher in list(self.watchers or ()):
+            if isinstance(watcher, Reader):
+                self.unwatch(watcher)
+                watcher.follow(value)
 
     @property
     def readers(self) -> int:
