@@ -22,6 +22,7 @@ ENVIRONMENT = {
     "QITECH_PASSWORD": "word",
     "MQTT_PASSWORD": "word",
     "SCADA_HASH": "scrypt$16384$8$1$c2FsdA==$aGFzaA==",
+    "PLC_HASH": "scrypt$16384$8$1$c2FsdA==$aGFzaA==",
     "LINE_LEAD_HASH": "scrypt$16384$8$1$c2FsdA==$aGFzaA==",
     "DEMO_OPERATOR_HASH": "scrypt$16384$8$1$c2FsdA==$aGFzaA==",
     "DEMO_OPERATOR_PASSWORD": "word",
