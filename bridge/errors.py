@@ -46,6 +46,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f'did you mean "{by_folded[near[0]]}"?' if near else ""
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 machine`, `2 machines`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def leaves(error: BaseException) -> Iterator[BaseException]:
     """What a group of errors holds, however deep; any other error itself."""
     if isinstance(error, BaseExceptionGroup):

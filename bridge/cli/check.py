@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bridge.cli.examples import examples
-from bridge.errors import ConfigError, Fault
+from bridge.errors import ConfigError, Fault, counted
 
 if TYPE_CHECKING:
     from bridge.config.site import Site
@@ -50,8 +50,8 @@ def command(paths: tuple[Path, ...]) -> None:
     machines = sum(len(offline.plant.machines) for offline in plants)
     tags = sum(len(machine.tags) for offline in plants for machine in offline.plant.machines.values())
     run = checked.examples + sum(site.library.examples() for site in checked.sites)
-    found = f"{machines} machines, {tags} tags, " if plants else ""
-    click.echo(f"ok: {found}{run} examples")
+    found = f"{counted(machines, 'machine')}, {counted(tags, 'tag')}, " if plants else ""
+    click.echo(f"ok: {found}{counted(run, 'example')}")
 
 
 def plant_faults(site: Site, offline: OfflinePlant) -> list[Fault]:

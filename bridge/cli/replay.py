@@ -19,6 +19,7 @@ from rich.text import Text
 from bridge.cli.demo import client_url
 from bridge.cli.examples import examples
 from bridge.cli.watch import duration, shown
+from bridge.errors import counted
 from bridge.northbound.sparkplug.codec import NAMESPACE
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ class Show:
             [
                 f"The record was played in {took}:",
                 *lines,
-                f"  {len(values)} tags: {good} Good, {len(values) - good - bad} Uncertain, {bad} Bad",
+                f"  {counted(len(values), 'tag')}: {good} Good, {len(values) - good - bad} Uncertain, {bad} Bad",
             ]
         )
 

@@ -19,7 +19,7 @@ from bridge import __version__
 from bridge.commands.desk import Desk, DeskRules
 from bridge.commands.journal import Journal
 from bridge.commands.people import People
-from bridge.errors import BridgeError, ConfigError, Fault, NotRecorded, StateDirectoryUnusable, leaves
+from bridge.errors import BridgeError, ConfigError, Fault, NotRecorded, StateDirectoryUnusable, counted, leaves
 from bridge.hub.history import HistoryStore
 from bridge.hub.history_file import Bounds
 from bridge.hub.log import EventLogStore
@@ -371,7 +371,9 @@ class Bridge:
             logger.error("The changed configuration is refused (%d faults); the old one keeps running", len(faults))
             for fault in faults[:20]:
                 logger.error("%s", fault)
-            self.keeper.event("ConfigurationRefused", f"{len(faults)} faults; first: {faults[0]}", severity=500)
+            self.keeper.event(
+                "ConfigurationRefused", f"{counted(len(faults), 'fault')}; first: {faults[0]}", severity=500
+            )
             return faults
         before = self.site
         await self._apply(site)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bridge.config.site import SELECTORS
+from bridge.errors import counted
 from bridge.mapping.shape import Keys, Shape, path_of, rules_of, shape_of, value_at
 from bridge.model.observation import FoundMachine, Inventory, Observation
 from bridge.model.path import slugged
@@ -191,7 +192,7 @@ def _shown(key: str) -> str:
 def report(discovery: Discovery, source: str) -> Iterator[tuple[str, Mapping[str, str]]]:
     """Lines for a person, and the skeletons by file name with the last of them."""
     machines = discovery.machines
-    yield f"# {source}: {len(machines)} machines", {}
+    yield f"# {source}: {counted(len(machines), 'machine')}", {}
     if machines:
         yield "machines:", {}
     for line in discovery.machine_lines():

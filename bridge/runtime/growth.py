@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bridge.errors import counted
 from bridge.mapping.each import key_words
 from bridge.mapping.machine import with_tags
 from bridge.model.units import is_known_unit
@@ -73,7 +74,7 @@ class Growth:
 def _appeared(each: EachProjection, tags: Sequence[KnownTag]) -> str:
     named = ", ".join("/".join(tag.texts) for tag in tags[:NAMED])
     more = f" and {len(tags) - NAMED} more" if len(tags) > NAMED else ""
-    return f"{len(tags)} tags appeared with the data ({each.spec.name}): {named}{more}"
+    return f"{counted(len(tags), 'tag')} appeared with the data ({each.spec.name}): {named}{more}"
 
 
 def troubles(state: MachineState) -> Iterable[Said]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bridge.errors import counted
 from bridge.model.plant import BRIDGE_MACHINE_ID
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def _sources(before: Outline, after: Outline, keys: Sequence[str]) -> Iterator[s
     was, now = _counts(before), _counts(after)
     for name in _both([*was], [*now]):
         if name not in was:
-            yield f"{name} is added and connected, with {now[name]} machines"
+            yield f"{name} is added and connected, with {counted(now[name], 'machine')}"
         elif name not in now:
             yield f"{name} is closed; its machines ({was[name]}) have nobody who reads them"
         else:
@@ -205,7 +206,8 @@ def _sources(before: Outline, after: Outline, keys: Sequence[str]) -> Iterator[s
                 words = ", ".join(key.removeprefix(f"sources.{name}.") for key in changed)
                 yield f"{name} is connected anew ({words}): its values are Uncertain for a moment"
             if was[name] != now[name]:
-                yield f"{name} is shared by {now[name]} machines instead of {was[name]}: each may be read less often"
+                count = counted(now[name], "machine")
+                yield f"{name} is shared by {count} instead of {was[name]}: each may be read less often"
 
 
 def _counts(one: Outline) -> dict[str, int]:

@@ -77,9 +77,7 @@ async def test_a_panel_with_tls_is_found_well_and_its_certificate_is_told(doctor
         source = f'url: "{panel.url}", ca_file: "{panel.ca_file}", password: "{panel.password}"'
         code, found = await doctor(f"sources:\n  panel: {{type: qitech, {source}}}\n{OFF}")
         assert code == 0, bad(found)
-        assert one(found, "source panel", "login")["sentence"].startswith(
-            "it let us in and lists 1 machines: 1/4/57922"
-        )
+        assert one(found, "source panel", "login")["sentence"].startswith("it let us in and lists 1 machine: 1/4/57922")
         assert one(found, "source panel", "profile")["sentence"] == "qitech 3.x"
         assert "SHA-256" in one(found, "source panel", "certificate")["sentence"]
         assert one(found, "source panel", "TLS")["verdict"] == "ok"

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from bridge.errors import AuthFailed, NotConnected, RateLimited, SourceError
+from bridge.errors import AuthFailed, NotConnected, RateLimited, SourceError, counted
 from bridge.model.observation import Condition, Inventory, Observation, Reading
 from bridge.model.status import StatusCode
 from bridge.ports import Probing
@@ -183,7 +183,7 @@ def heard_findings(chart: Chart, heard: list[Published], config_type: str) -> It
     machines = {found.key for item in heard if isinstance(item, Inventory) for found in item.appeared}
     if machines:
         shown = ", ".join(sorted(machines)[:5]) + (" …" if len(machines) > 5 else "")
-        yield chart.ok("login", f"it let us in and lists {len(machines)} machines: {shown}")
+        yield chart.ok("login", f"it let us in and lists {counted(len(machines), 'machine')}: {shown}")
     elif heard:
         yield chart.warning("login", "it answers and lists no machine", "Is a machine on? Does this account see any?")
     else:
