@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,14 +18,17 @@ class Notebook:
         self._memory = memory
         self._pages: dict[str, Any] | None = None
         self._kept: dict[str, Any] = {}
+        self._turn = asyncio.Lock()
+        """One reads or writes at a time: parts of the source keep their pages when they like."""
 
     async def recall(self) -> None:
         """Read what was kept."""
-        if self._pages is None:
-            kept = await self._memory.recall()
-            pages = kept.get("pages")
-            self._pages = dict(pages) if isinstance(pages, dict) else {}
-            self._kept = dict(self._pages)
+        async with self._turn:
+            if self._pages is None:
+                kept = await self._memory.recall()
+                pages = kept.get("pages")
+                self._pages = dict(pages) if isinstance(pages, dict) else {}
+                self._kept = dict(self._pages)
 
     def page(self, name: str) -> Mapping[str, Any]:
         """What is written on a page; empty where nothing is."""
@@ -33,7 +37,8 @@ class Notebook:
 
     async def keep(self, pages: Mapping[str, Mapping[str, Any]]) -> None:
         """Write these pages, durably; nothing happens where they say what they said."""
-        pages_now = {**(self._pages or {}), **pages}
-        if pages_now != self._kept:
-            await self._memory.keep({"version": 1, "pages": pages_now})
-            self._pages, self._kept = dict(pages_now), dict(pages_now)
+        async with self._turn:
+            pages_now = {**(self._pages or {}), **pages}
+            if pages_now != self._kept:
+                await self._memory.keep({"version": 1, "pages": pages_now})
+                self._pages, self._kept = dict(pages_now), dict(pages_now)

@@ -99,8 +99,10 @@ class IotisticaSource:
         self._config = config
         self._clock = clock
         self.roster = Roster(name, config, wanted)
-        self.listener = None if config.mqtt is None else Listener(name, config, config.mqtt, clock, self.roster)
         self.notebook = Notebook(memory)
+        self.listener = None
+        if config.mqtt is not None:
+            self.listener = Listener(name, config, config.mqtt, clock, self.roster, self.notebook)
         self.presence = Presence(name)
         self.rest = None
         if config.rest is not None and profile is not None:

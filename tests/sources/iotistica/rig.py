@@ -51,6 +51,12 @@ class Rig:
         self.intake = Intake("edge", self.config.mqtt, self.clock, self.roster, topics)
         self.items: list[Published] = []
 
+    def restarted(self) -> Rig:
+        """The same in the next process: it knows what was kept."""
+        after = Rig()
+        after.intake.shelf.recall(json.loads(json.dumps(self.intake.shelf.news())))
+        return after
+
     def take(self, tail: str, payload: Any, *, agent: str = AGENT, retain: bool = False) -> None:
         """A message below an agent."""
         self.take_at(topic(tail, agent), payload, retain=retain)

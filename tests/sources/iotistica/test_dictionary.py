@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -308,3 +309,151 @@ def test_a_frame_of_countless_pairs_is_refused_before_it_is_puzzled_over() -> No
     }})  # fmt: skip
     with pytest.raises(ProtocolError, match="more than 500 pairs"):
         dictionary.expand({"v": 1, "p": [[0, "x"]] * 50_000})
+
+
+# -- over a restart, of either side ---------------------------------------------------------------------------------
+
+
+def whole(*names: str, made: int = 0, version: int = 1) -> dict[str, Any]:
+    fields = [{"index": index, "name": name} for index, name in enumerate(names)]
+    return {
+        "version": version,
+        "fieldsByDomain": {"key": fields},
+        **({"metadata": {"timestamp": made}} if made else {}),
+    }
+
+
+def more(index: int, name: str, made: int = 0, version: int = 1) -> dict[str, Any]:
+    new = [{"domain": "key", "index": index, "name": name}]
+    return {"version": version, "newFieldsWithDomains": new, **({"timestamp": made} if made else {})}
+
+
+def telling(*told: dict[str, Any]) -> Dictionary:
+    dictionary = Dictionary()
+    for one in told:
+        (dictionary.grow if "newFieldsWithDomains" in one else dictionary.replace)(one)
+    return dictionary
+
+
+def names(dictionary: Dictionary, count: int = 3) -> list[str | None]:
+    """What each number stands for."""
+    found: list[str | None] = []
+    for index in range(count):
+        try:
+            found += list(dictionary.expand({"v": dictionary.version or 0, "p": [[index, "x"]]}))
+        except Unknown:
+            found.append(None)
+    return found
+
+
+def test_what_is_kept_says_all_that_was_known() -> None:
+    dictionary = flat()
+    dictionary.grow({"version": 4, "newFields": ["messages[].anomaly_score"], "metrics": {"modbus": {"flow": 2}}})
+    again = Dictionary()
+    again.replace(json.loads(json.dumps(dictionary.document())))
+    assert again.document() == dictionary.document()
+    frame = [[3, "pump"], [4, 2], [5, 1.5], [6, 2], [9, 0.5]]
+    message = {"v": 4, "p": [[1, "modbus"], ["a", "messages", [frame]]]}
+    assert again.expand(message) == dictionary.expand(message)
+    again.grow({"version": 5, "newFields": ["messages[].next"]})
+    assert again.expand({"v": 5, "p": [["a", "messages", [[[10, 1]]]]]}) == {"messages": [{"next": 1}]}
+    assert Dictionary().document() == {}
+
+
+@pytest.mark.parametrize("made", [0, 1000])
+def test_what_the_broker_kept_takes_nothing_away_when_it_comes_again(made: int) -> None:
+    first = whole("a", "b", made=made)
+    dictionary = telling(first, more(2, "c", made=made and made + 50))
+    dictionary.replace(first, is_kept=True)
+    assert names(dictionary) == ["a", "b", "c"]
+
+
+def test_of_what_the_broker_kept_the_missing_is_learned() -> None:
+    dictionary = telling(whole("a", made=1000), more(2, "c", made=3000))
+    kept = {**whole("a", "b", made=2000), "devices": {"modbus": {"pump": 7}}, "enums": {"unit": {"bar": 1}}}
+    dictionary.replace(kept, is_kept=True)
+    assert names(dictionary) == ["a", "b", "c"]
+    assert dictionary.expand({"v": 1, "p": [[0, "x"]]}) == {"a": "x"}
+    assert dictionary.document()["devices"] == {"modbus": {"pump": 7}}
+    assert dictionary.document()["metadata"] == {"timestamp": 3000}
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+@pytest.mark.parametrize("made", [0, 2000])
+def test_an_agent_that_began_anew_in_another_order_wins(made: int, is_kept: bool) -> None:
+    dictionary = telling(whole("a", "b", made=made and 1000), more(2, "c", made=made and 1500))
+    dictionary.replace(whole("b", "a", made=made), is_kept=is_kept)
+    assert names(dictionary) == ["b", "a", None], "what the other run added is of no use"
+
+
+def test_of_an_earlier_run_a_broker_that_lost_its_memory_says_nothing_new() -> None:
+    dictionary = telling(whole("a", "b", made=1000), whole("b", "a", made=2000), more(2, "c", made=3000))
+    dictionary.replace(whole("a", "b", made=1000), is_kept=True)
+    assert names(dictionary) == ["b", "a", "c"]
+
+
+def test_a_live_one_wins_whatever_the_agents_clock_says() -> None:
+    dictionary = telling(whole("a", "b", made=2000))
+    dictionary.replace(whole("b", "a", made=1000))
+    assert names(dictionary, 2) == ["b", "a"]
+    dictionary.replace(whole("b", "a", "d", made=1500), is_kept=True)
+    assert names(dictionary) == ["b", "a", "d"], "and it counts by that clock from there on"
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_the_beginning_of_another_run_takes_the_old_ones_place(version: int) -> None:
+    dictionary = telling(whole("a", "b", made=1000, version=version))
+    dictionary.grow(more(0, "z", made=2000))
+    assert names(dictionary) == ["z", None, None]
+
+
+def test_an_addition_to_another_run_makes_its_messages_wait_for_the_whole() -> None:
+    dictionary = telling(whole("a", "b", made=1000))
+    with pytest.raises(ProtocolError, match="begun its dictionary anew"):
+        dictionary.grow(more(1, "z", made=2000))
+    assert names(dictionary) == [None, None, None]
+    dictionary.replace(whole("y", "z", made=2500))
+    assert names(dictionary, 2) == ["y", "z"]
+
+
+def test_an_addition_without_numbers_fits_behind_the_one_before_it_only() -> None:
+    dictionary = flat()
+    with pytest.raises(Unknown, match="the one before was not heard"):
+        dictionary.grow({"version": 5, "newFields": ["x"]})
+    assert dictionary.version == 3
+
+
+@pytest.mark.parametrize("prefix", ["dictionary_json", "dictionary_msgpack"])
+def test_an_agent_of_the_vendors_that_lost_its_numbers_is_read_as_before(prefix: str) -> None:
+    """The recorded run again, numbered in another order, over what was kept of the first: no name is mistaken."""
+    messages = story(prefix)
+    (told,) = [decode(one.payload) for one in messages if one.told.get("kind") == "dictionary"]
+    batches = [decode(one.payload) for one in messages if "kind" not in one.told]
+    kept = Dictionary()
+    kept.replace(told)
+    expected = [batch_of(kept.expand(batch), NOW).rows for batch in batches]
+
+    shift = 7
+    domains = {
+        domain: [{"index": one["index"] + shift, "name": one["name"]} for one in fields]
+        + [{"index": number, "name": f"spare.{domain}{number}"} for number in range(shift)]
+        for domain, fields in told["fieldsByDomain"].items()
+    }
+    later = {**told, "fieldsByDomain": domains, "metadata": {"timestamp": told["metadata"]["timestamp"] + 60_000}}
+    dictionary = Dictionary()
+    dictionary.replace(kept.document())
+    dictionary.replace(later, is_kept=True)
+    assert [batch_of(dictionary.expand(moved(batch, shift)), NOW).rows for batch in batches] == expected
+    dictionary.replace(told, is_kept=True)
+    assert [batch_of(dictionary.expand(moved(batch, shift)), NOW).rows for batch in batches] == expected
+
+
+def moved(told: Any, by: int) -> Any:
+    """The message with other numbers for its names."""
+    return {**told, "p": [_moved(pair, by) for pair in told["p"]]}
+
+
+def _moved(pair: list[Any], by: int) -> list[Any]:
+    if pair[0] == "a":
+        return ["a", pair[1], [[_moved(inner, by) for inner in item] for item in pair[2]]]
+    return [pair[0] + by, pair[1]]

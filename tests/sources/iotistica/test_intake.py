@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bridge.model.observation import Observation
 from bridge.model.status import StatusCode
-from bridge.sources.iotistica.mqtt import waiting
+from bridge.sources.iotistica.mqtt import shelf, waiting
 from bridge.sources.iotistica.mqtt.newest import Newest
 from bridge.sources.iotistica.mqtt.seen import Seen
 from tests.sources.iotistica import recorded
@@ -221,6 +221,50 @@ def test_what_was_recorded_of_a_run_is_read_in_the_end_whatever_came_first() -> 
     rows = [row for said in rig.said("readings", recorded.AGENT) for row in said.payload]
     assert len({row["time"] for row in rows if row["metric"] == "screw_speed"}) >= 8
     assert (rig.figures["MqttRefused"], rig.figures["MqttWaiting"]) == (0, 0)
+
+
+def test_a_restart_of_the_bridge_loses_nothing_of_what_additions_told() -> None:
+    """The broker's is as the agent's run began; the metric's number and one field came as additions."""
+    began = {**FLAT, "version": 1, "metrics": {}, "metadata": {"timestamp": 1000}}
+    addition = {
+        "version": 1, "newFieldsWithDomains": [{"name": "messages[].anomaly_score", "domain": "metric", "index": 0}],
+        "enums": FLAT["enums"], "metrics": FLAT["metrics"], "devices": FLAT["devices"], "timestamp": 2000,
+    }  # fmt: skip
+    rig = Rig()
+    rig.take("meta/dictionary", began, retain=True)
+    rig.take("meta/dictionary/delta", addition)
+    for retained in ([], [began]):
+        rig = rig.restarted()
+        for told in retained:
+            rig.take("meta/dictionary", told, retain=True)
+        rig.take(ENDPOINT, compact(2.5, 1))
+        assert [row["metric"] for said in rig.said("readings") for row in said.payload] == ["pressure"]
+        assert (rig.figures["MqttRefused"], rig.figures["MqttWaiting"]) == (0, 0)
+        rig.intake.shelf.change()
+
+
+def test_what_is_kept_is_bounded_and_agents_that_are_away_keep_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig()
+    rig.take("meta/dictionary", FLAT, retain=True)
+    after = rig.restarted()
+    assert after.intake.shelf.news() is None
+    after.take("meta/dictionary", FLAT, agent=OTHER, retain=True)
+    page = after.intake.shelf.news()
+    assert page is not None
+    assert set(page) == {AGENT, OTHER}
+    monkeypatch.setattr(shelf, "MOST", len(json.dumps(page[OTHER])))
+    after.intake.shelf.change()
+    assert set(after.intake.shelf.news() or ()) == {OTHER}, "who is there comes first"
+
+
+@pytest.mark.parametrize("kept", [[], {"version": 1}, {"version": 1, "fieldsByDomain": {"key": [5]}}, "x", None])
+def test_what_was_kept_and_cannot_be_read_is_as_if_it_were_not(kept: Any) -> None:
+    rig = Rig()
+    rig.intake.shelf.recall({AGENT: kept})
+    rig.take(ENDPOINT, compact(2.5))
+    assert rig.figures["MqttWaiting"] == 1
+    rig.take("meta/dictionary", FLAT, retain=True)
+    assert len(rig.said("readings")) == 1
 
 
 # -- faults

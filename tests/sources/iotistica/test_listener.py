@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,30 @@ from bridge.model.action import Action
 from bridge.model.command import Result
 from bridge.model.observation import Condition, Observation
 from bridge.model.status import StatusCode
+from bridge.ports import Memory
 from bridge.sources.iotistica.config import IotisticaConfig
 from bridge.sources.iotistica.source import IotisticaSource
 from bridge.transport.clock import SystemClock
 from bridge.transport.mqtt import BrokerConfig, Link, Message
 from tests.broker import broker
 from tests.guarded import Dynamic, Right
+from tests.sources.iotistica import recorded
 from tests.sources.iotistica.rig import AGENT, PUMP, batch, reading, topic
 
 ITEMS = list[Any]
+
+
+class Heap:
+    """Memory, as it is over a restart."""
+
+    def __init__(self) -> None:
+        self.document: dict[str, Any] = {}
+
+    async def recall(self) -> dict[str, Any]:
+        return self.document
+
+    async def keep(self, document: Mapping[str, Any]) -> None:
+        self.document = json.loads(json.dumps(document))
 
 
 class Nothing:
@@ -34,9 +49,9 @@ class Nothing:
         raise AssertionError("MQTT alone keeps nothing")
 
 
-def source_at(reached: BrokerConfig, **said: Any) -> IotisticaSource:
+def source_at(reached: BrokerConfig, memory: Memory | None = None, **said: Any) -> IotisticaSource:
     told = {"type": "iotistica", "mqtt": {"broker": reached.model_dump()}, **said}
-    return IotisticaSource("edge", IotisticaConfig.model_validate(told), SystemClock(), Nothing())
+    return IotisticaSource("edge", IotisticaConfig.model_validate(told), SystemClock(), memory or Nothing())
 
 
 def values(said: Observation) -> list[Any]:
@@ -76,6 +91,29 @@ async def test_what_agents_publish_is_heard_and_writes_come_back() -> None:
         await running.stop()
         with pytest.raises(NotConnected):
             await asyncio.wait_for(serving, 10)
+
+
+async def test_a_dictionary_outlives_the_bridge_and_the_brokers_memory() -> None:
+    messages, memory = recorded.story("dictionary_json"), Heap()
+    memory.document = {"version": 1, "pages": {"polls": {"another's": 1}}}
+    told = [one for one in messages if one.told.get("kind")]
+    batches = [one for one in messages if not one.told.get("kind")][-2:]
+    for sent in (told, batches):
+        async with broker() as running, Link.connect(running.config, "agent") as agent:
+            source, items = source_at(running.config, memory), []
+            serving = asyncio.create_task(source.run(items.append))
+            await until(lambda: source.listener.is_connected)  # type: ignore[union-attr] # noqa: B023
+            for one in sent:
+                agent.publish(Message(one.topic, one.payload, 1, one.retain))
+            await until(lambda: source.listener.intake.messages == len(sent))  # type: ignore[union-attr] # noqa: B023
+            serving.cancel()
+            await asyncio.wait({serving})
+    rows = [
+        row for item in items if isinstance(item, Observation) and item.channel == "readings" for row in item.payload
+    ]
+    assert {row["metric"] for row in rows} >= {"barrel_temp", "screw_speed"}
+    assert all(row["device"] for row in rows)
+    assert set(memory.document["pages"]) == {"polls", "dictionaries"}
 
 
 async def test_a_broker_that_is_not_there_is_not_connected() -> None:

@@ -16,14 +16,25 @@ Rules
    told yet, waits (`Unknown`); one of an older version is read with what is known.
 2. What cannot be told apart is refused, with a sentence, and never guessed.
 3. Qualities, units, codes, metrics and devices may be numbers too; they become words again here.
+4. A whole dictionary is published once in an agent's run, and the broker keeps it; additions are not kept, and the
+   version does not rise (recorded/iotistica). So what the broker kept may be older than what is known here: it is where
+   its time stamp is not later than that of what was told last; one without a stamp, where it tells no name that is not
+   known. Then it adds what is missing and takes nothing away. Any other whole dictionary was made later, has all that
+   came before in it, and takes the place of what is known: where both differ, the agent has begun anew.
+5. An addition is never kept by a broker, so it is of the newest run. Does it name a number otherwise than it was, then
+   the agent has begun anew: all that is known is of another run and is forgotten, for a wrong name is worse than none.
+   Messages wait for the whole, unless the addition is the beginning itself.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bridge.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 FIELDS: Final = 20_000
 """Names and words of one dictionary: far more than any agent has, and a bound."""
@@ -32,6 +43,8 @@ PLANS: Final = 2000
 PAIRS: Final = 500
 """Pairs of one frame that are told apart by their order; a reading has some fifty."""
 DEPTH: Final = 8
+DOMAIN: Final = 40
+"""Characters of a domain's name."""
 QUALITIES: Final = {1: "GOOD", 2: "BAD", 3: "UNCERTAIN", 4: "NOT_CONNECTED"}
 """Frozen in the agent's code; sent with every dictionary all the same."""
 
@@ -64,6 +77,8 @@ class _Name(NamedTuple):
 
 
 _Table = dict[int, list[_Name]]
+_Entry = tuple[str, int, str]
+"""Domain, index and name, of lists without their places."""
 
 
 class Dictionary:
@@ -72,6 +87,10 @@ class Dictionary:
     def __init__(self) -> None:
         self.version: int | None = None
         """None: nothing was told yet."""
+        self._stamp = 0
+        """When the agent made what was told last, in milliseconds by its own clock; 0: it did not say."""
+        self._names: dict[str, dict[int, list[str]]] = {}
+        """As told: names by domain and index; the domain is "" where none was told."""
         self._tables: dict[str, _Table] = {}
         self._flat = 0
         self._is_late = False
@@ -87,21 +106,28 @@ class Dictionary:
 
     # -- learning
 
-    def replace(self, told: Any) -> None:
-        """The whole: {version, fields, fieldsByDomain?, enums?, metrics?, devices?}. Raises ProtocolError."""
+    def replace(self, told: Any, *, is_kept: bool = False) -> None:
+        """The whole: {version, fields, fieldsByDomain?, enums?, metrics?, devices?, metadata?}.
+
+        `is_kept`: the broker kept it, and it may be older than what is known (rule 4). Raises ProtocolError.
+        """
         fresh = Dictionary()
         fresh.version = _version(told)
-        domains = told.get("fieldsByDomain")
-        fields = told.get("fields")
-        if isinstance(domains, dict):
-            for entries in domains.values():
-                fresh._add_entries(entries)
-        elif isinstance(fields, list):
-            fresh._add_entries(fields)
-        else:
-            raise ProtocolError("the dictionary has no fields")
+        fresh._stamp = _stamp(told)
+        fresh._add_all(_whole(told))
         fresh._learn_words(told)
-        self.__dict__.update(fresh.__dict__)
+        if not (is_kept and self._is_older(fresh)):
+            self.__dict__.update(fresh.__dict__)
+        elif not any(self._is_other(*one) for one in fresh._entries()):
+            self._add_all(fresh._entries())
+            self._add_words(fresh)
+
+    def _is_older(self, fresh: Dictionary) -> bool:
+        if self.version is None or fresh.version is None:
+            return False
+        if self._stamp and fresh._stamp:
+            return fresh._stamp <= self._stamp
+        return fresh.version <= self.version and all(self._is_known(*one) for one in fresh._entries())
 
     def grow(self, told: Any) -> None:
         """What is new: {version, newFields, newFieldsWithDomains?, …}. Raises ProtocolError; Unknown: to what?"""
@@ -111,37 +137,76 @@ class Dictionary:
             raise ProtocolError("the addition to the dictionary has no newFields")
         if self.version is None and not _is_beginning(entries):
             raise Unknown("an addition to a dictionary that was not heard")
-        if self.version is not None and version < self.version:
-            raise ProtocolError(f"an addition of version {version} to a dictionary of version {self.version}")
-        self._add_entries(entries)
+        if self.version is not None and version > self.version + 1 and any(isinstance(one, str) for one in entries):
+            raise Unknown("an addition without numbers, of which the one before was not heard")
+        new = list(_entries_of(entries, "", self._flat))
+        other = next((name for domain, index, name in new if self._is_other(domain, index, name)), None)
+        if self.version is not None and (other is not None or version < self.version):
+            self._begin_anew(entries, version, other)
+        self._add_all(new)
         self._learn_words(told)
-        self._plans.clear()
-        self._untold.clear()
         self.version = version
+        self._stamp = _stamp(told)
 
-    def _add_entries(self, entries: Any) -> None:
-        for entry in entries if isinstance(entries, list) else ():
-            if isinstance(entry, str):
-                self._add(self._flat, entry)
-            elif isinstance(entry, dict) and isinstance(entry.get("name"), str) and _is_index(entry.get("index")):
-                self._add(entry["index"], entry["name"])
-            else:
-                raise ProtocolError("a field of the dictionary is neither a name nor a name with its index")
+    def _begin_anew(self, entries: list[Any], version: int, other: str | None) -> None:
+        """Forget what is of another run (rule 5). Raises ProtocolError where the new one's beginning was not heard."""
+        if other is None and not _is_beginning(entries):
+            raise ProtocolError(f"an addition of version {version} to a dictionary of version {self.version}")
+        self.__dict__.update(Dictionary().__dict__)
+        if not _is_beginning(entries):
+            raise ProtocolError(
+                f"an addition gives {other[:100] if other else 'a name'} a number that was another's: the agent has "
+                "begun its dictionary anew. What was known of it is forgotten; its messages wait for the whole one"
+            )
 
-    def _add(self, index: int, name: str) -> None:
-        if len(name) > 500:
-            raise ProtocolError("a name in the dictionary is longer than 500 characters")
-        whole = _INDEXED.sub("[]", name)
-        container, _, rest = whole.rpartition("[]")
-        container = container + "[]" if "[]" in whole else ""
-        rest = rest.removeprefix(".")
-        known = self._tables.setdefault(container, {}).setdefault(index, [])
-        self._flat = max(self._flat, index + 1)
-        if all(one.text != rest for one in known):
+    def _is_known(self, domain: str, index: int, name: str) -> bool:
+        return name in self._names.get(domain, {}).get(index, ())
+
+    def _is_other(self, domain: str, index: int, name: str) -> bool:
+        """The number stands for something else."""
+        return bool(self._names.get(domain, {}).get(index)) and not self._is_known(domain, index, name)
+
+    def _entries(self) -> Iterator[_Entry]:
+        for domain, names in self._names.items():
+            for index, known in names.items():
+                for name in known:
+                    yield domain, index, name
+
+    def document(self) -> dict[str, Any]:
+        """All of it, as `replace` takes it; empty where nothing was told."""
+        if self.version is None:
+            return {}
+        fields = {
+            domain: [{"index": index, "name": name} for index, known in names.items() for name in known]
+            for domain, names in self._names.items()
+        }
+        words = {"quality": self._qualities, "qualityCode": self._codes, "unit": self._units}
+        return {
+            "version": self.version,
+            "fieldsByDomain": fields,
+            "enums": {kind: _numbers(known) for kind, known in words.items()},
+            "metrics": {protocol: _numbers(known) for protocol, known in self._metrics.items()},
+            "devices": {protocol: _numbers(known) for protocol, known in self._devices.items()},
+            "metadata": {"timestamp": self._stamp},
+        }
+
+    def _add_all(self, entries: Iterable[_Entry]) -> None:
+        for domain, index, name in entries:
+            if self._is_known(domain, index, name):
+                continue
             self._count += 1
             if self._count > FIELDS:
                 raise ProtocolError(f"the dictionary has more than {FIELDS} names")
-            known.append(_Name(rest, tuple(rest.split(".")) if rest else ()))
+            self._names.setdefault(domain, {}).setdefault(index, []).append(name)
+            self._flat = max(self._flat, index + 1)
+            container, _, rest = name.rpartition("[]")
+            container = container + "[]" if "[]" in name else ""
+            rest = rest.removeprefix(".")
+            known = self._tables.setdefault(container, {}).setdefault(index, [])
+            if all(one.text != rest for one in known):
+                known.append(_Name(rest, tuple(rest.split(".")) if rest else ()))
+        self._plans.clear()
+        self._untold.clear()
 
     def _learn_words(self, told: Any) -> None:
         enums = told.get("enums")
@@ -153,6 +218,13 @@ class Dictionary:
             by_protocol = told.get(name)
             if isinstance(by_protocol, dict):
                 setattr(self, kept, {str(protocol): _words(words) for protocol, words in by_protocol.items()})
+
+    def _add_words(self, older: Dictionary) -> None:
+        self._qualities = {**older._qualities, **self._qualities}
+        self._codes = {**older._codes, **self._codes}
+        self._units = {**older._units, **self._units}
+        for mine, others in ((self._metrics, older._metrics), (self._devices, older._devices)):
+            mine.update({protocol: {**words, **mine.get(protocol, {})} for protocol, words in others.items()})
 
     # -- reading
 
@@ -280,13 +352,45 @@ class Dictionary:
         return value
 
 
+def _whole(told: dict[str, Any]) -> Iterator[_Entry]:
+    domains, fields = told.get("fieldsByDomain"), told.get("fields")
+    if isinstance(domains, dict):
+        for domain, entries in domains.items():
+            yield from _entries_of(entries if isinstance(entries, list) else [], str(domain)[:DOMAIN], 0)
+    elif isinstance(fields, list):
+        yield from _entries_of(fields, "", 0)
+    else:
+        raise ProtocolError("the dictionary has no fields")
+
+
+def _entries_of(entries: list[Any], domain: str, begin: int) -> Iterator[_Entry]:
+    """Names with their numbers; one without a number follows the one before it, the first has `begin`."""
+    following = begin
+    for entry in entries:
+        if isinstance(entry, str):
+            index, name, own = following, entry, domain
+        elif isinstance(entry, dict) and isinstance(entry.get("name"), str) and _is_index(entry.get("index")):
+            index, name, own = entry["index"], entry["name"], domain or _domain(entry)
+        else:
+            raise ProtocolError("a field of the dictionary is neither a name nor a name with its index")
+        if len(name) > 500:
+            raise ProtocolError("a name in the dictionary is longer than 500 characters")
+        following = max(following, index + 1)
+        yield own, index, _INDEXED.sub("[]", name)
+
+
+def _domain(entry: dict[str, Any]) -> str:
+    domain = entry.get("domain")
+    return domain[:DOMAIN] if isinstance(domain, str) else ""
+
+
 def _is_beginning(entries: list[Any]) -> bool:
     """Nothing came before these: in each of their domains they count from 0."""
-    counted: dict[Any, int] = {}
+    counted: dict[str, int] = {}
     for entry in entries:
-        if not isinstance(entry, dict) or entry.get("index") != counted.get(entry.get("domain"), 0):
+        if not isinstance(entry, dict) or entry.get("index") != counted.get(_domain(entry), 0):
             return False
-        counted[entry.get("domain")] = entry["index"] + 1
+        counted[_domain(entry)] = entry["index"] + 1
     return bool(entries)
 
 
@@ -382,6 +486,18 @@ def _version(told: Any) -> int:
     if not isinstance(version, int) or isinstance(version, bool) or version < 0:
         raise ProtocolError("there is no version of a dictionary in it")
     return version
+
+
+def _stamp(told: dict[str, Any]) -> int:
+    """Milliseconds since 1970 by the agent's clock; 0 where it does not say."""
+    metadata = told.get("metadata")
+    stamp = metadata.get("timestamp") if isinstance(metadata, dict) else told.get("timestamp")
+    return stamp if isinstance(stamp, int) and not isinstance(stamp, bool) and stamp > 0 else 0
+
+
+def _numbers(words: dict[int, str]) -> dict[str, int]:
+    """The other way round than `_words`."""
+    return {word: number for number, word in words.items()}
 
 
 def _words(numbers: Any) -> dict[int, str]:

@@ -29,6 +29,7 @@ from bridge.sources.iotistica.mqtt.dictionary import Dictionary, Unknown, is_com
 from bridge.sources.iotistica.mqtt.encoding import decode
 from bridge.sources.iotistica.mqtt.newest import Newest
 from bridge.sources.iotistica.mqtt.seen import Seen
+from bridge.sources.iotistica.mqtt.shelf import Shelf
 from bridge.sources.iotistica.mqtt.state import State, report_of
 from bridge.sources.iotistica.mqtt.story import Teller
 from bridge.sources.iotistica.mqtt.telemetry import batch_of, is_heartbeat
@@ -72,10 +73,10 @@ class Agent:
 
     __slots__ = ("attendance", "dictionary", "state", "unreadable")
 
-    def __init__(self, heard: float) -> None:
+    def __init__(self, heard: float, dictionary: Dictionary) -> None:
         self.attendance = Attendance(heard)
         self.state = State()
-        self.dictionary = Dictionary()
+        self.dictionary = dictionary
         self.unreadable = 0
         """Messages in a row."""
 
@@ -94,6 +95,7 @@ class Intake:
         self._places: dict[str, Place | None] = {}
         self._seen = Seen()
         self.newest = Newest()
+        self.shelf = Shelf(source)
         self._waiting = Waiting()
         self._faults: set[str] = set()
         self.messages = 0
@@ -138,7 +140,7 @@ class Intake:
             return
         agent = self._agents.get(uuid)
         if agent is None:
-            agent = self._agents[uuid] = Agent(self._clock.monotonic())
+            agent = self._agents[uuid] = Agent(self._clock.monotonic(), self.shelf.dictionary(uuid))
         if tail == BROKER:
             self._take_will(uuid, agent, message, publish)
             return
@@ -175,7 +177,7 @@ class Intake:
         elif tail == STATE:
             self._take_state(place.agent, agent, payload, publish)
         elif tail in (DICTIONARY, DELTA):
-            self._take_dictionary(place, agent, payload, publish)
+            self._take_dictionary(place, agent, payload, publish, is_kept=message.retain)
         elif tail == ANOMALY:
             event = self._teller.anomaly(place.agent, payload)
             publish(event)
@@ -241,9 +243,10 @@ class Intake:
 
     # -- the dictionary
 
-    def _take_dictionary(self, place: Place, agent: Agent, payload: Any, publish: Publish) -> None:
+    def _take_dictionary(self, place: Place, agent: Agent, payload: Any, publish: Publish, *, is_kept: bool) -> None:
+        self.shelf.change()
         if place.tail == DICTIONARY:
-            agent.dictionary.replace(payload)
+            agent.dictionary.replace(payload, is_kept=is_kept)
         else:
             try:
                 agent.dictionary.grow(payload)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bridge.ports import Clock, Publish
     from bridge.sources.iotistica.config import IotisticaConfig
     from bridge.sources.iotistica.mqtt.config import MqttRules
+    from bridge.sources.iotistica.notebook import Notebook
     from bridge.sources.iotistica.roster import Roster
     from bridge.transport.mqtt_connecting import Connecting
 
@@ -35,6 +36,10 @@ log = logging.getLogger(__name__)
 
 READINGS_PERIOD: Final = 5.0
 """Seconds between figures of this half."""
+KEEP_PERIOD: Final = 30.0
+"""Seconds between looks at what is to be kept."""
+DICTIONARIES: Final = "dictionaries"
+"""The page of the notebook."""
 TICK: Final = 5.0
 """Seconds between looks at who is silent."""
 READINGS, STATE_CHANNEL, LINK = "readings", "state", "link"
@@ -46,11 +51,21 @@ class Listener:
     title = "MQTT"
     channels = frozenset({READINGS, STATE_CHANNEL, LINK, "anomaly", "update"})
 
-    def __init__(self, source: str, config: IotisticaConfig, rules: MqttRules, clock: Clock, roster: Roster) -> None:
+    def __init__(
+        self,
+        source: str,
+        config: IotisticaConfig,
+        rules: MqttRules,
+        clock: Clock,
+        roster: Roster,
+        notebook: Notebook,
+    ) -> None:
         self._source = source
         self._config = config
         self._rules = rules
         self._clock = clock
+        self._notebook = notebook
+        self._is_recalled = False
         self._topics = Topics(config.tenant)
         self._client_id = f"plantbridge-{source}-{uuid.uuid4().hex[:8]}"
         self._spoken = Spoken(f"Source {source}")
@@ -66,6 +81,7 @@ class Listener:
 
     async def run(self, publish: Publish) -> None:
         """Serve one session. Raises NotConnected, AuthFailed."""
+        await self._recall()
         try:
             async with self._connect() as link:
                 await self._serve(link, publish)
@@ -75,6 +91,7 @@ class Listener:
             raise NotConnected(_first(group), f"Is the broker {self._rules.broker.where} running?") from None
         finally:
             self._link = None
+            await self._keep()
 
     def _connect(self) -> Connecting:
         """What is not deflated may be as long as what is: an agent writes about 1 KiB for each reading (recorded)."""
@@ -89,6 +106,7 @@ class Listener:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._watch(publish), name=f"{self._source} MQTT silence")
                 group.create_task(self._tell_readings(link, publish), name=f"{self._source} MQTT figures")
+                group.create_task(self._keep_all_the_time(), name=f"{self._source} MQTT memory")
                 async for message in link.messages():
                     if not self.executor.take(message):
                         self.intake.take(message, publish)
@@ -157,6 +175,24 @@ class Listener:
         while True:
             await self._clock.sleep(TICK)
             self.intake.tick(publish)
+
+    # -- memory
+
+    async def _recall(self) -> None:
+        if not self._is_recalled:
+            await self._notebook.recall()
+            self.intake.shelf.recall(self._notebook.page(DICTIONARIES))
+            self._is_recalled = True
+
+    async def _keep(self) -> None:
+        page = self.intake.shelf.news()
+        if page is not None:
+            await self._notebook.keep({DICTIONARIES: page})
+
+    async def _keep_all_the_time(self) -> None:
+        while True:
+            await self._clock.sleep(KEEP_PERIOD)
+            await self._keep()
 
     # -- figures
 
