@@ -161,6 +161,8 @@ class SparkplugHost:
                 continue
             decoded = await self._decoder.ask(base64.b64encode(payload).decode())
             for metric in decoded["metrics"]:
+                if metric.get("isHistorical"):
+                    continue  # of the past: it is for the historian
                 known = self.metrics.setdefault((device, metric["name"]), {})
                 if kind.endswith("BIRTH"):
                     known.clear()
