@@ -444,8 +444,9 @@ class At:
     def rest(self, *, has_mqtt: bool = True, profile: str = "actual", websocket: bool = False, **rules: Any) -> Rest:
         config = self.config(**rules)
         assert config.rest is not None
+        loaded = load_profile(profile, config.rest.profile_changes)
         return Rest(
-            "i", config.rest, load_profile(profile), self.clock, Roster("i", config, None), Presence("i"),
+            "i", config.rest, loaded, self.clock, Roster("i", config, None), Presence("i"),
             Notebook(self.heap), has_mqtt=has_mqtt, writes=True, websocket=websocket,
             transport=httpx.MockTransport(self.cloud),
         )  # fmt: skip

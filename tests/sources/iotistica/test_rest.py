@@ -236,6 +236,52 @@ async def test_readings_are_polled_twenty_metrics_a_call_and_two_devices_stay_tw
         assert all(row["metric"] != "m01" for row in latest)
 
 
+async def _devices_of_first_poll(at: At, **more: Any) -> set[tuple[str, str]]:
+    """Metrics and devices that were told before the second poll is due."""
+    metrics, devices = [f"m{number:02d}" for number in range(12)], ("dev-1", "dev-2", "dev-3")
+    at.cloud.readings = [
+        reading(metric, 1.0, f"2026-03-10T08:59:0{number}.000Z", device=device)
+        for number, device in enumerate(devices)
+        for metric in metrics
+    ]
+    async with at.running(at.rest(has_mqtt=False, **more)):
+        await at.until(lambda: at.heard.channel("readings"))
+        await at.clock.advance(29)
+        return {(row["metric"], row["device_uuid"]) for rows in at.heard.channel("readings") for row in rows}
+
+
+async def test_every_device_of_a_metric_is_told_by_the_first_poll() -> None:
+    at = At()
+    assert len(await _devices_of_first_poll(at)) == 36
+    assert len(at.cloud.asked("timeseries")) == 12
+
+
+@pytest.mark.parametrize("is_in_profile", [True, False])
+async def test_every_device_is_told_where_nothing_can_be_queried(is_in_profile: bool) -> None:
+    at = At()
+    at.cloud.hooks.append(
+        lambda request, cloud: httpx.Response(404, json=NOT_FOUND) if "query" in request.url.path else None
+    )
+    changes = {} if is_in_profile else {"routes": {"readings_query": None}}
+    assert len(await _devices_of_first_poll(at, profile_changes=changes)) == 36
+    assert len(at.cloud.asked("readings/query")) == is_in_profile
+    assert at.heard.readings()["Readings"] == "ok"
+
+
+async def test_devices_are_told_on_when_what_there_is_is_looked_at_again() -> None:
+    """Every ten minutes `latest` says one device of each metric only: the others are no less known for it."""
+    at = At()
+    async with at.running(at.rest(has_mqtt=False)):
+        at.cloud.readings = [reading("m", 1.0, "2026-03-10T08:59:00.000Z", device=one) for one in ("dev-1", "dev-2")]
+        await at.until(lambda: at.cloud.asked("timeseries"))
+        for _ in range(25):
+            at.heard.items.clear()
+            await at.clock.advance(31)
+            assert {row["device_uuid"] for rows in at.heard.channel("readings") for row in rows} == {"dev-1", "dev-2"}
+        assert len(at.cloud.asked("latest")) == 2
+        assert len(at.cloud.asked("timeseries")) == 2
+
+
 async def test_with_mqtt_no_reading_and_no_state_is_polled() -> None:
     at = At()
     rest = at.rest()

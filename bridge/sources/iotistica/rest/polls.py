@@ -12,7 +12,7 @@ from bridge.sources.iotistica.rest.incidents import Alerts, Incidents, incident_
 from bridge.sources.iotistica.rest.jobs import Jobs, listed_of, progress_of
 from bridge.sources.iotistica.rest.rows import iso, milliseconds, pipeline_row, reading_rows, text
 from bridge.sources.iotistica.rest.series import Series
-from bridge.sources.iotistica.rest.wire import Missing, Refused
+from bridge.sources.iotistica.rest.wire import Missing, NotOffered, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ ONE_BY_ONE: Final = 20
 """Incidents that are asked for by themselves in one poll; the others have their turn in the next."""
 
 STRANGE: Final = 10
-"""Metrics that are looked at by themselves in one poll."""
+"""Metrics that are looked at by themselves in one poll; more where half of its period has not passed."""
 
 LOOK_BACK: Final = 900_000
 LOOK_AT: Final = 500
@@ -63,6 +63,7 @@ class Polls:
         self.alerts_of = Alerts(report.source, self.incidents_of.agent_of)
         self.jobs_of = Jobs(report.source)
         self._series = Series()
+        self._can_query = client.offers("readings_query")
         self._learned = float("-inf")
         self._audit_since: int | None = None
         self._audit_seen: dict[str, int] = {}
@@ -208,34 +209,66 @@ class Polls:
     # -- readings, where there is no MQTT
 
     async def readings(self) -> None:
-        """The newest value of everything that is a number."""
-        agents = self._agents.agents
-        can_query = self._client.offers("readings_query")
-        if not can_query or self._report.clock.monotonic() - self._learned >= LEARN:
-            for agent in agents:
+        """The newest value of everything that is a number, of every device."""
+        began = self._report.clock.monotonic()
+        is_due = began - self._learned >= LEARN
+        if is_due or not self._can_query:
+            for agent in self._agents.agents:
                 await self._latest(agent)
-            self._learned = self._report.clock.monotonic()
-            return
-        for agent, metric in self._series.strange(STRANGE):
-            await self._look_at(agent, metric)
-        back = max(2, round(4 * self._rules.readings_period))
+            self._learned = began if is_due else self._learned
+        if self._can_query:
+            await self._query_if_offered()
+        if is_due and not self._can_query:
+            self._series.wonder(self._agents.agents)
+        await self._look(began + self._rules.readings_period / 2)
+
+    @property
+    def _back(self) -> int:
+        """Seconds in which a device that is there has told something since the last polls."""
+        return max(2, round(4 * self._rules.readings_period))
+
+    async def _query_if_offered(self) -> None:
+        try:
+            await self._query()
+        except NotOffered as error:
+            log.info("Source %s: readings are read metric by metric: %s", self._report.source, error)
+            self._can_query = False
+
+    async def _query(self) -> None:
+        agents = self._agents.agents
         for ask in self._series.asks(agents, "1s-last"):
-            values = {"start": f"{back}s-ago", "queries": ask.queries}
+            values = {"start": f"{self._back}s-ago", "queries": ask.queries}
             reply = await self._client.read("readings_query", values)
             for agent, rows in self._series.rows(ask, reply.find("results")).items():
                 if agent in agents:
                     self._report.observe(agent, "readings", rows, reply.asked, self._rules.readings_period)
 
+    async def _look(self, until: float) -> None:
+        """Look at metrics by themselves whose devices are not all known."""
+        looked = 0
+        while looked < STRANGE or self._report.clock.monotonic() < until:
+            chosen = self._series.strange(1)
+            if not chosen:
+                return
+            await self._look_at(*chosen[0])
+            looked += 1
+
     async def _look_at(self, agent: str, metric: str) -> None:
-        """Learn more of a metric: which devices have it, and how it is with them."""
+        """Learn more of a metric: which devices have it, and how it is with them; and tell it."""
         now = self._client.now()
-        values = {"agent": agent, "metric": metric, "start": iso(now - LOOK_BACK), "end": iso(now), "limit": LOOK_AT}
+        back = self._back * 1000 if self._series.has_many(agent, metric) else LOOK_BACK
+        values = {"agent": agent, "metric": metric, "start": iso(now - back), "end": iso(now), "limit": LOOK_AT}
         try:
             reply = await self._client.read("readings_series", values, Priority.ACTIVITY)
         except Refused as error:
             log.debug("Source %s: of %s nothing more is known: %s", self._report.source, metric, error)
             return
-        self._series.learn_more(agent, reading_rows(reply.rows()))
+        rows = reading_rows(reply.rows())
+        self._series.learn_more(agent, rows)
+        newest = {row["device_uuid"]: row for row in sorted(rows, key=lambda row: str(row["time"]))}
+        if newest and agent in self._agents.agents:
+            told = list(newest.values())
+            self._report.observe(agent, "readings", told, reply.asked, self._rules.readings_period)
 
     async def _latest(self, agent: str) -> None:
         try:

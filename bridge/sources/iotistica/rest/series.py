@@ -5,8 +5,8 @@
     timeseries (one metric, where it must be)  ->  unit, quality and name of devices that `latest` does not show
 
 `latest` has one row for a metric however many devices have it; `query` grouped by device has one each, but no quality
-and no unit (facts 1.5). So values are the query's, and what else is known of them is from the others, at most as old as
-`latest` was read last.
+and no unit (facts 1.5). So values are the query's, and what else is known of them is from the others, looked at again
+whenever `latest` was read. Where there is no query, `latest` and `timeseries` are all there is.
 """
 
 from __future__ import annotations
@@ -44,12 +44,30 @@ class Series:
     def __init__(self) -> None:
         self._known: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
         self._strange: dict[tuple[str, str], None] = {}
-        """Metrics of agents that have a device of which `latest` says nothing."""
+        """Metrics of agents that have, or may have, a device of which `latest` says nothing; in order."""
 
     def learn(self, agent: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """What `latest` says of an agent: takes the place of what was known."""
-        self._known[agent] = {}
-        self.learn_more(agent, rows)
+        """What `latest` says of an agent: all of its metrics, each with one of its devices."""
+        found, before = list(rows), self._known.get(agent, {})
+        self._known[agent] = {row["metric"]: before[row["metric"]] for row in found if row["metric"] in before}
+        self.learn_more(agent, found)
+        for metric in self._known[agent]:
+            if self.has_many(agent, metric):
+                self._wonder_at(agent, metric)
+
+    def has_many(self, agent: str, metric: str) -> bool:
+        """Several devices are known to have it."""
+        return len(self._known.get(agent, {}).get(metric, ())) > 1
+
+    def wonder(self, agents: Iterable[str]) -> None:
+        """Nothing tells which devices have the metrics of these agents: look at them all."""
+        for agent in agents:
+            for metric in self._known.get(agent, ()):
+                self._wonder_at(agent, metric)
+
+    def _wonder_at(self, agent: str, metric: str) -> None:
+        if len(self._strange) < METRICS:
+            self._strange[agent, metric] = None
 
     def learn_more(self, agent: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """More rows of an agent; the newest of each device counts."""
@@ -109,8 +127,7 @@ class Series:
         device = text(tags.get(DEVICE)) if isinstance(tags, dict) else None
         known = devices.get(device) if device else next(iter(devices.values()))
         if known is None:
-            if len(self._strange) < METRICS:
-                self._strange[agent, metric] = None
+            self._wonder_at(agent, metric)
             return None
         return agent, {**known, "value": value, "time": time}
 
