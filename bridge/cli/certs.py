@@ -22,6 +22,11 @@ TAKEN_OVER = (
     "A running bridge shows it within seconds, to clients that connect from then on; each has to trust it anew."
 )
 
+SOON_DAYS = 30
+"""A certificate that ends sooner is to be replaced now."""
+WIDEST = {4: 16, 6: 48}
+"""Prefix of the widest network that needs no warning, by version of IP: a site's."""
+
 
 @click.group(
     "certs",
@@ -204,6 +209,12 @@ def accept(pki: Path, duration: str, networks: tuple[str, ...]) -> None:
         window.audit(pki, now, f"accepting ended by {who}")
         click.echo("Unknown clients are refused again.")
         return
+    for one in (one for one in wanted if one.prefixlen < WIDEST[one.version]):
+        click.echo(
+            f"Warning: {one} has {one.num_addresses} addresses, more than a plant's network usually has: "
+            f"whoever connects from one of them is trusted for good. Give a network within /{WIDEST[one.version]}.",
+            err=True,
+        )
     until = now + timedelta(seconds=long)
     window.open_window(pki, window.Window(until, tuple(wanted), who))
     window.audit(pki, now, f"accepting unknown clients of {shown} until {until:%Y-%m-%d %H:%M:%S} by {who}")
@@ -274,6 +285,13 @@ def install(pki: Path, file: Path) -> None:
         raise click.UsageError(f"there is no key yet: start the bridge once ({error})") from error
     window.audit(pki, _now(), f"installed own certificate {thumbprint(certificate)} by {getpass.getuser()}")
     click.echo(f"Installed {subject_of(certificate)}, until {certificate.not_valid_after_utc.date()}.")
+    left = certificate.not_valid_after_utc - _now()
+    if left < timedelta(days=SOON_DAYS):
+        click.echo(
+            f"Warning: it ends in {left.days} days, and clients refuse it from then on: ask for one that lasts longer, "
+            "and install that before.",
+            err=True,
+        )
     click.echo(TAKEN_OVER)
 
 

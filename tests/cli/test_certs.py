@@ -128,7 +128,7 @@ def test_new_certificate_has_the_names_of_before_unless_told(state: Path, run: R
     assert (state / "pki" / "own" / "key.pem").stat().st_mode & 0o777 == 0o600
 
 
-def signed(pem: str, authority: Identity, uri: bool = True) -> bytes:
+def signed(pem: str, authority: Identity, uri: bool = True, days: int = 365) -> bytes:
     """What an authority makes of a signing request."""
     request = x509.load_pem_x509_csr(pem.encode())
     assert request.is_signature_valid
@@ -140,7 +140,7 @@ def signed(pem: str, authority: Identity, uri: bool = True) -> bytes:
         .public_key(request.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=365))
+        .not_valid_after(now + timedelta(days=days))
     )
     for one in request.extensions:
         if uri or not isinstance(one.value, x509.SubjectAlternativeName):
@@ -158,6 +158,25 @@ def test_certificate_of_the_plants_authority_is_requested_and_installed(state: P
     assert own.issuer == identity("authority", is_ca=True).certificate.subject
     assert host_names(own) == ["gateway7"]
     assert f"installed own certificate {thumbprint(own)}" in (state / "pki" / "audit.log").read_text()
+
+
+@pytest.mark.parametrize(("days", "is_warned"), [(29, True), (31, False)])
+def test_certificate_that_ends_soon_is_installed_with_a_warning(
+    state: Path, run: Run, tmp_path: Path, days: int, is_warned: bool
+) -> None:
+    answer = tmp_path / "gateway7.crt"
+    answer.write_bytes(signed(run("csr")[1], identity("authority", is_ca=True), days=days))
+    code, _, err = run("install", answer)
+    assert (code, "Warning: it ends in 28 days" in err, "Warning" in err) == (0, is_warned, is_warned)
+
+
+@pytest.mark.parametrize(
+    ("network", "is_warned"),
+    [("10.20.0.0/16", False), ("10.0.0.0/15", True), ("0.0.0.0/0", True), ("fd00::/48", False), ("fd00::/47", True)],
+)
+def test_accepting_from_a_wide_network_warns(state: Path, run: Run, network: str, is_warned: bool) -> None:
+    code, _, err = run("accept", "--for", "1m", "--from", network)
+    assert (code, f"Warning: {network} has" in err) == (0, is_warned)
 
 
 def test_certificate_that_would_not_do_is_not_installed(state: Path, run: Run, tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from bridge.northbound.opcua import window
@@ -91,8 +91,10 @@ class TrustStore:
 
     def check_again(self, der: bytes) -> None:
         """Whether a client that was let in would still be. Raises Refused; tells and keeps nothing."""
+        certificate = x509.load_der_x509_certificate(der)
+        self._check_time(certificate, "BadCertificateTimeInvalid", "it")
         if self._trust_required:
-            self._check_chain(x509.load_der_x509_certificate(der))
+            self._check_chain(certificate)
 
     def stamp(self) -> frozenset[tuple[str, int, int, int]]:
         """Another one when a file that decides is another one."""
@@ -349,4 +351,9 @@ def revocation_list(data: bytes) -> x509.CertificateRevocationList:
 def is_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
     """This authority itself made and signed the list."""
     key = issuer.public_key()
-    return crl.issuer == issuer.subject and isinstance(key, rsa.RSAPublicKey) and crl.is_signature_valid(key)
+    if crl.issuer != issuer.subject or not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+        return False
+    try:
+        return crl.is_signature_valid(key)
+    except (TypeError, ValueError, UnsupportedAlgorithm):  # a key of another kind than the signature's
+        return False

@@ -1,4 +1,4 @@
-"""Sessions end when the certificate they came with is not trusted any more: rejected, or revoked by a new list."""
+"""Sessions end when the certificate they came with is not trusted any more: rejected, revoked or ended."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
+AGAIN_S = 60.0
+"""Certificates and revocation lists end without a change of any file."""
 
 
 class TrustWatch:
-    """Looks every second whether another file decides than before, and then at every session."""
+    """Looks every second whether another file decides than before, and then, and every minute, at every session."""
 
     def __init__(self, trust: TrustStore, clock: Clock) -> None:
         self._trust = trust
@@ -41,7 +43,7 @@ class TrustWatch:
     async def _look(self, engine: Engine, in_worker: Callable[..., Awaitable[object]], before: object) -> object:
         """What decides now. A disk that fails for a moment ends neither sessions nor the server."""
         try:
-            now = await in_worker(self._trust.stamp)
+            now = await in_worker(self._trust.stamp), self._clock.monotonic() // AGAIN_S
             if now != before:
                 await self._look_at_all(engine, in_worker)
         except OSError as error:

@@ -5,16 +5,18 @@ import ipaddress
 import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from bridge.northbound.opcua import window
 from bridge.northbound.opcua.certificates import load_or_make, prepare, thumbprint
 from bridge.northbound.opcua.pki import entries, told, trust
-from bridge.northbound.opcua.trust import MAX_REJECTED, Refused, TrustStore
+from bridge.northbound.opcua.trust import MAX_REJECTED, Refused, TrustStore, is_by
 from bridge.transport.clock import SystemClock
 from tests.northbound.opcua.house import APPLICATION, HOSTS, Identity, crl, identity, own_certificate
 
@@ -122,6 +124,49 @@ def test_certificate_of_a_trusted_authority_is_let_in_until_revoked(pki: Path, s
     store.check(member.der, member.uri)
     (pki / "crl" / "authority.crl").write_bytes(crl(authority, member))
     assert refusal(store, member) == "BadCertificateRevoked"
+
+
+def test_revocation_list_of_an_authority_with_an_elliptic_key_counts(pki: Path, store: TrustStore) -> None:
+    member, key, now = identity("of-ec"), ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ec authority")])
+
+    def made(public: Any, subject: x509.Name, uri: str | None) -> x509.Certificate:
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(name)
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=30))
+            .add_extension(x509.BasicConstraints(ca=uri is None, path_length=None), critical=True)
+        )
+        if uri:
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=False
+            )
+        return builder.sign(key, hashes.SHA256())
+
+    def listed(*revoked: x509.Certificate) -> bytes:
+        builder = x509.CertificateRevocationListBuilder(name, now, now + timedelta(days=1))
+        for one in revoked:
+            entry = x509.RevokedCertificateBuilder().serial_number(one.serial_number).revocation_date(now)
+            builder = builder.add_revoked_certificate(entry.build())
+        return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+    authority, child = made(key.public_key(), name, None), made(member.key.public_key(), x509.Name([]), member.uri)
+    der = child.public_bytes(serialization.Encoding.DER)
+    (pki / "trusted" / "ec.der").write_bytes(authority.public_bytes(serialization.Encoding.DER))
+    (pki / "crl" / "ec.crl").write_bytes(listed())
+    store.check(der, member.uri)
+    (pki / "crl" / "ec.crl").write_bytes(listed(child))
+    with pytest.raises(Refused) as caught:
+        store.check(der, member.uri)
+    assert caught.value.status == "BadCertificateRevoked"
+    stranger = ec.generate_private_key(ec.SECP384R1())
+    forged = x509.CertificateRevocationListBuilder(name, now, now + timedelta(days=1)).sign(stranger, hashes.SHA256())
+    assert not is_by(forged, authority)
+    assert not is_by(x509.load_der_x509_crl(crl(identity("authority", is_ca=True))), authority)
 
 
 def test_without_the_authority_s_list_its_clients_are_refused_and_the_log_says_how_to_mend_it(

@@ -223,6 +223,17 @@ def test_a_policy_says_how_long_a_nonce_is(policy: ua.SecurityPolicyType) -> Non
     assert security_policies.SecurityPolicyNone.secure_channel_nonce_length == 0
 
 
+def test_endpoints_and_policies_are_made_in_two_places_only() -> None:
+    assert source(Server._set_endpoints).count("self.iserver.add_endpoint(") == 1
+    assert "self.endpoints.append(" in source(internal_server.InternalServer.add_endpoint)
+    assert "self._policies.append(" in source(Server._setup_server_nodes)
+    assert "self._set_endpoints(" in source(Server._setup_server_nodes)
+
+
+def test_token_of_a_user_s_certificate_has_the_endpoint_s_policy() -> None:
+    assert "idtoken.SecurityPolicyUri = policy.URI" in source(Server._set_endpoints)
+
+
 def test_admin_rights_come_from_the_role_only() -> None:
     assert "user.role != UserRole.Admin" in source(address_space.AttributeService.write)
     assert "not user.role == UserRole.Admin" in source(address_space.NodeManagementService._add_node)

@@ -1,6 +1,8 @@
 """Who gets in, and what those who do not get in are given: nothing."""
 
 import asyncio
+import dataclasses
+import functools
 import itertools
 import logging
 import re
@@ -11,17 +13,20 @@ from datetime import UTC, datetime
 import pytest
 import pytest_asyncio
 from asyncua import Client, ua
+from asyncua.crypto import security_policies
 from asyncua.crypto.security_policies import (
     SecurityPolicy,
     SecurityPolicyAes128Sha256RsaOaep,
     SecurityPolicyAes256Sha256RsaPss,
     SecurityPolicyBasic256Sha256,
+    sign_asymmetric,
 )
 from asyncua.ua.uaerrors import UaError
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from bridge.cli.main import main
 from bridge.northbound.opcua.certificates import load, make, thumbprint
+from bridge.northbound.opcua.stack.engine import Engine
 from tests.northbound.opcua.house import House, Identity, Seen, crl, eventually, house, identity, raw, secure_client
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -105,6 +110,31 @@ async def test_copy_of_a_user_certificate_without_its_key_is_refused(home: House
     assert not home_sessions(home)
 
 
+async def test_user_certificate_s_key_signs_as_the_policy_of_the_endpoint_says(
+    home: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await secure_client(home, identity("trusted"), None)
+    await show(client, identity("badge"))
+    other = functools.partial(sign_asymmetric, policy_uri=SecurityPolicyAes256Sha256RsaPss.URI)
+    monkeypatch.setattr(security_policies, "sign_asymmetric", lambda key, data, uri: other(key, data))
+    assert await refused(client) == "BadUserSignatureInvalid"
+    assert not home_sessions(home)
+
+
+@pytest.mark.parametrize("by", ["password", "certificate"])
+@pytest.mark.parametrize("claimed", ["anonymous", "another", None])
+async def test_login_must_answer_to_what_the_endpoint_offers(
+    home: House, monkeypatch: pytest.MonkeyPatch, by: str, claimed: str | None
+) -> None:
+    client = await secure_client(home, identity("trusted"), "operator" if by == "password" else None)
+    if by == "certificate":
+        await show(client, identity("badge"))
+    found = Client.server_policy
+    monkeypatch.setattr(Client, "server_policy", lambda *one: dataclasses.replace(found(*one), PolicyId=claimed))
+    assert await refused(client) == "BadIdentityTokenInvalid"
+    assert not home_sessions(home)
+
+
 async def test_user_without_a_password_cannot_log_in_with_one(home: House) -> None:
     client = await secure_client(home, identity("trusted"), "scada", "")
     assert await refused(client) == "BadUserAccessDenied"
@@ -144,6 +174,30 @@ async def test_another_own_certificate_is_shown_without_a_restart() -> None:
             assert await before.get_node(PRESSURE).read_value() == 12.5
         async with await secure_client(home, identity("trusted")) as after:
             assert await after.get_node(PRESSURE).read_value() == 12.5
+
+
+async def test_a_change_of_the_certificate_leaves_nobody_without_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, may_end, made = asyncio.Event(), asyncio.Event(), Engine._setup_server_nodes
+
+    async def slow(self: Engine) -> None:
+        begun.set()
+        await may_end.wait()
+        await made(self)
+
+    async with house() as home:
+        home.trust(identity("trusted"))
+        engine = home.server._serving
+        assert engine is not None
+        monkeypatch.setattr(Engine, "_setup_server_nodes", slow)
+        own = load(home.pki)
+        change = asyncio.create_task(engine.change(own.certificate, own.key))
+        await begun.wait()
+        assert len(await Client(home.url).connect_and_get_server_endpoints()) == 3
+        async with await secure_client(home, identity("trusted")) as client:
+            assert await client.get_node(PRESSURE).read_value() == 12.5
+        may_end.set()
+        await change
+        assert len(await Client(home.url).connect_and_get_server_endpoints()) == 3
 
 
 async def test_wrong_password_is_refused(home: House) -> None:

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asyncua import ua
 
 from bridge.northbound.opcua.certificates import prepare
 from bridge.northbound.opcua.trust import TrustStore
@@ -37,7 +39,7 @@ async def test_a_disk_that_fails_for_a_moment_ends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     prepare(tmp_path)
-    client = identity("watched")
+    client = identity("watched", days=30)
     (tmp_path / "trusted" / "one.der").write_bytes(client.der)
     store = TrustStore(tmp_path, SystemClock(), trust_required=True)
     sessions: Any = Sessions(client.der)
@@ -56,3 +58,31 @@ async def test_a_disk_that_fails_for_a_moment_ends_nothing(
     (tmp_path / "trusted" / "one.der").unlink()
     await watch._look(sessions, here, seen)
     assert len(sessions.cut) == 1
+
+
+class Later(SystemClock):
+    """A clock that can be put forward."""
+
+    ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead.total_seconds()
+
+
+@pytest.mark.parametrize("required", [True, False])
+async def test_a_certificate_that_ends_ends_the_sessions_that_came_with_it(tmp_path: Path, required: bool) -> None:
+    prepare(tmp_path)
+    client, clock = identity("watched", days=30), Later()
+    (tmp_path / "trusted" / "one.der").write_bytes(client.der)
+    sessions: Any = Sessions(client.der)
+    watch = TrustWatch(TrustStore(tmp_path, clock, trust_required=required), clock)
+    seen = await watch._look(sessions, here, None)
+    clock.ahead = timedelta(days=29)
+    seen = await watch._look(sessions, here, seen)
+    assert not sessions.cut
+    clock.ahead = timedelta(days=31)
+    await watch._look(sessions, here, seen)
+    assert sessions.cut == [ua.StatusCodes.BadCertificateTimeInvalid]

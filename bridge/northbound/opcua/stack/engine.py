@@ -49,12 +49,6 @@ OAEP = {
 }
 """How a password may be encrypted. Not rsa-1_5, whose padding tells too much (Bleichenbacher)."""
 
-
-SIGNATURES = (
-    "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256",
-    "http://opcfoundation.org/UA/security/rsa-pss-sha2-256",
-)
-"""How a user certificate's key may sign. Not rsa-sha1, which asyncua takes too."""
 SECURED = (
     ua.SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt,
     ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
@@ -195,11 +189,18 @@ class GuardedInternalServer(InternalServer):
             password = _without_nonce(decrypt(self.private_key, password), isession.nonce)
         return token.UserName or "", password.decode("utf-8") if isinstance(password, bytes) else password
 
-    def verify_x509_token(self, isession: Any, token: ua.X509IdentityToken, signature: ua.SignatureData) -> bytes:
-        """The user certificate, once its key has signed this session's nonce. Raises ValueError, InvalidSignature."""
-        if signature.Algorithm not in SIGNATURES:
-            raise ValueError("This kind of signature is not accepted")
-        return super().verify_x509_token(isession, token, signature)
+    def token_policy(self, policy: str, mode: ua.MessageSecurityMode, kind: ua.UserTokenType) -> str | None:
+        """PolicyId of this kind of login on the endpoint with this security; None where it has none."""
+        return next(
+            (
+                token.PolicyId
+                for one in self.endpoints
+                if (one.SecurityPolicyUri, one.SecurityMode) == (policy, mode)
+                for token in one.UserIdentityTokens
+                if token.TokenType == kind
+            ),
+            None,
+        )
 
 
 def _without_nonce(secret: bytes, nonce: bytes) -> bytes:
@@ -220,6 +221,7 @@ class Engine(Server):
         version.check()
         decoding.install()
         super().__init__(iserver=GuardedInternalServer(config, guards, clock))
+        self._offered: list[ua.EndpointDescription] = []
         self.application_type = ua.ApplicationType.Server
         message = config.limits.message_size
         self.limits = ServerLimits(BUFFER, BUFFER, math.ceil(message / BUFFER) + 1, message)
@@ -243,23 +245,30 @@ class Engine(Server):
     async def change(self, certificate: x509.Certificate, key: rsa.RSAPrivateKey) -> None:
         """Show another certificate on connections that are made from now on."""
         self.use(certificate, key)
-        self._policies.clear()
-        self.iserver.endpoints.clear()
+        await self._offer()
+
+    async def _offer(self) -> None:
+        """Policies and endpoints of the certificate there is, put in place of those before all at once."""
+        self._policies: list[Any] = []
+        self._offered = []
         await self._setup_server_nodes()
+        self.iserver.endpoints = self._offered
         if self.bserver is not None:
             self.bserver.set_policies(self._policies)
 
     def _set_endpoints(self, policy: Any, mode: ua.MessageSecurityMode, level: int) -> None:
         """One endpoint: with login where it is secured, without where it is not. asyncua offers both on every one."""
+        shown, self.iserver.endpoints = self.iserver.endpoints, []
         super()._set_endpoints(policy, mode, level)
-        endpoint = self.iserver.endpoints[-1]
+        (endpoint,), self.iserver.endpoints = self.iserver.endpoints, shown
+        self._offered.append(endpoint)
         kinds = ua.UserTokenType
         offered = (kinds.Anonymous,) if mode == ua.MessageSecurityMode.None_ else (kinds.UserName, kinds.Certificate)
         endpoint.UserIdentityTokens = [one for one in endpoint.UserIdentityTokens if one.TokenType in offered]
 
     async def listen(self, sock: socket.socket) -> None:
         """Start to serve."""
-        await self._setup_server_nodes()
+        await self._offer()
         await self.iserver.start()
         self.bserver = Listener(self.iserver, sock, self.limits, self._policies)
         await self.bserver.start()

@@ -358,12 +358,20 @@ class GuardedProcessor(UaProcessor):
             raise ServiceError(ua.StatusCodes.BadSecurityChecksFailed)
         token = params.UserIdentityToken
         if isinstance(token, ua.UserNameIdentityToken) and self.is_secured:
+            self._check_policy(token, ua.UserTokenType.UserName)
             await self._log_in(session, token)
         elif isinstance(token, ua.X509IdentityToken) and self.is_secured:
+            self._check_policy(token, ua.UserTokenType.Certificate)
             self._certify(session, token, params.UserTokenSignature)
         elif self.is_secured or not _is_anonymous(token):
             raise ServiceError(ua.StatusCodes.BadIdentityTokenRejected)
         return session
+
+    def _check_policy(self, token: ua.UserIdentityToken, kind: ua.UserTokenType) -> None:
+        """It answers to what this endpoint offers (Part 4, 7.41: policyId)."""
+        policy = self._connection.security_policy
+        if token.PolicyId != self.iserver.token_policy(policy.URI, policy.Mode, kind):
+            raise ServiceError(ua.StatusCodes.BadIdentityTokenInvalid)
 
     async def _log_in(self, session: GuardedSession, token: ua.UserNameIdentityToken) -> None:
         try:
@@ -379,6 +387,9 @@ class GuardedProcessor(UaProcessor):
         if account is None:
             raise ServiceError(ua.StatusCodes.BadUserAccessDenied)
         self._check_same_user(session, account.name)
+        # The token's policy is the endpoint's (engine.py), and with it the algorithm; asyncua takes rsa-sha1 too.
+        if signature.Algorithm != self._connection.security_policy.AsymmetricSignatureURI:
+            raise ServiceError(ua.StatusCodes.BadUserSignatureInvalid)
         try:
             self.iserver.verify_x509_token(session, token, signature)
         except Exception as error:
