@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,12 +124,22 @@ class CompiledMapping:
     """Rules of tags that appear with the data."""
 
 
+def _lists(file: MappingFile) -> Iterator[tuple[Path, tuple[str, str]]]:
+    """Paths of the lists of rows, with the name of the rule of `each` that reads them, and of its tags."""
+    for name, rule in file.each.items():
+        if rule is not None:
+            pattern = next(pattern for pattern, tag in rule.tag.items() if tag is not None)
+            with suppress(ValueError):  # told where the rule is compiled
+                yield parse_path(rule.within), (name, pattern)
+
+
 class _Compiler:
     def __init__(self, file: MappingFile, overrides: Mapping[str, Any], report: Report) -> None:
         self.file = file
         self.overrides = dict(overrides)
         self.report = report
         self.specs: dict[str, TagSpec] = {}
+        self._lists = dict(_lists(file))
 
     def compile(self) -> CompiledMapping:
         file = self.file
@@ -299,7 +310,21 @@ class _Compiler:
                 did_you_mean(path.channel, self.file.channels),
             )
             return None
-        return path
+        return path if self._is_no_row(text, path, key_path) else None
+
+    def _is_no_row(self, text: str, path: Path, key_path: KeyPath) -> bool:
+        """Rows come in parts and in any order: a place in their list is one tag's row now, and another's next."""
+        for rows, (name, pattern) in self._lists.items():
+            is_within = (rows.channel, rows.keys) == (path.channel, path.keys[: len(rows.keys)])
+            place = next(iter(path.keys[len(rows.keys) :]), None)
+            if is_within and isinstance(place, int):
+                problem = f"{text!r} is whatever row stands at place {place}: {rows} is the list of each: {name}"
+                expected = (
+                    f"another path: {name} makes a tag of each row ({pattern}); to write one, a command with send:"
+                )
+                self.report(key_path, problem, expected, "")
+                return False
+        return True
 
     def _data_type(self, rule: TagRule, key_path: KeyPath) -> DataType | None:
         if rule.enum is not None:
@@ -519,7 +544,7 @@ class _Compiler:
     def _specimen(self, pattern: str, rule: TagRule, channel: str, key_path: KeyPath) -> TagSpec | None:
         """The tag as it would be of a number, or of the type it says: compiled to find what is wrong."""
         channels = {ROW: self.file.channels.get(channel, ChannelRule())}
-        inside = _Compiler(self.file.model_copy(update={"channels": channels}), {}, self.report)
+        inside = _Compiler(self.file.model_copy(update={"channels": channels, "each": {}}), {}, self.report)
         name = filled(pattern, ["x"] * len(fields(pattern)))
         given = rule if rule.type or rule.enum else rule.model_copy(update={"type": DataType.Double})
         return inside._spec(name, given, key_path)

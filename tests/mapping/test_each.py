@@ -329,6 +329,26 @@ def test_other_tags_of_the_channel_are_as_ever() -> None:
     assert Rig().take({"state": "up"})["Status/State"].value == "up"
 
 
+def test_a_row_by_its_place_in_the_list_is_refused_with_what_to_do() -> None:
+    """Rows come in parts: readings.rows[0] was one device's value, and then another's, and Good."""
+    tags = """
+  Monitoring/A: {from: "readings.rows[0].value", type: Double}
+  Setpoints/B: {from: readings.b, type: Double, write: {send: {b: $value}, confirm_path: "readings.rows[2].value"}}
+  Monitoring/C: {from: readings.c, type: Double, bad_when: {path: "readings.rows[1].quality", eq: bad}}
+  Monitoring/D: {from: "readings.others[0].value", type: Double}
+  Monitoring/E: {from: "readings.rows", type: String}
+"""
+    found = faults(EACH.replace("\ntags:", f"\ntags:{tags.rstrip()}"), head=HEAD)
+    assert [one.path for one in found] == [
+        ("tags", "Monitoring/A", "from"),
+        ("tags", "Setpoints/B", "write", "confirm_path"),
+        ("tags", "Monitoring/C", "bad_when", "path"),
+    ]
+    assert "'readings.rows[0].value' is whatever row stands at place 0" in found[0].problem
+    assert "makes a tag of each row (Monitoring/<device>/<metric>)" in found[0].expected
+    assert "a command" in found[0].expected
+
+
 @pytest.mark.parametrize(
     ("change", "where", "problem"),
     [
