@@ -11,7 +11,7 @@ from asyncua import ua
 
 from bridge.model.status import StatusCode
 from bridge.model.value import DataValue
-from tests.northbound.opcua.house import House, Raw, house, raw
+from tests.northbound.opcua.house import House, Raw, eventually, house, raw
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -224,3 +224,29 @@ async def test_publish_requests_that_wait_are_answered_when_the_last_subscriptio
         assert (await client.ask(delete)).Results[0].is_good()
     answers = [(await client.receive()).response.ResponseHeader.ServiceResult.name for _ in range(3)]
     assert answers == ["BadNoSubscription"] * 3
+
+
+async def test_a_subscription_whose_lifetime_is_over_says_so_with_the_next_request(home: House, client: Raw) -> None:
+    create = ua.CreateSubscriptionRequest()
+    create.Parameters = ua.CreateSubscriptionParameters(50.0, 3, 1, 0, True, 0)
+    identifier = (await client.ask(create)).Parameters.SubscriptionId
+    engine = home.server._serving
+    assert engine is not None
+    await eventually(lambda: identifier not in engine.iserver.subscriptions)
+    response = (await client.ask(publish())).Parameters
+    assert response.SubscriptionId == identifier
+    (told,) = response.NotificationMessage.NotificationData
+    assert told.Status.name == "BadTimeout"
+    assert await client.status(publish()) == "BadNoSubscription"
+
+
+async def test_a_subscription_that_outlived_its_session_says_nothing_to_the_next_one(home: House, client: Raw) -> None:
+    create = ua.CreateSubscriptionRequest()
+    create.Parameters = ua.CreateSubscriptionParameters(50.0, 3, 1, 0, True, 0)
+    identifier = (await client.ask(create)).Parameters.SubscriptionId
+    assert await client.status(ua.CloseSessionRequest(), b"\x00") == "Good"
+    await client.session()
+    engine = home.server._serving
+    assert engine is not None
+    await eventually(lambda: identifier not in engine.iserver.subscriptions)
+    assert await client.status(publish()) == "BadNoSubscription"

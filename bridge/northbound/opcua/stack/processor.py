@@ -170,6 +170,11 @@ class GuardedProcessor(UaProcessor):
         received = services.acknowledgements(asked.parameters)
         if received is None or not self._may(session, services.PUBLISH):
             return False
+        if session.farewells:
+            parked = services.Parked(asked.handle, asked.timeout, request_id, session.acknowledge(received))
+            session.touch()
+            await self.forward_publish_response(session.farewells.popleft(), parked)
+            return True
         try:
             subscriptions = session.subscription_count()
         except ServiceError:
@@ -214,6 +219,11 @@ class GuardedProcessor(UaProcessor):
     def give_back(self, request: Parked) -> None:
         """It was not needed, and is the first again."""
         self._publish_requests.appendleft(request)
+
+    def keep_farewell(self, message: Message, session_id: ua.NodeId) -> None:
+        """The last message of a subscription that has ended, for its session's next request."""
+        if self.session is not None and self.session.session_id == session_id:
+            self.session.farewells.append(message)
 
     async def forward_publish_response(self, result: Message, requestdata: Parked) -> None:
         """Answer a Publish request."""

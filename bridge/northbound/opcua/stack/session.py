@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from asyncua import ua
@@ -14,7 +15,7 @@ from bridge.northbound.opcua.stack import conditions, ranges, wire
 from bridge.northbound.opcua.stack.access import CHANNEL, Channel, Visitor
 from bridge.northbound.opcua.stack.browsing import Browser
 from bridge.northbound.opcua.stack.history import MAX_NODES
-from bridge.northbound.opcua.stack.services import Reader
+from bridge.northbound.opcua.stack.services import Message, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -51,6 +52,8 @@ class GuardedSession(InternalSession):
         self.peer_certificate = self.channel.peer_certificate if self.channel else None
         self.peer = self.channel.peer if self.channel else ""
         """The address it was made from."""
+        self.farewells: deque[Message] = deque(maxlen=self.iserver.limits.subscriptions_per_session)
+        """Last messages of subscriptions that ended while nobody asked."""
         self._browser = Browser(self.aspace, self.iserver.limits)
 
     async def create_session(

@@ -68,6 +68,9 @@ class PublishChannel(Protocol):
     def give_back(self, request: Parked) -> None:
         """It was not needed, and is the first again."""
 
+    def keep_farewell(self, message: Message, session_id: ua.NodeId) -> None:
+        """The last message of a subscription that has ended, for its session's next request."""
+
     async def forward_publish_response(self, result: Message, requestdata: Parked) -> None:
         """Answer a Publish request."""
 
@@ -448,6 +451,7 @@ class Subscription(InternalSubscription):
         that is late gets the newest values and what its queues hold, as if it had asked in time.
         """
         if self._publish_cycles_count > self.data.RevisedLifetimeCount:
+            await self._say_farewell()
             return bool(await super().publish_results(requestdata))
         if requestdata is None:
             self._keep_alive_count += 1
@@ -465,6 +469,19 @@ class Subscription(InternalSubscription):
             return False
         await self._send(message, request)
         return True
+
+    async def _say_farewell(self) -> None:
+        """Its lifetime is over (Part 4, 5.14.1.1): BadTimeout, with the next Publish request if there is none now."""
+        message = self._status_change(ua.StatusCodes.BadTimeout)
+        request = self._next_request()
+        if request is None:
+            self._channel.keep_farewell(message, self.session_id)
+        else:
+            await self.pub_result_callback(message, request)
+
+    def _status_change(self, status: int) -> Message:
+        told = extensionobject_to_binary(ua.StatusChangeNotification(Status=ua.StatusCode(status)))
+        return services.Message(self.data.SubscriptionId, self._notification_seq, datetime.now(UTC), [told])
 
     async def _send(self, message: Message, request: Parked) -> None:
         await self.pub_result_callback(message, request)
@@ -591,10 +608,7 @@ class Subscription(InternalSubscription):
         if session_id != self.session_id:
             request = self._next_request()
             if request is not None:
-                gone = ua.StatusChangeNotification(Status=ua.StatusCode(ua.StatusCodes.GoodSubscriptionTransferred))
-                told = [extensionobject_to_binary(gone)]
-                now, identifier = datetime.now(UTC), self.data.SubscriptionId
-                message = services.Message(identifier, self._notification_seq, now, told)
+                message = self._status_change(ua.StatusCodes.GoodSubscriptionTransferred)
                 await self._channel.forward_publish_response(message, request)
         self.session_id = session_id
         self.pub_result_callback = channel.forward_publish_response
