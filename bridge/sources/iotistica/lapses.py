@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.model.observation import Observation
@@ -10,12 +11,14 @@ from bridge.sources.iotistica.rest.backfill import Lapse
 from bridge.sources.iotistica.rest.rows import milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from bridge.ports import Published
 
 MOST: Final = 50_000
 """Series that are remembered; of more, nothing is filled."""
+MOST_KEPT: Final = 20_000
+"""Series that are still known after a restart, those that were met first."""
 MOST_TOLD: Final = 200_000
 """Samples of lapses that are remembered as told; beyond it those of the series that was filled first are forgotten."""
 
@@ -35,6 +38,23 @@ class Lapses:
         self._count = 0
         self.repeated = 0
         """Samples that came by both ways."""
+
+    def recall(self, page: Mapping[str, Any], now: int) -> Iterator[tuple[Series, int]]:
+        """What `document` gave: each series with its newest time, ms. The time since then is a lapse.
+
+        What lies ahead of `now` came by a clock that was wrong: its series would be behind for ever.
+        """
+        for key, at in _kept(page):
+            if at <= now and len(self._last) < MOST and key not in self._last:
+                self._last[key] = (self._session - 1, at)
+                yield key, at
+
+    def document(self) -> dict[str, Any]:
+        """What must be known after a restart: {agent: {device: {metric: ms}}}."""
+        page: dict[str, dict[str, dict[str, int]]] = {}
+        for (agent, device, metric), (_, at) in islice(self._last.items(), MOST_KEPT):
+            page.setdefault(agent, {}).setdefault(device, {})[metric] = at
+        return page
 
     def lost(self) -> None:
         """The session is over: what comes next ends a lapse."""
@@ -94,6 +114,14 @@ class Lapses:
                 yield Lapse(*key, before[1], at)
             if before is not None or len(self._last) < MOST:
                 self._last[key] = (self._session, at)
+
+
+def _kept(page: Mapping[str, Any]) -> Iterator[tuple[Series, int]]:
+    for agent, devices in page.items():
+        for device, metrics in devices.items() if isinstance(devices, dict) else ():
+            for metric, at in metrics.items() if isinstance(metrics, dict) else ():
+                if isinstance(at, int):
+                    yield (agent, device, metric), at
 
 
 def _series(agent: str, row: dict[str, Any]) -> Series:

@@ -9,6 +9,8 @@ Rules
    where both are lost is the source.
 2. Telemetry is MQTT's where there is MQTT: REST loses what is no number (facts, finding 4). REST fills what MQTT
    missed; where it is polled all the same (readings: always), it moves no value back.
+3. The time in which the bridge itself was not there is a lapse as any other, and what is older than what was told
+   before a restart is historical: both are known by the notebook.
 
 done: Bronze, Silver
 """
@@ -18,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
 from bridge.errors import AuthFailed, RateLimited, SourceError
@@ -47,6 +50,9 @@ if TYPE_CHECKING:
     from bridge.sources.iotistica.profile import Profile
 
 log = logging.getLogger(__name__)
+
+NOTE_PERIOD: Final = 60.0
+"""Seconds between what is kept, besides when it stops; after a crash so much may be told again as historical."""
 
 REFUSED_WAIT: Final = 60.0
 """Seconds until a half that was refused is tried again: a person is needed."""
@@ -112,6 +118,7 @@ class IotisticaSource:
             )  # fmt: skip
         self.executor = IotisticaExecutor(self._parts())
         self._lapses = Lapses()
+        self._is_recalled = False
         self._halves: list[Half] = [half for half in (self.listener, self.rest) if half is not None]
         self._waiting: set[Half] = set()
         """Halves that were lost and are not tried again yet."""
@@ -143,15 +150,54 @@ class IotisticaSource:
         self.roster.begin()
         self._waiting.clear()
         self._lost.clear()
-        if len(self._halves) == 1:
+        if self.listener is None:
             await self._halves[0].run(publish)
             return
+        await self._recall(self.listener)
         try:
             async with asyncio.TaskGroup() as group:
-                for half in self._halves:
-                    group.create_task(self._keep(half, publish), name=f"{self._name} {half.title}")
+                writing = group.create_task(self._write_down(), name=f"{self._name} notebook")
+                try:
+                    await self._serve(self.listener, publish)
+                finally:
+                    writing.cancel()
         except BaseExceptionGroup as errors:
             raise gravest(errors) from None
+        finally:
+            self._lapses.lost()
+            await self._note()
+
+    async def _serve(self, listener: Listener, publish: Publish) -> None:
+        if self.rest is None:
+            await listener.run(self._heard(publish))
+            return
+        async with asyncio.TaskGroup() as group:
+            for half in self._halves:
+                group.create_task(self._keep(half, publish), name=f"{self._name} {half.title}")
+
+    async def _recall(self, listener: Listener) -> None:
+        """Read what was kept: what has been told, and so what is missed, and what was to be filled."""
+        await self.notebook.recall()
+        if self._is_recalled:
+            return
+        self._is_recalled = True
+        now = round(self._clock.now().timestamp() * 1000)
+        for (agent, device, metric), at in self._lapses.recall(self.notebook.page("told"), now):
+            listener.intake.newest.recall(agent, device, metric, datetime.fromtimestamp(at / 1000, UTC))
+        if self.rest is not None:
+            self.rest.backfilled.recall(self.notebook.page("backfill"))
+
+    async def _write_down(self) -> None:
+        while True:
+            await self._clock.sleep(NOTE_PERIOD)
+            await self._note()
+
+    async def _note(self) -> None:
+        """Keep what must be known after a restart."""
+        pages = {"told": self._lapses.document()}
+        if self.rest is not None:
+            pages["backfill"] = self.rest.backfilled.document()
+        await self.notebook.keep(pages)
 
     async def _keep(self, half: Half, publish: Publish) -> None:
         """Serve one half, again and again, as long as the other one is there."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -124,6 +125,33 @@ async def test_pages_that_were_told_are_not_told_again_after_a_failure(monkeypat
         await at.until(lambda: rest.is_connected)
         rest.fill([Lapse(AGENT, "dev-1", "m1", NOON - 60_000, NOON)])
         await at.until(lambda: not len(rest.backfilled))
+    assert sorted(row["value"] for row in filled(at)) == list(range(1, 31))
+
+
+async def test_pages_that_were_told_are_not_told_again_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill, "LONGEST", 10)
+    at = At()
+    at.cloud.readings = [reading("m1", second, iso(NOON - second * 1000)) for second in range(1, 31)]
+    rest = at.rest()
+    answers: list[bool] = []
+
+    def fail(request: httpx.Request, cloud: Cloud) -> httpx.Response | None:
+        if "timeseries" not in request.url.path:
+            return None
+        answers.append(True)
+        return cloud.reply(500, {"error": "x"}) if len(answers) > 1 else None
+
+    at.cloud.hooks.append(fail)
+    async with at.running(rest):
+        await at.until(lambda: rest.is_connected)
+        rest.fill([Lapse(AGENT, "dev-1", "m1", NOON - 60_000, NOON)])
+        await at.until(lambda: len(answers) > 1)
+    assert len(filled(at)) == 10
+    at.cloud.hooks.clear()
+    another = at.rest()
+    another.backfilled.recall(json.loads(json.dumps(rest.backfilled.document())))
+    async with at.running(another):
+        await at.until(lambda: another.is_connected and not len(another.backfilled))
     assert sorted(row["value"] for row in filled(at)) == list(range(1, 31))
 
 

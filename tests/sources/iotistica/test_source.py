@@ -30,10 +30,11 @@ BEGUN = cloud.START - timedelta(seconds=200)
 class Both:
     """A source whose halves tell what a test says, one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, heap: cloud.Heap | None = None) -> None:
         account = {"url": cloud.URL, "username": cloud.USER, "password": cloud.PASSWORD, "readings": "always"}
         config = IotisticaConfig.model_validate({"type": "iotistica", "mqtt": {}, "rest": account})
         self.at = cloud.At()
+        self.at.heap = heap or self.at.heap
         self.source = IotisticaSource("i", config, self.at.clock, self.at.heap, profile=load_profile("actual"))
         self.mqtt: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self.rest: asyncio.Queue[tuple[list[dict[str, Any]], bool]] = asyncio.Queue()
@@ -181,3 +182,99 @@ async def test_a_refused_password_of_rest_is_told_of_the_source_until_rest_is_ba
         is_refused = False
         await at.until(lambda: any(one.way and not one.reason for one in told()))
         assert at.heard.readings()["RestConnected"] is True
+
+
+async def test_what_was_missed_while_the_bridge_was_stopped_is_asked_for() -> None:
+    before = Both()
+    async with before.running():
+        await before.hear(reading(1.0, timestamp=at(10)), reading(1.0, device=PRESS, timestamp=at(20)))
+    after = Both(before.at.heap)
+    assert after.source.rest is not None
+    async with after.running():
+        await after.hear(reading(2.0, timestamp=at(100)), reading(2.0, device=PRESS, timestamp=at(90)))
+        assert after.values == [2.0, 2.0]
+        (fill,) = after.source.rest.backfilled._queue
+    assert fill.windows == {PUMP: (ms(10), ms(100)), PRESS: (ms(20), ms(90))}
+
+
+async def test_a_replay_that_comes_first_after_a_restart_is_of_the_past() -> None:
+    before = Both()
+    async with before.running():
+        await before.hear(reading(1.0, timestamp=at(10)), reading(9.0, timestamp=at(50)))
+    after = Both(before.at.heap)
+    async with after.running():
+        await after.hear(reading(2.0, timestamp=at(20)))
+        await after.poll(cloud.reading("pressure", 3.0, at(30), device=PUMP))
+        assert (after.values, after.earlier) == ([], [2.0])
+        await after.hear(reading(10.0, timestamp=at(60)))
+    assert (after.values, after.earlier) == ([10.0], [2.0])
+
+
+async def test_what_an_agent_kept_over_our_restart_and_the_cloud_has_as_well_is_told_once() -> None:
+    before = Both()
+    async with before.running():
+        await before.hear(reading(1.0, timestamp=at(10)))
+    after = Both(before.at.heap)
+    async with after.running():
+        await after.hear(reading(60.0, timestamp=at(60)))
+        await after.hear(reading(20.0, timestamp=at(20)))
+        missed = [cloud.reading("pressure", float(number), at(number), device=PUMP) for number in (20, 30)]
+        await after.poll(*missed, historical=True)
+    assert (after.values, after.earlier) == ([60.0], [20.0, 30.0])
+
+
+async def test_what_waits_to_be_filled_outlives_restarts() -> None:
+    before = Both()
+    async with before.running():
+        await before.hear(reading(1.0, timestamp=at(10)))
+        await before.mqtt.put(None)
+        await before.mqtt.put(batch(reading(2.0, timestamp=at(40))))
+        await before.at.until(lambda: before.values == [1.0, 2.0])
+    between = Both(before.at.heap)
+    async with between.running():
+        await asyncio.sleep(0)
+    after = Both(between.at.heap)
+    assert after.source.rest is not None
+    async with after.running():
+        await after.hear(reading(3.0, timestamp=at(90)))
+        fills = list(after.source.rest.backfilled._queue)
+    assert [fill.windows for fill in fills] == [{PUMP: (ms(10), ms(40))}, {PUMP: (ms(40), ms(90))}]
+
+
+async def test_what_is_told_is_kept_once_a_minute_and_when_it_stops() -> None:
+    both = Both()
+    async with both.running():
+        await both.hear(reading(1.0, timestamp=at(10)))
+        assert not both.at.heap.document
+        await both.at.until(lambda: both.at.heap.document)
+        assert told_of(both) == {AGENT: {PUMP: {"pressure": ms(10)}}}
+        await both.hear(reading(2.0, timestamp=at(20)))
+        assert told_of(both) == {AGENT: {PUMP: {"pressure": ms(10)}}}
+    assert told_of(both) == {AGENT: {PUMP: {"pressure": ms(20)}}}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"told": {AGENT: 3}, "backfill": {"fills": 7}},
+        {"told": {AGENT: {PUMP: {"pressure": "x"}}}, "backfill": {"fills": [3, [1, 2], [AGENT, "m", 4, None, []]]}},
+        {"told": {AGENT: {PUMP: {"pressure": 10**14}}}, "backfill": {"fills": [[AGENT, "m", {}, None, []]]}},
+    ],
+)
+async def test_pages_that_are_none_and_times_ahead_are_left_aside(page: dict[str, Any]) -> None:
+    heap = cloud.Heap()
+    heap.document = {"version": 1, "pages": page}
+    both = Both(heap)
+    assert both.source.rest is not None
+    async with both.running():
+        await both.hear(reading(1.0, timestamp=at(10)))
+    assert both.values == [1.0]
+    assert not len(both.source.rest.backfilled)
+
+
+def ms(seconds: float) -> int:
+    return milliseconds(at(seconds)) or 0
+
+
+def told_of(both: Both) -> Any:
+    return both.at.heap.document["pages"]["told"]

@@ -30,6 +30,11 @@ class Newest:
         self.earlier = 0
         """Readings that came after newer ones."""
 
+    def recall(self, agent: str, device: str, metric: str, moment: datetime) -> None:
+        """Before a restart something was told of this series, as it was at that moment."""
+        if len(self._known) < SERIES:
+            self._known.setdefault((agent, device, metric), (moment, None, ""))
+
     def split(
         self, agent: str, rows: Iterable[tuple[datetime, Row]], received: datetime
     ) -> tuple[list[Row], list[tuple[datetime, Row]]]:

@@ -25,7 +25,7 @@ from bridge.sources.iotistica.rest.rows import iso, milliseconds, reading_row
 from bridge.sources.iotistica.rest.wire import NotOffered, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from bridge.ports import Clock, Publish
     from bridge.sources.iotistica.rest.client import RestClient
@@ -43,6 +43,9 @@ CHUNK: Final = 1000
 
 QUEUE: Final = 20_000
 """Lapses that wait."""
+
+MOST_KEPT: Final = 20_000
+"""Lapses that are still known after a restart, the oldest ones."""
 
 TRIES: Final = 3
 
@@ -95,6 +98,26 @@ class Backfill:
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    def recall(self, page: Mapping[str, Any]) -> None:
+        """What `document` gave."""
+        rows = page.get("fills")
+        for row in rows if isinstance(rows, list) else ():
+            fill = _fill_of(row)
+            if fill is not None and len(self._queue) < QUEUE:
+                self._queue.append(fill)
+
+    def document(self) -> dict[str, Any]:
+        """What must be known after a restart: {"fills": [[agent, metric, {device: [since, until]}, end, told], …]}."""
+        rows: list[Any] = []
+        room = MOST_KEPT
+        for fill in self._queue:
+            room -= len(fill.windows)
+            if room < 0:
+                break
+            windows = {device: list(window) for device, window in fill.windows.items()}
+            rows.append([fill.agent, fill.metric, windows, fill.end, [list(key) for key in fill.told]])
+        return {"fills": rows}
 
     def add(self, lapses: Iterable[Lapse], oldest: int) -> None:
         """Fill these, none further back than `oldest` (ms). Devices of one metric are filled together."""
@@ -188,3 +211,14 @@ class Backfill:
     def _give_up(self, fill: Fill, why: str) -> None:
         self.dropped += 1
         log.warning("Source %s: what was missed of %s of %s: %s", self._source, fill.metric, fill.agent, why)
+
+
+def _fill_of(row: Any) -> Fill | None:
+    """A fill as it was kept; None for what is none."""
+    try:
+        agent, metric, windows, end, told = row
+        within = {str(device): (int(since), int(until)) for device, (since, until) in windows.items()}
+        known = {(str(device), int(at)) for device, at in told}
+        return Fill(str(agent), str(metric), within, None if end is None else int(end), known) if within else None
+    except (AttributeError, TypeError, ValueError):
+        return None
