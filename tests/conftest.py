@@ -7,8 +7,12 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import peers
+
+settings.register_profile("shared computer", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared computer")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
