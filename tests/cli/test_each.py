@@ -73,7 +73,7 @@ def test_docs_have_what_was_found(site: Path, capsys: pytest.CaptureFixture[str]
 
 def test_check_runs_examples_and_says_where_a_fault_is(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     agent = site.parent / "agent.yaml"
-    assert told(capsys, "check", agent)[:2] == (0, "ok: 1 examples\n")
+    assert told(capsys, "check", agent)[:2] == (0, "ok: 1 example\n")
     agent.write_text(MAPPING.replace("temp: 21.5}", "temp: 22}"))
     assert f"{agent}:11:14: examples[0].expect.Monitoring/press/temp: is 21.5" in told(capsys, "check", agent)[2]
     agent.write_text(MAPPING.replace("[device, metric]", "[metric]").replace("in: readings", "in: readings["))

@@ -44,7 +44,7 @@ def test_good_site_is_ok_with_counts(site: Path, told: Told) -> None:
     code, out, err = told("check", site)
     assert (code, err) == (0, "")
     words = out.split()
-    assert [words[0], words[1], words[2], words[4], words[6]] == ["ok:", "1", "machines,", "tags,", "examples"]
+    assert [words[0], words[1], words[2], words[4], words[6]] == ["ok:", "1", "machine,", "tags,", "examples"]
     assert int(words[3]) > 5
     assert int(words[5]) >= 1
 

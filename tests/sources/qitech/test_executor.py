@@ -80,7 +80,7 @@ class Desk:
         """Execute, which must send nothing, and say so at once."""
         before, began = len(self.posts), time.monotonic()
         result = await self.executor.execute(wanted, self.now() + seconds)
-        assert time.monotonic() - began < seconds / 10  # it did not wait for its deadline
+        assert time.monotonic() - began < 3  # it did not wait for its deadline
         assert len(self.posts) == before
         return result
 
