@@ -176,14 +176,19 @@ class Stage:
     async def step(self, number: int = 1) -> None:
         """Poll so many times, and see each on the way."""
         for _ in range(number):
-            self.vendor.clock.advance(POLL_S)
+            await self._poll()
             await until(self._is_seen)
 
     async def pass_unheard(self, theirs: MqttView) -> None:
         """Poll once; the vendor's broker is told, and the bridge is not there."""
-        self.vendor.clock.advance(POLL_S)
+        await self._poll()
         newest = [at.isoformat(timespec="milliseconds")[:23].encode() for at, _ in self.newest().values()]
         await until(lambda: all(any(at in one for one in theirs.uns.values()) for at in newest))
+
+    async def _poll(self) -> None:
+        """Once, and never ahead of the bridge: Sparkplug is told no time of the future, the table is."""
+        await until(lambda: self.behind >= POLL_S)
+        self.vendor.clock.advance(POLL_S)
 
     def _is_seen(self) -> bool:
         shown = [(self.shown(one).source_timestamp, self.shown(one).value) for one in self.agent.devices]
