@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -19,9 +20,11 @@ from bridge.errors import AddressTaken, StateDirectoryBusy
 from bridge.model.status import StatusCode
 from bridge.runtime.reload import FileWatch
 from bridge.sim.qitech.panel import Panel
+from bridge.transport.clock import SystemClock
 from tests.broker import broker, free_port
 from tests.flow.plantfloor import MqttView, running_bridge, until
 from tests.flow.test_loss_and_return import EXTRUDER, EXTRUDER_TAGS, LASER, is_good, site
+from tests.northbound.opcua.house import identity
 
 OFF = "opcua: {enabled: false}, sparkplug: {enabled: false}, uns: {enabled: false}"
 
@@ -53,11 +56,34 @@ async def test_a_second_bridge_on_the_state_directory_is_refused(tmp_path: Path)
                 pass
 
 
+class Later(SystemClock):
+    """A clock that can be put forward, and whose waits are short."""
+
+    ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead.total_seconds()
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(min(seconds, 0.02))
+
+
 async def test_days_left_of_certificates_are_tags(tmp_path: Path) -> None:
-    async with broker() as mqtt, running_bridge(tmp_path, "sources: {}\n", mqtt) as floor:
+    clock = Later()
+    async with broker() as mqtt, running_bridge(tmp_path, "sources: {}\n", mqtt, clock=clock) as floor:
         await until(lambda: floor.value("Bridge.OpcuaCertificateDaysLeft").value == 3649)
         trusted = floor.value("Bridge.OpcuaTrustedDaysLeft")
         assert (trusted.status, trusted.reason) == (StatusCode.BadNoData, "No certificate is there")
+        for name, days, folder in (("long", 400, "trusted"), ("short", 30, "trusted"), ("other", 3, "rejected")):
+            file = tmp_path / "state" / "pki" / folder / f"{name}.der"
+            file.write_bytes(identity(f"lifecycle-{name}", days=days).der)
+        for hours, left in ((1, 29), (29 * 24, 0), (31 * 24, -2)):
+            clock.ahead = timedelta(hours=hours)
+            await until(lambda left=left: floor.value("Bridge.OpcuaTrustedDaysLeft").value == left)  # type: ignore[misc]
+        assert floor.value("Bridge.OpcuaTrustedDaysLeft").status is StatusCode.Good
 
 
 async def test_a_taken_opcua_port_ends_the_bridge_with_its_name(tmp_path: Path) -> None:
@@ -65,7 +91,6 @@ async def test_a_taken_opcua_port_ends_the_bridge_with_its_name(tmp_path: Path) 
         port = floor.opcua_url.rpartition(":")[2]
         text = (tmp_path / "bridge.yaml").read_text().replace("state_directory: state", "state_directory: other")
         from bridge.runtime.bridge import Bridge
-        from bridge.transport.clock import SystemClock
         from tests.sites import make_site
 
         second = Bridge(make_site(tmp_path, text), SystemClock())
