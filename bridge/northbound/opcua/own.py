@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[\w.:-]{1,255}")
-MAX_NAMES = 20
-"""Host names that are told of: a stranger may invent any."""
+MAX_NAMES, MAX_STRANGERS_NAMES = 20, 10
+"""Host names that are told of, and how many of them by clients that nobody has let in: those may invent any."""
 
 
 class Own:
@@ -31,12 +31,14 @@ class Own:
     def __init__(self, pki: Path) -> None:
         self._pki = pki
         self._own: OwnCertificate | None = None
+        self._names: frozenset[str] = frozenset()
         self._told: set[str] = set()
         self._stamp: tuple[int, int] = (0, 0)
 
     def show(self, own: OwnCertificate) -> None:
         """This one is shown."""
         self._own = own
+        self._names = frozenset(name.lower() for name in certificates.host_names(own.certificate))
         self._stamp = self._look()
         self._told.clear()
 
@@ -74,20 +76,22 @@ class Own:
         )
         return own
 
-    def reached_as(self, endpoint_url: str) -> None:
-        """A client came by this URL: say it once where the certificate does not name its host."""
+    def reached_as(self, endpoint_url: str, *, is_known: bool) -> None:
+        """A client came by this URL: say it once where the certificate does not name its host.
+
+        `is_known`: its certificate was let in. One that minds the name leaves before that, so its Hello counts, too.
+        """
         try:
             host = urlsplit(endpoint_url).hostname or ""
         except ValueError:
             return
-        if self._own is None or not host or host in self._told or len(self._told) >= MAX_NAMES:
+        most = MAX_NAMES if is_known else MAX_STRANGERS_NAMES
+        if self._own is None or host in self._names or host in self._told or len(self._told) >= most:
             return
         if not _NAME.fullmatch(host):  # the line below is to be pasted into a shell
             return
         self._told.add(host)
         known = certificates.host_names(self._own.certificate)
-        if host.lower() in (name.lower() for name in known):
-            return
         uri = next(iter(certificates.application_uris(self._own.certificate)), "")
         hosts = " ".join(f"--host {name}" for name in (*known, host))
         _log.warning(

@@ -22,10 +22,12 @@ from asyncua.crypto.security_policies import (
     sign_asymmetric,
 )
 from asyncua.ua.uaerrors import UaError
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from bridge.cli.main import main
-from bridge.northbound.opcua.certificates import load, make, thumbprint
+from bridge.northbound.opcua.certificates import host_names, load, make, thumbprint
+from bridge.northbound.opcua.own import Own
 from bridge.northbound.opcua.stack.engine import Engine
 from tests.northbound.opcua.house import House, Identity, Seen, crl, eventually, house, identity, raw, secure_client
 
@@ -140,21 +142,53 @@ async def test_user_without_a_password_cannot_log_in_with_one(home: House) -> No
     assert await refused(client) == "BadUserAccessDenied"
 
 
-async def test_name_of_ours_that_the_certificate_lacks_is_told(home: House, caplog: pytest.LogCaptureFixture) -> None:
-    client = await secure_client(home, identity("trusted"))
-    client._server_url = client.server_url._replace(netloc=f"gateway-7:{home.port}")
+def by_name(client: Client, host: str) -> None:
+    """Let it come by this name, which no resolver knows."""
+    client._server_url = client.server_url._replace(netloc=f"{host}:{client.server_url.port}")
     real = client.uaclient.connect_socket
 
     async def by_address(host: str, port: int) -> None:
         await real("127.0.0.1", port)
 
     client.uaclient.connect_socket = by_address  # type: ignore[method-assign]
+
+
+def told_of(host: str, caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one for one in caplog.messages if host in one]
+
+
+async def test_name_of_ours_that_the_certificate_lacks_is_told(home: House, caplog: pytest.LogCaptureFixture) -> None:
+    client = await secure_client(home, identity("trusted"))
+    by_name(client, "gateway-7")
     with caplog.at_level(logging.WARNING, "bridge"):
         await client.connect()
         await client.disconnect()
-    (line,) = (one for one in caplog.messages if "gateway-7" in one)
+    (line,) = told_of("gateway-7", caplog)
     assert f"plantbridge certs new --pki {home.pki} --uri urn:test:bridge" in line
     assert line.rstrip().endswith("--host gateway-7")
+
+
+async def test_client_that_minds_the_name_and_leaves_is_told_too(home: House, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "bridge"):
+        for host in ("Gateway-8", "gateway-8", "localhost", "$(gateway-9)"):
+            client = Client(home.url)
+            by_name(client, host)
+            (endpoint, *_) = await client.connect_and_get_server_endpoints()
+            shown = x509.load_der_x509_certificate(endpoint.ServerCertificate)
+            assert host_names(shown) == ["localhost", "127.0.0.1"]  # of which it sees that it must not go on
+    (line,) = told_of("gateway-", caplog)
+    assert "BadCertificateHostNameInvalid" in line
+    assert line.rstrip().endswith("--host gateway-8")
+
+
+async def test_strangers_names_leave_room_for_those_of_clients(caplog: pytest.LogCaptureFixture, home: House) -> None:
+    own = Own(home.pki)
+    own.show(load(home.pki))
+    for number in range(100):
+        own.reached_as(f"opc.tcp://stranger-{number}:4840", is_known=False)
+    for number in range(100):
+        own.reached_as(f"opc.tcp://client-{number}:4840", is_known=True)
+    assert len(told_of("--host stranger-", caplog)) == len(told_of("--host client-", caplog)) == 10
 
 
 async def test_another_own_certificate_is_shown_without_a_restart() -> None:

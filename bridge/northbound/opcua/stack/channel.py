@@ -30,10 +30,13 @@ class ServerLimits(TransportLimits):
     max_response_size: int = 0
     """Bytes of a response's body; 0 is no bound."""
     max_response_chunks: int = 0
+    endpoint_url: str = ""
+    """By which the client came."""
 
     def create_acknowledge_and_set_limits(self, msg: ua.Hello) -> ua.Acknowledge:
         """Take the client's Hello, and answer it: each side's buffers are no larger than the other's (7.1.2.4)."""
         self.max_response_size, self.max_response_chunks = msg.MaxMessageSize, msg.MaxChunkCount
+        self.endpoint_url = msg.EndpointUrl or ""
         self.max_recv_buffer = min(msg.SendBufferSize, self.max_recv_buffer)
         self.max_send_buffer = min(msg.ReceiveBufferSize, self.max_send_buffer)
         return ua.Acknowledge(

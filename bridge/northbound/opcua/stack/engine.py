@@ -57,6 +57,13 @@ SECURED = (
 """The policies of Part 7 that are not deprecated and that asyncua has."""
 
 
+class ReachedAs(Protocol):
+    """Is told by which URL clients come."""
+
+    def __call__(self, endpoint_url: str, *, is_known: bool) -> None:
+        """By this one; `is_known`: the client's certificate was let in."""
+
+
 class WriteRoom(Protocol):
     """Where client writes and calls are answered."""
 
@@ -76,8 +83,7 @@ class Guards:
 
     check_certificate: Callable[[bytes, str | None, str], Awaitable[None]]
     """Certificate, ApplicationUri, peer: lets a client in or raises ServiceError."""
-    reached_as: Callable[[str], None]
-    """A client has come by this name of ours."""
+    reached_as: ReachedAs
     user_of: Callable[[bytes], Account | None]
     """Whose user certificate this is."""
     log_in: Callable[[str, str, str], Awaitable[bool]]

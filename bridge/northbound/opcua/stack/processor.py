@@ -121,6 +121,8 @@ class GuardedProcessor(UaProcessor):
             if not self._is_in_order(header.MessageType) or self._is_too_much(header):
                 return False
             go_on = await self._process_one(header, body)
+            if header.MessageType == ua.MessageType.Hello:
+                self.iserver.reached_as(self._limits.endpoint_url, is_known=False)
             return go_on and self._limits.max_send_buffer >= MIN_BUFFER
         except ChannelFault as fault:
             self.cut_off(fault.status, str(fault))

@@ -72,7 +72,7 @@ class GuardedSession(InternalSession):
                 raise ServiceError(ua.StatusCodes.BadNonceInvalid)
             described = params.ClientDescription
             await self.iserver.check_certificate(self.peer_certificate, described.ApplicationUri, self.channel.peer)
-            self.iserver.reached_as(params.EndpointUrl or "")
+            self.iserver.reached_as(params.EndpointUrl or "", is_known=True)
         result = await super().create_session(params, sockname)
         result.MaxRequestMessageSize = self.iserver.limits.message_size
         return result
