@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.northbound.opcua.pki import Entry
+    from bridge.northbound.opcua.trust import TrustStore
 
 TAKEN_OVER = (
     "A running bridge shows it within seconds, to clients that connect from then on; each has to trust it anew."
 )
 
+PASSES = "It would pass now, if the client's ApplicationUri is the one of its certificate."
 SOON_DAYS = 30
 """A certificate that ends sooner is to be replaced now."""
 WIDEST = {4: 16, 6: 48}
@@ -91,12 +93,18 @@ def _with_pki(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @_with_pki
 def list_(pki: Path, as_json: bool) -> None:
-    """List certificates: own, trusted, issuers, rejected; and whether unknown clients are accepted now."""
-    from bridge.northbound.opcua.pki import entries
-    from bridge.northbound.opcua.window import read_window
+    """List certificates: own, trusted, issuers, rejected; and whether unknown clients are accepted now.
 
+    Below each that was refused is the check it fails now, and what to do; `refused` in JSON, empty where it would pass.
+    """
+    from bridge.northbound.opcua.pki import entries
+    from bridge.northbound.opcua.trust import TrustStore
+    from bridge.northbound.opcua.window import read_window
+    from bridge.transport.clock import SystemClock
+
+    store = TrustStore(pki, SystemClock(), trust_required=True)
     for entry in entries(pki):
-        payload = _payload(entry)
+        payload = _payload(entry) | ({"refused": _refusal(store, entry)} if entry.folder == "rejected" else {})
         click.echo(json.dumps(payload, ensure_ascii=False) if as_json else _line(payload))
     window = read_window(pki)
     if window is not None and window.is_open(_now()) and not as_json:
@@ -329,8 +337,14 @@ def _payload(entry: Entry) -> dict[str, Any]:
     return {**told(entry, _now()), "file": str(entry.path)}
 
 
+def _refusal(store: TrustStore, entry: Entry) -> str:
+    fault = store.fault(entry.certificate)
+    return "" if fault is None else f"{fault.status}: {fault}"
+
+
 def _line(payload: dict[str, Any]) -> str:
     days = payload["days_left"]
     left = f"{days:.0f} days left" if days >= 0 else "ENDED"
     uri = f" {payload['application_uri']}" if payload["application_uri"] else ""
-    return f"{payload['folder']:<8} {payload['thumbprint']}  {left:<15} {payload['subject']}{uri}"
+    line = f"{payload['folder']:<8} {payload['thumbprint']}  {left:<15} {payload['subject']}{uri}"
+    return f"{line}\n         {payload['refused'] or PASSES}" if "refused" in payload else line

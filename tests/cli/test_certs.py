@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from bridge.cli.certs import PASSES
 from bridge.cli.main import main
 from bridge.northbound.opcua.certificates import host_names, load, load_or_make, prepare, thumbprint
 from bridge.northbound.opcua.trust import Refused, TrustStore
@@ -70,6 +71,36 @@ def test_refused_client_is_listed_trusted_and_rejected_again(state: Path, run: R
         ["trusted", mark],
         ["rejected", mark],
     ]
+
+
+def test_list_says_which_check_a_refused_client_fails_now(state: Path, run: Run) -> None:
+    authority, member = identity("cli-authority", is_ca=True), identity("cli-member", issuer="cli-authority")
+    stranger, ended, short = identity("stranger"), identity("cli-ended", days=-1), identity("cli-short", bits=1024)
+    pki = state / "pki"
+    for client in (stranger, ended, short, member):
+        assert not lets_in(state, client)
+
+    def refused() -> dict[str, str]:
+        listed = [json.loads(line) for line in run("list", "--json")[1].splitlines()]
+        assert all(("refused" in one) == (one["folder"] == "rejected") for one in listed)
+        return {one["application_uri"]: one["refused"] for one in listed if one["folder"] == "rejected"}
+
+    before, mark = refused(), thumbprint(stranger.certificate)
+    assert before[stranger.uri] == (
+        f"BadCertificateUntrusted: nobody has trusted it. If it is yours: plantbridge certs trust {mark} --pki {pki}"
+    )
+    assert before[ended.uri].startswith("BadCertificateTimeInvalid: it ended on ")
+    assert before[short.uri].startswith("BadCertificatePolicyCheckFailed: its key must be RSA with 2048")
+    assert before[member.uri].startswith("BadCertificateUntrusted")
+    lines = run("list")[1].splitlines()
+    assert lines[[mark in line for line in lines].index(True) + 1].strip() == before[stranger.uri]
+    run("trust", authority.certificate_file)
+    assert refused()[member.uri].startswith("BadCertificateRevocationUnknown: there is no revocation list of ")
+    (pki / "crl" / "plant.crl").write_bytes(crl(authority, member))
+    assert refused()[member.uri].startswith("BadCertificateRevoked: it was revoked by ")
+    (pki / "crl" / "plant.crl").write_bytes(crl(authority))
+    assert refused()[member.uri] == ""
+    assert PASSES in run("list")[1]
 
 
 def test_client_is_trusted_by_its_file(state: Path, run: Run) -> None:

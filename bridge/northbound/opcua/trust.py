@@ -82,7 +82,8 @@ class TrustStore:
         except Exception as error:  # the parser raises many kinds for hostile bytes
             raise Refused("BadCertificateInvalid", "This is not a certificate") from error
         try:
-            self._check_form(certificate, key, uris, application_uri)
+            self._check_form(certificate, key)
+            _check_uri(uris, application_uri)
             if self._trust_required:
                 self._check_trust(certificate, peer)
         except Refused as refused:
@@ -96,6 +97,25 @@ class TrustStore:
         if self._trust_required:
             self._check_chain(certificate)
 
+    def fault(self, certificate: x509.Certificate) -> Refused | None:
+        """Why a client with this certificate would be refused now; tells and keeps nothing.
+
+        None: only what the client calls itself may still be wrong.
+        """
+        try:
+            uris = application_uris(certificate)
+            self._check_form(certificate, certificate.public_key())
+            _check_uri(uris, next(iter(uris), None))
+            if self._trust_required:
+                self._check_chain(certificate)
+        except _Unknown:
+            return self._untrusted(certificate)
+        except Refused as refused:
+            return refused
+        except (ValueError, UnsupportedAlgorithm) as error:
+            return Refused("BadCertificateInvalid", f"it cannot be read: {error}")
+        return None
+
     def stamp(self) -> frozenset[tuple[str, int, int, int]]:
         """Another one when a file that decides is another one."""
         folders = {"trusted": SUFFIXES, "issuers": SUFFIXES, "crl": CRL_SUFFIXES}
@@ -103,9 +123,7 @@ class TrustStore:
             _stamps(path for name, suffixes in folders.items() for path in files_of(self._pki / name, suffixes))
         )
 
-    def _check_form(
-        self, certificate: x509.Certificate, key: object, uris: list[str], application_uri: str | None
-    ) -> None:
+    def _check_form(self, certificate: x509.Certificate, key: object) -> None:
         if not isinstance(key, rsa.RSAPublicKey) or not MIN_KEY_BITS <= key.key_size <= MAX_KEY_BITS:
             raise Refused(
                 "BadCertificatePolicyCheckFailed",
@@ -114,13 +132,6 @@ class TrustStore:
         _check_digest(certificate, "it")
         _check_usage(certificate)
         self._check_time(certificate, "BadCertificateTimeInvalid", "it")
-        if application_uri not in uris:
-            raise Refused(
-                "BadCertificateUriInvalid",
-                f"it is for {printable(', '.join(uris)) or 'no application'}, "
-                f"the client calls itself {application_uri!r:.200}; "
-                "set the client's ApplicationUri to the one of its certificate, or make it a new certificate",
-            )
 
     def _check_time(self, certificate: x509.Certificate, status: str, what: str) -> None:
         now = self._clock.now()
@@ -184,11 +195,7 @@ class TrustStore:
 
     def _let_in_by_window(self, certificate: x509.Certificate, peer: str) -> None:
         if not window.lets_in(self._pki, peer, self._clock.now()):
-            raise Refused(
-                "BadCertificateUntrusted",
-                f"nobody has trusted it. If it is yours: plantbridge certs trust {thumbprint(certificate)} "
-                f"--pki {self._pki}",
-            )
+            raise self._untrusted(certificate)
         path = self._pki / "trusted" / file_name(certificate)
         try:
             path.write_bytes(certificate.public_bytes(serialization.Encoding.DER))
@@ -200,6 +207,13 @@ class TrustStore:
             common_name(certificate),
             peer,
             thumbprint(certificate),
+        )
+
+    def _untrusted(self, certificate: x509.Certificate) -> Refused:
+        return Refused(
+            "BadCertificateUntrusted",
+            f"nobody has trusted it. If it is yours: plantbridge certs trust {thumbprint(certificate)} "
+            f"--pki {self._pki}",
         )
 
     def _certificates(self, folder: str) -> dict[str, x509.Certificate]:
@@ -285,6 +299,18 @@ def _check_digest(certificate: x509.Certificate, what: str) -> None:
         raise Refused(
             "BadCertificatePolicyCheckFailed",
             f"{what} is signed with {digest.name if digest else 'no digest'}; it must be SHA-256 or a longer SHA-2",
+        )
+
+
+def _check_uri(uris: list[str], application_uri: str | None) -> None:
+    """Part 4, 6.1.3, "Application URI"."""
+    if not uris:
+        raise Refused("BadCertificateUriInvalid", "it names no ApplicationUri; give the client another certificate")
+    if application_uri not in uris:
+        raise Refused(
+            "BadCertificateUriInvalid",
+            f"it is for {printable(', '.join(uris))}, the client calls itself {application_uri!r:.200}; "
+            "set the client's ApplicationUri to the one of its certificate, or make it a new certificate",
         )
 
 
