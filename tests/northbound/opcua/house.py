@@ -432,9 +432,10 @@ class Raw:
         response = await self.ask(request, raw_tail)
         return str(response.ResponseHeader.ServiceResult.name)
 
-    async def session(self) -> None:
+    async def session(self, max_response: int = 0) -> None:
         """An anonymous session, activated."""
         create = ua.CreateSessionRequest()
+        create.Parameters.MaxResponseMessageSize = max_response
         create.Parameters.ClientDescription.ApplicationUri = "urn:raw"
         create.Parameters.RequestedSessionTimeout = 60_000
         self.authentication = (await self.ask(create)).Parameters.AuthenticationToken

@@ -118,7 +118,7 @@ async def test_keys_are_made_of_a_nonce_of_full_length_only(
 
 # --- what the client takes -------------------------------------------------------------------------------------------
 
-SMALL = [{"MaxMessageSize": 8192}, {"MaxChunkCount": 1, "ReceiveBufferSize": 8192}]
+SMALL = [({"MaxMessageSize": 8192}, 0), ({"MaxChunkCount": 1, "ReceiveBufferSize": 8192}, 0), ({}, 8192)]
 PRESSURE = ua.ReadValueId(ua.NodeId("extruder-1.Monitoring.Pressure", 2), ua.AttributeIds.Value)
 
 
@@ -128,12 +128,13 @@ def reading(count: int) -> ua.ReadRequest:
     return request
 
 
-@pytest_asyncio.fixture(loop_scope="module", params=SMALL, ids=["bytes", "chunks"])
+@pytest_asyncio.fixture(loop_scope="module", params=SMALL, ids=["bytes", "chunks", "session"])
 async def small(home: House, request: pytest.FixtureRequest) -> AsyncIterator[Raw]:
-    """A client that takes responses of 8 kB only."""
+    """A client that takes responses of 8 kB only: so says its Hello, or its session."""
+    hello, max_response = request.param
     async with raw(home.port) as client:
-        await client.open(**request.param)
-        await client.session()
+        await client.open(**hello)
+        await client.session(max_response)
         yield client
 
 

@@ -423,10 +423,11 @@ class GuardedProcessor(UaProcessor):
 
     @property
     def max_response(self) -> int | None:
-        """Bytes of a response this client takes, by the bounds of its Hello; None where it gave none."""
+        """Bytes of a response this client takes, by its Hello and its session; None where it gave no bound."""
         limits = self._limits
         by_chunks = limits.max_response_chunks * chunks.room(self._connection) if limits.max_response_chunks else 0
-        return min(filter(None, (limits.max_response_size, by_chunks)), default=None)
+        by_session = self.session.max_response_size if self.session is not None else 0
+        return min(filter(None, (limits.max_response_size, by_chunks, by_session)), default=None)
 
     def _send(self, data: bytes, request_id: int, handle: int) -> None:
         """Send, and cut off a client that does not read what it asked for."""

@@ -52,6 +52,8 @@ class GuardedSession(InternalSession):
         self.peer_certificate = self.channel.peer_certificate if self.channel else None
         self.peer = self.channel.peer if self.channel else ""
         """The address it was made from."""
+        self.max_response_size = 0
+        """Bytes of a response's body the client takes; 0 is no bound (Part 4, 5.6.2)."""
         self.farewells: deque[Message] = deque(maxlen=self.iserver.limits.subscriptions_per_session)
         """Last messages of subscriptions that ended while nobody asked."""
         self._browser = Browser(self.aspace, self.iserver.limits)
@@ -74,6 +76,7 @@ class GuardedSession(InternalSession):
             await self.iserver.check_certificate(self.peer_certificate, described.ApplicationUri, self.channel.peer)
             self.iserver.reached_as(params.EndpointUrl or "", is_known=True)
         result = await super().create_session(params, sockname)
+        self.max_response_size = params.MaxResponseMessageSize
         result.MaxRequestMessageSize = self.iserver.limits.message_size
         return result
 
