@@ -21,6 +21,7 @@ from bridge.errors import HistoryUnreadable
 from bridge.model.history import Continuation
 from bridge.model.value import from_milliseconds, to_milliseconds
 from bridge.northbound.opcua import convert
+from bridge.northbound.opcua.stack.data_encoding import is_wanted
 from bridge.northbound.opcua.stack.history import MAX_VALUES, Refused
 from bridge.northbound.opcua.tree import OWN, standard
 
@@ -159,8 +160,8 @@ class HistoryReads:
             raise Refused(_CODES.BadHistoryOperationUnsupported)
         if node.IndexRange:
             raise Refused(_CODES.BadIndexRangeNoData)
-        if node.DataEncoding is not None and node.DataEncoding.Name not in (None, "", "Default Binary"):
-            raise Refused(_CODES.BadDataEncodingUnsupported)
+        if is_wanted(node.DataEncoding):  # for structures only, which tags are not
+            raise Refused(_CODES.BadDataEncodingInvalid)
         interval = Interval.of(asked.StartTime, asked.EndTime, asked.NumValuesPerNode)
         point = Point.unpack(node.ContinuationPoint, _VALUES)
         page = _ValuePage(history, tag, interval, min(room, interval.count or room))

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -65,8 +66,9 @@ def everything(home: House) -> list[ua.ReadValueId]:
     tags = [tag.id for one in home.table.plant.everything() for tag in one.tags]
     mixed = [value_of(name, attribute) for name in tags[:5] for attribute in (1, 3, 4, 14, 17, 18)]
     strange = [value_of("nothing"), value_of(tags[0], A.Executable), value_of(tags[0], A.Value, "1:2")]
+    encoded = [replace(value_of(tags[1]), DataEncoding=ua.QualifiedName("Default Binary"))]
     standard = [ua.ReadValueId(ua.NodeId(one), A.Value) for one in (2255, 2267, 11702)]  # arrays, and limits
-    return [*(value_of(name) for name in tags), *mixed, *strange, *standard]
+    return [*(value_of(name) for name in tags), *mixed, *strange, *encoded, *standard]
 
 
 @pytest.mark.parametrize("times", [0, 1, 2, 3])

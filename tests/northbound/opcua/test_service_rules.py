@@ -238,6 +238,42 @@ async def test_index_range_gives_that_part_or_is_refused(
         assert value.Value.Value == (expected or (await read(session, NAMESPACES)).Value.Value[2:])
 
 
+STATUS, SERVER = ua.NodeId(ua.ObjectIds.Server_ServerStatus), ua.NodeId(ua.ObjectIds.Server)
+A = ua.AttributeIds
+
+
+@pytest.mark.parametrize("is_monitored", [False, True], ids=["read", "monitored"])
+@pytest.mark.parametrize(
+    ("node", "attribute", "encoding", "expected"),
+    [
+        (PRESSURE, A.Value, "Default Binary", "BadDataEncodingInvalid"),
+        (PRESSURE, A.Value, "Default JSON", "BadDataEncodingInvalid"),
+        (PRESSURE, A.DisplayName, "Default Binary", "BadDataEncodingInvalid"),
+        (PRESSURE, A.Value, "", "Good"),
+        (NAMESPACES, A.Value, "Default Binary", "BadDataEncodingInvalid"),
+        (STATUS, A.Value, "Default Binary", "Good"),
+        (STATUS, A.Value, "Default XML", "BadDataEncodingUnsupported"),
+        (STATUS, A.Value, "2:Default Binary", "BadDataEncodingUnsupported"),
+        (STATUS, A.BrowseName, "Default Binary", "BadDataEncodingInvalid"),
+        (STATUS, A.Executable, "Default Binary", "BadAttributeIdInvalid"),
+        (SERVER, A.EventNotifier, "Default Binary", "BadDataEncodingInvalid"),
+        (ua.NodeId("nothing", 2), A.Value, "Default XML", "BadNodeIdUnknown"),
+    ],
+)
+async def test_an_encoding_is_for_values_of_structures_only(
+    session: Raw, node: ua.NodeId, attribute: ua.AttributeIds, encoding: str, expected: str, is_monitored: bool
+) -> None:
+    asked = ua.ReadValueId(node, attribute, DataEncoding=ua.QualifiedName.from_string(encoding))
+    if is_monitored:
+        request: Any = ua.CreateMonitoredItemsRequest()
+        item = ua.MonitoredItemCreateRequest(asked)
+        request.Parameters = ua.CreateMonitoredItemsParameters(await subscribe(session), Stamps.Both, [item])
+    else:
+        request = ua.ReadRequest(Parameters=ua.ReadParameters(0, Stamps.Both, [asked]))
+    (result,) = (await session.ask(request)).Results
+    assert result.StatusCode.name == expected
+
+
 # --- subscriptions ---------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import struct_from_binary
 
 from bridge.northbound.opcua.stack import services, wire
+from bridge.northbound.opcua.stack.data_encoding import is_wanted
 from bridge.northbound.opcua.stack.decoding import BUDGET, Budget
 from bridge.northbound.opcua.stack.values import TagValue
 
@@ -98,7 +99,7 @@ class Plans:
         return Plan(params.TimestampsToReturn, tags, others, size + len(rest) * OTHER_SIZE)
 
     def _tag(self, asked: ua.ReadValueId) -> TagValue | None:
-        if asked.AttributeId != ua.AttributeIds.Value or asked.IndexRange:
+        if asked.AttributeId != ua.AttributeIds.Value or asked.IndexRange or is_wanted(asked.DataEncoding):
             return None
         node = self._aspace.get(asked.NodeId)
         value = node.attributes.get(ua.AttributeIds.Value) if node else None

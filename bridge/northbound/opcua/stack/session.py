@@ -11,7 +11,7 @@ from asyncua import ua
 from asyncua.common.utils import ServiceError
 from asyncua.server.internal_session import InternalSession, SessionState
 
-from bridge.northbound.opcua.stack import conditions, ranges, wire
+from bridge.northbound.opcua.stack import conditions, data_encoding, ranges, wire
 from bridge.northbound.opcua.stack.access import CHANNEL, Channel, Visitor
 from bridge.northbound.opcua.stack.browsing import Browser
 from bridge.northbound.opcua.stack.history import MAX_NODES
@@ -93,9 +93,15 @@ class GuardedSession(InternalSession):
         if any(one.IndexRange for one in params.NodesToRead):  # asyncua would return the whole array
             wanted = (one.IndexRange for one in params.NodesToRead)
             results = [ranges.part(*pair) for pair in zip(results, wanted, strict=True)]
+        if any(data_encoding.is_wanted(one.DataEncoding) for one in params.NodesToRead):  # asyncua does not look at it
+            results = [self._as_encoded(*pair) for pair in zip(params.NodesToRead, results, strict=True)]
         if params.TimestampsToReturn != ua.TimestampsToReturn.Both:
             results = [wire.restamped(one, params.TimestampsToReturn) for one in results]
         return results
+
+    def _as_encoded(self, asked: ua.ReadValueId, result: ua.DataValue) -> ua.DataValue:
+        code = data_encoding.fault(self.aspace, asked)
+        return result if code is None else ua.DataValue(StatusCode=ua.StatusCode(code))
 
     def _as_seen(self, asked: ua.ReadValueId, result: ua.DataValue) -> ua.DataValue:
         """UserAccessLevel and UserExecutable as this session's user has them: clients grey out by them."""

@@ -28,7 +28,7 @@ from asyncua.server.subscription_service import SubscriptionService
 from asyncua.ua.ua_binary import extensionobject_to_binary, struct_to_binary
 from asyncua.ua.uaprotocol_auto import DataChangeFilter  # what is decoded; ua has a subclass of it
 
-from bridge.northbound.opcua.stack import ranges, services, wire
+from bridge.northbound.opcua.stack import data_encoding, ranges, services, wire
 from bridge.northbound.opcua.stack.event_items import EventItems
 from bridge.northbound.opcua.stack.tag_item import HANDLE, TagItem, Wish
 from bridge.northbound.opcua.stack.values import TagValue
@@ -200,6 +200,9 @@ class TagItems(MonitoredItemService):
     async def _create_data_change_monitored_item(
         self, params: ua.MonitoredItemCreateRequest
     ) -> ua.MonitoredItemCreateResult:
+        code = data_encoding.fault(self.aspace, params.ItemToMonitor)
+        if code is not None:
+            return ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(code))
         tag = self._tag_value(params.ItemToMonitor)
         if tag is not None:
             return self._create_tag_item(tag, params)
@@ -228,6 +231,9 @@ class TagItems(MonitoredItemService):
             self._restamped[identifier] = self._timestamps
 
     def _create_events_monitored_item(self, params: ua.MonitoredItemCreateRequest) -> ua.MonitoredItemCreateResult:
+        code = data_encoding.fault(self.aspace, params.ItemToMonitor)
+        if code is not None:
+            return ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(code))
         self._monitored_item_counter += 1
         return self.events.create(self._monitored_item_counter, params)
 
