@@ -378,7 +378,7 @@ class Raw:
         return True
 
     async def hello(self, buffer: int = 65_535, **limits: int) -> Answer:
-        hello = ua.Hello(ReceiveBufferSize=buffer, SendBufferSize=buffer, EndpointUrl="opc.tcp://a/")
+        hello = ua.Hello(ReceiveBufferSize=buffer, SendBufferSize=buffer, EndpointUrl="opc.tcp://localhost/")
         for name, value in ({"MaxMessageSize": 0, "MaxChunkCount": 0} | limits).items():
             setattr(hello, name, value)
         await self.send(uatcp_to_binary(ua.MessageType.Hello, hello))
