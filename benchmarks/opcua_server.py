@@ -27,7 +27,7 @@ from bridge.model.path import Place
 from bridge.model.plant import BRIDGE_MACHINE_ID, Machine, Part, Plant
 from bridge.model.status import StatusCode
 from bridge.model.tag import Tag, TagDefinition, tag_id
-from bridge.model.value import DataType, DataValue
+from bridge.model.value import DataType, DataValue, make
 from bridge.northbound.opcua.certificates import load_or_make
 from bridge.northbound.opcua.config import OpcuaConfig, OpcuaUser, Role, Trust
 from bridge.northbound.opcua.passwords import hash_password
@@ -78,10 +78,11 @@ async def plantbridge(tags: int, port: int, folder: Path, *, encrypted: bool) ->
         listening = asyncio.create_task(server.listening.wait())
         await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
         every = [tag for one in table.plant.machines.values() for tag in one.tags]
+        slots = [tag.slot for tag in every]
 
         async def write() -> None:
-            now, value = datetime.now(UTC).replace(microsecond=0), time.time()
-            table.update([(tag.slot, DataValue(value, StatusCode.Good, now, now)) for tag in every])
+            now, value, good = datetime.now(UTC).replace(microsecond=0), time.time(), StatusCode.Good
+            table.update([(slot, make(DataValue, (value, good, now, now, "", None))) for slot in slots])
 
         try:
             if serving.done():

@@ -71,9 +71,9 @@ class Feed:
             self._reader.hand_newer(slot)
         return value
 
-    def push(self, pairs: Sequence[tuple[int, DataValue]]) -> None:
+    def push(self, values: Mapping[int, DataValue]) -> None:
         """New values. Called by the table only."""
-        self._pending.update(pairs)
+        self._pending.update(values)
         self._wake.set()
 
     def forget(self, slots: Sequence[int]) -> None:
@@ -138,14 +138,16 @@ class Table:
         """Put new values on the table; slots of tags that are no longer in the plant are passed over."""
         if not pairs:
             return
-        values = self._values
-        known = [pair for pair in pairs if pair[0] in values]
-        self.updates_total += len(known)
-        values.update(known)
+        values, news = self._values, dict(pairs)
+        if not news.keys() <= values.keys():
+            pairs = [pair for pair in pairs if pair[0] in values]
+            news = dict(pairs)
+        self.updates_total += len(pairs)
+        values.update(news)
         if self._history is not None:
-            self._history.record(known)
+            self._history.record(pairs)
         for feed in self._feeds:
-            feed.push(known)
+            feed.push(news)
 
     def replace_plant(self, plant: Plant) -> None:
         """Show another plant; tags that stay keep their values, new ones wait for their first."""
@@ -168,10 +170,10 @@ class Table:
 
     def _welcome(self, machines: list[Machine]) -> None:
         waiting = bad(StatusCode.BadWaitingForInitialData, WAITING, self._clock.now())
-        pairs = [(tag.slot, waiting) for machine in machines for tag in machine.tags if tag.slot not in self._values]
-        self._values.update(pairs)
+        news = {tag.slot: waiting for machine in machines for tag in machine.tags if tag.slot not in self._values}
+        self._values.update(news)
         for feed in self._feeds:
-            feed.push(pairs)
+            feed.push(news)
 
     @contextmanager
     def subscribe(self, name: str) -> Iterator[Feed]:

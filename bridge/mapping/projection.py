@@ -28,7 +28,7 @@ from bridge.mapping.rows import EachProjection, RowTag
 from bridge.mapping.tag_plan import GOOD, Pairs, SlotOf, TagPlan
 from bridge.model.observation import Observation
 from bridge.model.plant import ITEM_STATE
-from bridge.model.value import DataValue
+from bridge.model.value import DataValue, make
 
 
 class PartProjection:
@@ -184,7 +184,7 @@ class PartProjection:
                             delta = value - last.value  # type: ignore[operator]
                             if delta == 0 or -plan.deadband < delta < plan.deadband:
                                 continue
-                        plan.last = DataValue(value, GOOD, stamp, received)
+                        plan.last = make(DataValue, (value, GOOD, stamp, received, "", None))
                         out.append((plan.slot, plan.last))
                         continue
             plan.project(payloads, stamp, received, out)

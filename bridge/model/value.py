@@ -54,6 +54,10 @@ class DataValue(NamedTuple):
     since: datetime | None = None
 
 
+make = tuple.__new__
+"""`make(DataValue, (value, status, source, server, reason, since))`: what the constructor does, in half its time."""
+
+
 def bad(status: StatusCode, reason: str, now: datetime) -> DataValue:
     """No value, from `now` on, for a reason."""
     return DataValue(None, status, now, now, reason, now)

@@ -6,6 +6,7 @@ A deadband counts from the value sent last (Part 4, 7.22.2); the filter comes be
 from __future__ import annotations
 
 import dataclasses
+import math
 import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -64,9 +65,9 @@ class TagItem:
         "_queue",
         "_sampled",
         "_tick",
+        "direct_ms",
         "handle",
         "id",
-        "is_plain",
         "mode",
         "node_id",
         "sent",
@@ -88,6 +89,8 @@ class TagItem:
         self.node_id = node_id
         self.tag = tag
         self.mode = mode
+        self.direct_ms: float
+        """Publishing intervals from this one on need no more of it than its newest bytes, if they are others."""
         self.sent: bytes | None = None
         """Of the value sent last, what makes it another one."""
         self._last: Any = None
@@ -119,8 +122,14 @@ class TagItem:
         if self.sent is not None and wish.trigger != self.wish.trigger:
             self.sent = None
         self.wish = wish
-        self.is_plain = wish.is_plain
+        self.report(self.mode)
         self.handle = HANDLE.pack(wish.client_handle)
+
+    def report(self, mode: ua.MonitoringMode) -> None:
+        """How it is monitored from now on."""
+        self.mode = mode
+        is_direct = mode == ua.MonitoringMode.Reporting and self.wish.is_plain
+        self.direct_ms = self.wish.sampling_ms if is_direct else math.inf
 
     def changed(self) -> None:
         """The tag has a new value."""

@@ -9,6 +9,7 @@ updates a second that nobody reads cost one attribute each.
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -16,7 +17,7 @@ from bridge.northbound.opcua import convert
 from bridge.northbound.opcua.stack import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from asyncua import ua
 
@@ -44,18 +45,20 @@ class Reader(Watcher, Protocol):
 class TagValue:
     """Stands where asyncua keeps an `AttributeValue`; has the four attributes its readers use."""
 
-    __slots__ = ("_sent", "_wire", "now", "watchers")
+    __slots__ = ("_sent", "encode", "made", "now", "watchers")
 
     value_callback: ClassVar[None] = None
     value_setter: ClassVar[None] = None
     datachange_callbacks: ClassVar[Mapping[int, Any]] = MappingProxyType({})
     """Never filled: monitored items of tags are watchers (see subscription.py); asyncua's own way would raise."""
 
-    def __init__(self, now: DataValue) -> None:
+    def __init__(self, now: DataValue, encode: Callable[[DataValue], bytes]) -> None:
         self.now = now
+        self.encode = encode
         self.watchers: list[Watcher] | None = None
         self._sent: ua.DataValue | None = None
-        self._wire: bytes | None = None
+        self.made: bytes | None = None
+        """What `wire` gives, if somebody has asked for it."""
 
     @property
     def value(self) -> ua.DataValue:
@@ -68,20 +71,19 @@ class TagValue:
     @property
     def wire(self) -> bytes:
         """The current value as it is sent, with both times."""
-        data = self._wire
+        data = self.made
         if data is None:
-            data = self._wire = self._encode(self.now)
+            data = self.made = self.encode(self.now)
         return data
 
     def wire_of(self, then: DataValue) -> bytes:
         """An earlier value as it is sent."""
-        return self.wire if then is self.now else self._encode(then)
+        return self.wire if then is self.now else self.encode(then)
 
     def set(self, now: DataValue) -> None:
         """A new value."""
         self.now = now
-        self._sent = None
-        self._wire = None
+        self._sent = self.made = None
         if self.watchers:
             for watcher in self.watchers:
                 watcher.changed()
@@ -113,25 +115,18 @@ class TagValue:
     def _convert(self, now: DataValue) -> ua.DataValue:
         raise NotImplementedError
 
-    def _encode(self, now: DataValue) -> bytes:
-        return wire.encoded(self._convert(now))
-
 
 class PlainValue(TagValue):
     """A tag's own value."""
 
-    __slots__ = ("_data_type", "_encoder")
+    __slots__ = ("_data_type",)
 
     def __init__(self, now: DataValue, data_type: DataType) -> None:
-        super().__init__(now)
+        super().__init__(now, wire.ENCODERS[data_type])
         self._data_type = data_type
-        self._encoder = wire.ENCODERS[data_type]
 
     def _convert(self, now: DataValue) -> ua.DataValue:
         return convert.data_value(now, self._data_type)
-
-    def _encode(self, now: DataValue) -> bytes:
-        return self._encoder(now)
 
 
 class Mirror(TagValue):
@@ -140,7 +135,7 @@ class Mirror(TagValue):
     __slots__ = ("_how", "_original")
 
     def __init__(self, original: TagValue, how: Callable[[DataValue], ua.DataValue]) -> None:
-        super().__init__(original.now)
+        super().__init__(original.now, lambda now: wire.encoded(how(now)))
         self._original = original
         self._how = how
         original.watch(self)
@@ -177,11 +172,20 @@ class TagValues:
 
     async def write(self, values: Mapping[int, DataValue]) -> None:
         """Put a batch in place, letting the loop turn after every CHUNK."""
-        by_slot = self._by_slot
-        for count, (slot, now) in enumerate(values.items(), 1):
-            target = by_slot.get(slot)
-            if target is not None:
-                target.set(now)
-            if not count % CHUNK:
-                await asyncio.sleep(0)
+        pairs = iter(values.items())
+        for _ in range(0, len(values), CHUNK):
+            self._put(islice(pairs, CHUNK))
+            await asyncio.sleep(0)
         self.written_total += len(values)
+
+    def _put(self, pairs: Iterable[tuple[int, DataValue]]) -> None:
+        """As `TagValue.set` of each, whose call would cost as much as what it does."""
+        find = self._by_slot.get
+        for slot, now in pairs:
+            target = find(slot)
+            if target is not None:
+                target.now = now
+                target._sent = target.made = None
+                if target.watchers:
+                    for watcher in target.watchers:
+                        watcher.changed()

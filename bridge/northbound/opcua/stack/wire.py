@@ -10,10 +10,9 @@ Every value of a tag has all four, and no picoseconds. Source: OPC UA Part 6, 5.
 
 from __future__ import annotations
 
-import math
 import struct
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from asyncua import ua
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
 MASK, BAD = 0x0F, 0x80000000
 STATUS, SOURCE, SERVER = -20, -16, -8
+MAX_MOMENTS = 4096
 OVERFLOW = 0x480
 """StatusCode info bits: InfoType DataValue, Overflow (Part 4, 7.39.1)."""
 
@@ -40,7 +40,19 @@ _LENGTH = struct.Struct("<BBi")
 _TAIL = struct.Struct("<Iqq")
 
 
-@lru_cache(maxsize=4096)
+class _Ticks(dict[datetime, int]):
+    """Of moments asked for lately: the values of a batch share theirs, and counting costs more than all the rest."""
+
+    def __missing__(self, moment: datetime) -> int:
+        if len(self) >= MAX_MOMENTS:
+            self.clear()
+        self[moment] = counted = ticks(moment)
+        return counted
+
+
+_TICKS = _Ticks()
+
+
 def ticks(moment: datetime) -> int:
     """100 ns since 1601, 0 before, the largest number from the end of 9999 on (Part 6, 5.2.2.5)."""
     if moment >= _END:
@@ -57,7 +69,7 @@ def _fixed(data_type: DataType, kind: type, letter: str) -> Callable[[DataValue]
         value, status, source, server, _, _ = now
         if type(value) is kind and status < BAD:
             try:
-                return pack(MASK, number, value, status, ticks(source), ticks(server))
+                return pack(MASK, number, value, status, _TICKS[source], _TICKS[server])
             except struct.error:
                 pass
         return _as_converted(now, data_type)
@@ -67,8 +79,8 @@ def _fixed(data_type: DataType, kind: type, letter: str) -> Callable[[DataValue]
 
 def _double(now: DataValue) -> bytes:
     value, status, source, server, _, _ = now
-    if type(value) is float and status < BAD and math.isfinite(value):
-        return _PACK_DOUBLE(MASK, 11, value, status, ticks(source), ticks(server))
+    if type(value) is float and status < BAD and isfinite(value):
+        return _PACK_DOUBLE(MASK, 11, value, status, _TICKS[source], _TICKS[server])
     return _as_converted(now, DataType.Double)
 
 
@@ -79,14 +91,14 @@ def _string(now: DataValue) -> bytes:
     value, status, source, server, _, _ = now
     if type(value) is not str or status >= BAD or not value.isascii():
         return _as_converted(now, DataType.String)
-    return _LENGTH.pack(MASK, 12, len(value)) + value.encode() + _TAIL.pack(status, ticks(source), ticks(server))
+    return _LENGTH.pack(MASK, 12, len(value)) + value.encode() + _TAIL.pack(status, _TICKS[source], _TICKS[server])
 
 
 def _moment(now: DataValue) -> bytes:
     value, status, source, server, _, _ = now
     if type(value) is not datetime or status >= BAD or value.tzinfo is None:
         return _as_converted(now, DataType.DateTime)
-    return _PACK_MOMENT(MASK, 13, ticks(value), status, ticks(source), ticks(server))
+    return _PACK_MOMENT(MASK, 13, ticks(value), status, _TICKS[source], _TICKS[server])
 
 
 _PACK_MOMENT = struct.Struct("<BBqIqq").pack
