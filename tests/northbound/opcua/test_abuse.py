@@ -154,13 +154,28 @@ async def test_sessions_without_a_login_give_way_those_of_the_greediest_address_
     patient = await connected(home, "127.0.0.2")
     stranger = [await connected(home) for _ in range(5)]
     assert [await created(client) for client in (patient, *stranger)] == ["Good"] * 6
-    assert await activated(patient) == "Good"
-    assert await activated(stranger[0]) == "BadSessionIdInvalid"
-    assert await activated(stranger[1]) == "Good"
-    for client in (patient, *stranger):
+    late = [await connected(home, "127.0.0.3") for _ in range(2)]
+    for client in late:  # all sessions are the stranger's, who begins another one whenever he has lost one
+        assert [await created(one) for one in (client, stranger[0])] == ["Good"] * 2
+    assert [await activated(client) for client in (patient, *late)] == ["Good"] * 3
+    got = [await activated(client) for client in stranger]
+    assert got == ["Good", *["BadSessionIdInvalid"] * 3, "Good"]
+    for client in (patient, *late, *stranger):
         await client.send(client.request(ua.CloseSessionRequest(), b"\x01"))
         await client.close()
     await still_serves(home)
+
+
+async def test_an_address_has_one_session_without_a_login_on_each_connection() -> None:
+    async with house(unsecured_read_only=True, limits={"connections_per_address": 3}) as home:
+        for _ in range(2):
+            clients = [await connected(home) for _ in range(3)]
+            for client in clients * 3:
+                assert await created(client) == "Good"
+            assert home.server.metrics()["opcua_sessions"] == 3
+            for client in clients:
+                await client.close()
+            await eventually(lambda: not home.server.metrics()["opcua_sessions"])
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,8 @@ class GuardedInternalServer(InternalServer):
     async def make_room(self) -> bool:
         """End a session that nobody has logged in to; False where there is none.
 
-        It is the oldest one of the address that has most of them: a stranger who opens sessions takes only his own.
+        It is the oldest one of the address that has most of them: a stranger who opens sessions takes only his own. An
+        address has no more of them than connections, one on each; nor fewer: fifty behind one router may begin at once.
         """
         waiting = [one for one in self.guarded_sessions if not one.is_activated()]
         if not waiting:
