@@ -257,7 +257,7 @@ class OpcuaServer:
         config, trust = self._config, self._trust
         writes = Writes(
             plant,
-            lambda node_id: engine.iserver.aspace.get(node_id) is not None,
+            lambda node_id: engine.iserver.node_class(node_id),
             offers,
             orders,
             handshakes,

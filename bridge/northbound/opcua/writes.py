@@ -48,7 +48,7 @@ class Writes:
     def __init__(
         self,
         plant: Callable[[], Plant],
-        exists: Callable[[ua.NodeId], bool],
+        node_class: Callable[[ua.NodeId], ua.NodeClass | None],
         offers: Offers,
         orders: Orders,
         handshakes: Handshakes,
@@ -57,7 +57,7 @@ class Writes:
         trim: bool,
     ) -> None:
         self._plant = plant
-        self._exists = exists
+        self._node_class = node_class
         self._offers = offers
         self._orders = orders
         self._handshakes = handshakes
@@ -100,7 +100,7 @@ class Writes:
 
     def _begin(self, visitor: Visitor, item: ua.WriteValue) -> Answer:
         """Check one item and start what it asks for. Never waits."""
-        if not self._exists(item.NodeId):
+        if self._node_class(item.NodeId) is None:
             return ua.StatusCode(ua.StatusCodes.BadNodeIdUnknown)
         is_value = item.AttributeId == ua.AttributeIds.Value
         target = (self._offers.field(item.NodeId) or self._set_point(item.NodeId)) if is_value else None
@@ -184,9 +184,10 @@ class Writes:
 
     def _refusal(self, visitor: Visitor, method: Method | None, request: ua.CallMethodRequest) -> str | None:
         """Why this visitor may not make this call; the name of a status code."""
-        if not self._exists(request.ObjectId):
+        if self._node_class(request.ObjectId) is None:
             return "BadNodeIdUnknown"
-        if not self._exists(request.MethodId) or (method is not None and method.parent != request.ObjectId):
+        is_method = self._node_class(request.MethodId) == ua.NodeClass.Method
+        if not is_method or (method is not None and method.parent != request.ObjectId):
             return "BadMethodInvalid"
         if not self.may_use(visitor, request.MethodId):
             return "BadUserAccessDenied"

@@ -125,10 +125,11 @@ async def test_calls_of_one_request_are_answered_each(home: House, client: Clien
         request("winder-2.Commands", f"{STANDBY}Call"),
         request("nothing", f"{STANDBY}Call"),
         request(COMMANDS, "nothing"),
-        request(COMMANDS, STANDBY),
+        request(COMMANDS, STANDBY),  # the handshake object
+        request(STANDBY, f"{STANDBY}.Execute"),
     )
-    wanted = ["Good", "BadTimeout", "BadMethodInvalid", "BadMethodInvalid", "BadNodeIdUnknown", "BadMethodInvalid"]
-    assert [one.StatusCode.name for one in results] == [*wanted, "BadNotExecutable"]
+    wanted = ["Good", "BadTimeout", "BadMethodInvalid", "BadMethodInvalid", "BadNodeIdUnknown"]
+    assert [one.StatusCode.name for one in results] == [*wanted, *["BadMethodInvalid"] * 3]
     assert outputs(results[1])[2] == "unknown"
     assert home.desk.asked == [(STANDBY, {}), (PID, {"Kp": 1.0, "Zone": "front"})]
     assert not home.desk.tickets[1].end.cancelled()

@@ -135,6 +135,12 @@ class GuardedInternalServer(InternalServer):
             one.Server.DiscoveryUrls = [url.rstrip("/") for url in one.Server.DiscoveryUrls]
         return endpoints
 
+    def node_class(self, node_id: ua.NodeId) -> ua.NodeClass | None:
+        """What kind of node it is; None where there is none."""
+        node = self.aspace.get(node_id)
+        value = node.attributes[ua.AttributeIds.NodeClass].value if node is not None else None
+        return None if value is None else ua.NodeClass(value.Value.Value)
+
     @property
     def subscriptions(self) -> dict[int, Subscription]:
         """Subscriptions by id."""
