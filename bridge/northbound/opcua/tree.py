@@ -279,7 +279,7 @@ class Tree:
     def take_out(self, node: NodeData) -> list[NodeData]:
         """Remove a node with everything of ours below it; the parents it had."""
         parents = [self.node(one.NodeId) for one in node.references if not one.IsForward]
-        self.space.remove(list(self._subtree(node)), parents)
+        self.space.remove(list(self._subtree(node)), parents, self._clock.now())
         return parents
 
     def _subtree(self, node: NodeData) -> Iterator[ua.NodeId]:

@@ -108,6 +108,32 @@ async def test_retired_nodes_are_bounded() -> None:
         await until(client, "first.Monitoring.Pressure", "Good")
 
 
+def names(seen: Seen, tag: str) -> list[str]:
+    return [one.StatusCode.name for one in seen.of(tag)]
+
+
+async def test_items_on_a_node_that_is_taken_out_hear_that_it_is_unknown() -> None:
+    tag, text = "first.Monitoring.Pressure", "first.MachineryItemState.CurrentState"
+    async with house(unsecured_read_only=True, limits={"retired_tags": 0}) as home, Client(home.url) as client:
+        known = here(home)
+        show(home, *known.values(), machine(home.slots, "first"))
+        fill(home.table, "first")
+        await until(client, tag, "Good")
+        seen = Seen()
+        subscription = await client.create_subscription(50, seen)
+        nodes = [client.get_node(f"ns=2;s={one}") for one in (tag, text)]
+        for queue in (1, 5):
+            await subscription.subscribe_data_change(nodes, queuesize=queue)
+        await eventually(lambda: names(seen, tag) == names(seen, text) == ["Good"] * 2)
+        show(home, *known.values())
+        await eventually(lambda: all(names(seen, one).count("BadNodeIdUnknown") == 2 for one in (tag, text)))
+        assert {names(seen, one)[-1] for one in (tag, text)} == {"BadNodeIdUnknown"}
+        show(home, *known.values(), machine(home.slots, "first"))
+        fill(home.table, "first")
+        for one in (tag, text):
+            await eventually(lambda one=one: names(seen, one).count("Good") == 4)  # type: ignore[misc]
+
+
 @pytest.mark.parametrize("mode", [ua.MonitoringMode.Reporting, ua.MonitoringMode.Disabled])
 async def test_items_on_a_node_that_was_taken_out_go_on_when_it_returns(mode: ua.MonitoringMode) -> None:
     tag = "first.Monitoring.Pressure"

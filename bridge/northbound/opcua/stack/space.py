@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from asyncua import ua
 from asyncua.server.address_space import NodeData
 
+from bridge.model.status import StatusCode
+from bridge.model.value import bad
+from bridge.northbound.opcua.stack import wire
 from bridge.northbound.opcua.stack.attributes import NodeAttributes
 from bridge.northbound.opcua.stack.event_filter import Answer, compile_filter, supertypes
 from bridge.northbound.opcua.stack.standard import LeanValue
@@ -21,8 +24,11 @@ from bridge.northbound.opcua.stack.values import TagValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import datetime
 
     from asyncua.server.address_space import AddressSpace
+
+    from bridge.model.value import DataValue
 
 A = ua.AttributeIds
 Attributes = dict[ua.AttributeIds, LeanValue | TagValue]
@@ -145,6 +151,22 @@ class Record:
     """Parent and node, of references beside the one a node was made with."""
 
 
+class Gone(TagValue):
+    """Stands for the value of a node that was taken out, until it comes back: items stay, and hear BadNodeIdUnknown.
+
+    Part 4, 5.7.4.1 says so of nodes that DeleteNodes takes out.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, now: datetime) -> None:
+        super().__init__(bad(StatusCode.BadOutOfService, "", now), lambda then: wire.encoded(self._convert(then)))
+
+    def _convert(self, now: DataValue) -> ua.DataValue:
+        unknown = ua.StatusCode(ua.StatusCodes.BadNodeIdUnknown)
+        return ua.DataValue(ua.Variant(), unknown, now.source_timestamp, now.server_timestamp)
+
+
 class Space:
     """The address space, for writing."""
 
@@ -155,8 +177,8 @@ class Space:
         self._type_references: dict[ua.NodeId, ua.ReferenceDescription] = {}
         self._optional, self._mandatory = (self._to(_HAS_RULE, rule) for rule in (_OPTIONAL, _MANDATORY))
         self._pointers: dict[tuple[ua.NodeId, ua.NodeId], ua.ReferenceDescription] = {}
-        self._read: dict[ua.NodeId, TagValue] = {}
-        """Values of nodes that are gone, as long as a client has an item on them."""
+        self._gone: dict[ua.NodeId, Gone] = {}
+        """What stands for nodes that are gone, as long as a client has an item on them."""
         self._record: Record | None = None
         self._last_back: tuple[NodeData, ua.NodeId, ua.ReferenceDescription] | None = None
 
@@ -199,9 +221,9 @@ class Space:
         if self._record is not None:
             self._record.added.append(Added(parent.nodeid, node_id))
         self._refer(parent, node, reference, type_id)
-        before = self._read.pop(node_id, None)
-        if before is not None and isinstance(value, TagValue):
-            before.hand_over(value)
+        gone = self._gone.pop(node_id, None)
+        if gone is not None and isinstance(value, TagValue):
+            gone.hand_over(value)
         return node
 
     def dress(
@@ -266,8 +288,8 @@ class Space:
             last = self._last_back = (parent, reference, _describe(reference, parent, forward=False))
         return last[2]
 
-    def remove(self, node_ids: Iterable[ua.NodeId], referrers: Iterable[NodeData]) -> None:
-        """Take nodes out, and every reference to them that `referrers` have."""
+    def remove(self, node_ids: Iterable[ua.NodeId], referrers: Iterable[NodeData], now: datetime) -> None:
+        """Take nodes out, and every reference to them that `referrers` have; whoever has items on them is told."""
         gone = set(node_ids)
         self._forget()
         for node_id in gone:
@@ -276,7 +298,8 @@ class Space:
                 continue
             value = node.attributes.get(A.Value)
             if isinstance(value, TagValue) and value.readers:
-                self._read[node_id] = value
+                self._gone[node_id] = Gone(now)
+                value.hand_over(self._gone[node_id])
             del self._aspace[node_id]
         for node in referrers:
             if self._record is not None:
@@ -286,7 +309,7 @@ class Space:
 
     def forget_unread(self) -> None:
         """Of what is gone, keep only what clients still have items on: no more than monitored items are allowed."""
-        self._read = {node_id: value for node_id, value in self._read.items() if value.readers}
+        self._gone = {node_id: gone for node_id, gone in self._gone.items() if gone.readers}
 
     def child(self, node_id: ua.NodeId, browse_name: str) -> ua.ReferenceDescription | None:
         """The forward reference of a node to the child of this name."""
