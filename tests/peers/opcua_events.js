@@ -21,6 +21,7 @@ function plain(value) {
   if (value instanceof opcua.NodeId) return value.toString();
   if (value.text !== undefined) return value.text;
   if (value.name !== undefined && value.value !== undefined) return value.name;
+  if (value.affected !== undefined && value.verb === undefined) return plain(value.affected);
   if (value.affected !== undefined) return { affected: plain(value.affected), verb: value.verb };
   if (Array.isArray(value) || ArrayBuffer.isView(value)) return Array.from(value).map(plain);
   return value;

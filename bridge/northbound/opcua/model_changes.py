@@ -1,5 +1,6 @@
 """Changes of the address space, told to clients that browsed it: GeneralModelChangeEvents, NodeVersion (Part 3, 9.32).
 
+SemanticChangeEvents (9.33) tell which values mean something else: their unit, range or enumeration is another one.
 A change of the plant is one event, however many nodes it makes: of what was added below something new, only the topmost
 node is named. A machine that is gone keeps its nodes, BadOutOfService: that is no change of the model until they are
 taken out.
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import uuid
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from asyncua import ua
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from bridge.ports import Clock
 
 MAX_CHANGES: Final = 500
-"""Of one event; beyond it only the parents are named, which is what a client browses anew."""
+"""Of one event; of the model, beyond it only the parents are named, which is what a client browses anew."""
+MODEL_CHANGE, SEMANTIC_CHANGE = "GeneralModelChangeEventType", "SemanticChangeEventType"
 NODE_ADDED, NODE_DELETED, REFERENCE_ADDED, REFERENCE_DELETED = 1, 2, 4, 8
 """Bits of a verb (Part 5, 12.16)."""
 
@@ -43,7 +45,9 @@ class ModelChanges:
         self._clock = clock
         self._notify = notify
         self._versions: dict[ua.NodeId, PlainValue] = {}
-        self._types = tree.space.supertypes(standard("GeneralModelChangeEventType"))
+        self._types = {
+            name: (standard(name), tree.space.supertypes(standard(name))) for name in (MODEL_CHANGE, SEMANTIC_CHANGE)
+        }
 
     def give_version(self, node_id: ua.NodeId) -> None:
         """This node is to have a NodeVersion, which changes with what is below it."""
@@ -56,7 +60,7 @@ class ModelChanges:
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """What changes meanwhile is one event."""
+        """What changes meanwhile is one event; one more where values mean something else."""
         with self._tree.space.recorded() as record:
             yield
         changes = self._added(record.added)
@@ -67,6 +71,7 @@ class ModelChanges:
         self._versions = {one: value for one, value in self._versions.items() if self._tree.space.get(one)}
         if changes:
             self._tell(changes)
+        self._tell_meaning(record.restated)
 
     @staticmethod
     def _added(added: Iterable[Added]) -> dict[ua.NodeId, int]:
@@ -96,17 +101,23 @@ class ModelChanges:
         if len(changes) > MAX_CHANGES:
             parents = {node_id: verb for node_id, verb in changes.items() if verb & ~(NODE_ADDED | NODE_DELETED)}
             changes = dict(list(parents.items())[:MAX_CHANGES])
-        self._notify(self._notification(changes, now))
+        type_of = self._tree.space.type_of
+        listed = [ua.ModelChangeStructureDataType(one, type_of(one), verb) for one, verb in changes.items()]
+        self._notify(self._notification(MODEL_CHANGE, listed, f"{len(listed)} nodes changed", now))
+
+    def _tell_meaning(self, restated: Iterable[ua.NodeId]) -> None:
+        type_of, now = self._tree.space.type_of, self._clock.now()
+        listed = [ua.SemanticChangeStructureDataType(one, type_of(one)) for one in dict.fromkeys(restated)]
+        for start in range(0, len(listed), MAX_CHANGES):
+            part = listed[start : start + MAX_CHANGES]
+            words = f"{len(part)} variables have another unit, range or enumeration"
+            self._notify(self._notification(SEMANTIC_CHANGE, part, words, now))
 
     def _version(self, now: datetime) -> DataValue:
         return DataValue(str(to_milliseconds(now)), StatusCode.Good, now, now)
 
-    def _notification(self, changes: dict[ua.NodeId, int], now: datetime) -> Notification:
-        server, type_id = standard("Server"), standard("GeneralModelChangeEventType")
-        listed = [
-            ua.ModelChangeStructureDataType(node_id, self._tree.space.type_of(node_id), verb)
-            for node_id, verb in changes.items()
-        ]
+    def _notification(self, kind: str, listed: list[Any], words: str, now: datetime) -> Notification:
+        server, (type_id, types) = standard("Server"), self._types[kind]
         fields = {
             "EventId": ua.Variant(uuid.uuid4().bytes, _V.ByteString),
             "EventType": ua.Variant(type_id, _V.NodeId),
@@ -114,11 +125,11 @@ class ModelChanges:
             "SourceName": ua.Variant("Server", _V.String),
             "Time": ua.Variant(now, _V.DateTime),
             "ReceiveTime": ua.Variant(now, _V.DateTime),
-            "Message": ua.Variant(ua.LocalizedText(f"{len(listed)} nodes changed", "en"), _V.LocalizedText),
+            "Message": ua.Variant(ua.LocalizedText(words, "en"), _V.LocalizedText),
             "Severity": ua.Variant(100, _V.UInt16),
             "Changes": ua.Variant(listed, _V.ExtensionObject),
         }
-        return Notification(type_id, self._types, server, {((0, name),): value for name, value in fields.items()})
+        return Notification(type_id, types, server, {((0, name),): value for name, value in fields.items()})
 
 
 def _words(node_id: ua.NodeId) -> str:

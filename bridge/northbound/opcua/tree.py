@@ -31,7 +31,7 @@ OWN, TYPES = 2, 3
 
 _T = ua.VariantType.LocalizedText
 OPTIONAL = frozenset({"EURange", "EngineeringUnits", "EnumStrings", "EnumValues"})
-"""Properties a variable has by its mapping."""
+"""Properties a variable has by its mapping: what its values mean."""
 
 
 def standard(name: str) -> ua.NodeId:
@@ -101,7 +101,8 @@ def shape(definition: TagDefinition, *, writable: bool, fastest_ms: float) -> Sh
 
 def _property(name: str, value: object, data_type: str) -> Property:
     kind = _T if data_type == "LocalizedText" else ua.VariantType.ExtensionObject
-    return Property(name, property_attributes(ua.QualifiedName(name, 0), standard(data_type), value, kind))
+    attributes = property_attributes(ua.QualifiedName(name, 0), standard(data_type), value, kind)
+    return Property(name, attributes | {ua.AttributeIds.AccessLevel: sp.MAY_CHANGE})
 
 
 def property_attributes(
@@ -215,6 +216,8 @@ class Tree:
         node = self.space.get(identifier)
         if node is None:
             self.space.add(parent, identifier, attributes, PROPERTY, reference=sp.HAS_PROPERTY)
+        elif name in OPTIONAL:
+            self.space.restate(parent, node, attributes)
         else:
             self.space.dress(node, attributes)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from asyncua import Client, ua
 
-from bridge.model.tag import TagDefinition
+from bridge.model.tag import Range, TagDefinition
 from bridge.model.value import DataType
 from tests.northbound.opcua.event_peer import SERVER, event_peer
 from tests.northbound.opcua.house import Seen, eventually, house
@@ -13,6 +13,7 @@ from tests.northbound.opcua.test_plant_change import here, show
 from tests.one_of_everything import DEFINITIONS, machine
 
 ADDED, DELETED, REFERENCE_ADDED, REFERENCE_DELETED = 1, 2, 4, 8
+SEMANTIC_CHANGE = "ns=0;i=2738"
 MODEL_CHANGE = {"op": "OfType", "of": [{"node": "ns=0;i=2133"}]}
 
 
@@ -77,6 +78,33 @@ async def test_a_machine_of_another_type_and_a_tag_without_its_range_are_told() 
         assert (kind.NamespaceIndex, kind.Identifier) == (3, "qitech.other")
         analog = await client.get_node(pressure).read_type_definition()
         assert analog.Identifier == ua.ObjectIds.AnalogUnitType
+
+
+@pytest.mark.peer("node")
+async def test_a_tag_whose_values_mean_something_else_is_told() -> None:
+    async with house(unsecured_read_only=True) as home, event_peer(home) as peer, Client(home.url) as client:
+        wish = {"node": SERVER, "fields": ["EventType", "Changes", "SourceNode"]}
+        wish["where"] = {"op": "OfType", "of": [{"node": "ns=0;i=2132"}]}  # BaseModelChangeEventType
+        assert (await peer.ask(watch=wish))["status"] == "Good"
+        wish["where"] = {"op": "OfType", "of": [{"node": SEMANTIC_CHANGE}]}
+        assert (await peer.ask(watch=wish))["status"] == "Good"
+        known, (pressure, *others) = here(home), DEFINITIONS
+        names = [one.name for one in DEFINITIONS]
+        mode = DEFINITIONS[names.index("Setpoints/Mode")]
+        wider = replace(pressure, eu_range=Range(0, 500))
+        more = replace(mode, enumeration={**(mode.enumeration or {}), "Purge": len(mode.enumeration or {})})
+        changed = (wider, *(more if one is mode else one for one in others))
+        show(home, machine(home.slots, "extruder-1", changed), known["winder-2"])
+        [[kind, changes, source]] = await peer.ask(heard=1)
+        assert (kind, source) == (SEMANTIC_CHANGE, SERVER)
+        assert changes == ["ns=2;s=extruder-1.Monitoring.Pressure", "ns=2;s=extruder-1.Setpoints.Mode"]
+        level = await client.get_node("ns=2;s=extruder-1.Monitoring.Pressure.EURange").get_access_level()
+        assert level == {ua.AccessLevel.CurrentRead, ua.AccessLevel.SemanticChange}
+        same = machine(home.slots, "extruder-1", changed)
+        show(home, replace(same, label="Another word"), known["winder-2"])  # no meaning is another one
+        show(home, machine(home.slots, "extruder-1"), known["winder-2"])
+        [[kind, changes, _]] = await peer.ask(heard=1)
+        assert (kind, len(changes)) == (SEMANTIC_CHANGE, 2)
 
 
 @pytest.mark.peer("node")

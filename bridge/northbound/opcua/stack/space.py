@@ -68,6 +68,8 @@ _LEVELS = {
     for writable in (False, True)
     for history in (False, True)
 }
+MAY_CHANGE = constant(ua.AccessLevel.CurrentRead.mask | ua.AccessLevel.SemanticChange.mask, ua.VariantType.Byte)
+"""AccessLevel of a property whose change is told by SemanticChangeEvents (Part 3, 8.57)."""
 _SCALAR = constant(-1, ua.VariantType.Int32)
 _ARRAY = constant(1, ua.VariantType.Int32)
 _FALSE = constant(False, ua.VariantType.Boolean)
@@ -149,6 +151,8 @@ class Record:
     linked: list[tuple[ua.NodeId, ua.NodeId]] = field(default_factory=list)
     unlinked: list[tuple[ua.NodeId, ua.NodeId]] = field(default_factory=list)
     """Parent and node, of references beside the one a node was made with."""
+    restated: list[ua.NodeId] = field(default_factory=list)
+    """Variables whose values mean something else: another unit, range or enumeration."""
 
 
 class Gone(TagValue):
@@ -235,6 +239,13 @@ class Space:
         """Give a node its attributes."""
         self._last_back = None if self._last_back and self._last_back[0] is node else self._last_back
         node.attributes = NodeAttributes(node.nodeid, attributes, value)
+
+    def restate(self, variable: NodeData, node: NodeData, attributes: Attributes) -> None:
+        """Give a property that says what the values of `variable` mean its attributes, with its value now."""
+        before, after = _attribute(node, A.Value), attributes[A.Value].value
+        self.dress(node, attributes)
+        if self._record is not None and after is not None and after.Value is not None and before != after.Value.Value:
+            self._record.restated.append(variable.nodeid)
 
     def link(self, parent: NodeData, node: NodeData, reference: ua.NodeId, type_id: ua.NodeId | None = None) -> None:
         """A reference from `parent` to `node`, and back."""
