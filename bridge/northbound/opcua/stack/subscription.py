@@ -17,7 +17,7 @@ import logging
 import math
 from bisect import bisect_right
 from datetime import UTC, datetime
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncua import ua
@@ -137,34 +137,55 @@ class TagItems(MonitoredItemService):
     def _collect(self, parts: list[bytes], room: int) -> int:
         """Add what items have to tell, `room` notifications at most; how many."""
         now, publishing_ms = self._clock.monotonic(), self.isub.data.RevisedPublishingInterval
-        news, later, count = iter(list(self._news.values())), [], 0
-        self._news.clear()
-        for item in news:
-            if item.direct_ms <= publishing_ms:  # as item.take() would, without its calls: nearly every item is one
-                tag = item.tag
-                data = tag.made
-                if data is None:
-                    data = tag.made = tag.encode(tag.now)
-                alike = data[:SOURCE]
-                if alike != item.sent:
-                    item.sent = alike
-                    parts += (item.handle, data)
-                    count += 1
-            elif item.is_due(now, publishing_ms):
-                fresh = item.take()
-                self._left = fresh[room - count :]
-                parts += fresh[: room - count]
-                count += len(fresh) - len(self._left)
-            else:
-                later.append(item)
-            if count == room:
-                later += news
-                break
+        later: list[TagItem] = []
+        left = room
+        while left and self._news:
+            for item in (news := iter(self._next(left))):
+                if item.direct_ms <= publishing_ms:  # as item.take() would, without its calls: nearly every item is one
+                    tag = item.tag
+                    data = tag.made
+                    if data is None:
+                        data = tag.made = tag.encode(tag.now)
+                    alike = data[:SOURCE]
+                    if alike != item.sent:
+                        item.sent = alike
+                        parts += (item.handle, data)
+                        left -= 1
+                elif not item.is_due(now, publishing_ms):
+                    later.append(item)
+                else:
+                    fresh = item.take()
+                    parts += fresh[:left]
+                    self._left += fresh[left:]
+                    left = max(0, left - len(fresh))
+                if not left:
+                    self._put_back(list(news))
         self._news.update((item.id, item) for item in later)
-        return count
+        return room - left
 
-    def fitted(self, parts: list[bytes], room: int, *, least: int) -> tuple[list[bytes], int]:
+    def _next(self, most: int) -> list[TagItem]:
+        """Items that have news, the earliest first; they have none after that."""
+        news = self._news
+        taken = list(islice(news.values(), most))
+        if len(taken) == len(news):
+            news.clear()
+        else:
+            for item in taken:
+                del news[item.id]
+        return taken
+
+    def _put_back(self, items: list[TagItem]) -> None:
+        """They have news still, and are the first again."""
+        if items:
+            others = dict(self._news)
+            self._news.clear()
+            self._news.update((item.id, item) for item in items)
+            self._news.update(others)
+
+    def fitted(self, parts: list[bytes], count: int, room: int, *, least: int) -> tuple[list[bytes], int]:
         """Of what `take` and `encoded` gave, what has room, and `least` notifications in any case; the others wait."""
+        if sum(map(len, parts)) <= room:
+            return parts, count
         rest = iter(parts)  # `take` gives a plain item's handle and value apart
         whole = [part + next(rest) if len(part) == HANDLE.size else part for part in rest]
         count = max(least, bisect_right(list(accumulate(map(len, whole))), room))
@@ -558,7 +579,7 @@ class Subscription(InternalSubscription):
             is_full = count >= most or bool(self._triggered_events)
             if count and room is not None:
                 taken = count
-                parts, count = items.fitted(parts, room - size, least=0 if events else 1)
+                parts, count = items.fitted(parts, count, room - size, least=0 if events else 1)
                 is_full = is_full or count < taken
             if count:
                 notifications.append(services.data_changes(parts, count))
