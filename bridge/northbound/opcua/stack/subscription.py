@@ -182,10 +182,8 @@ class TagItems(MonitoredItemService):
             self._news.update((item.id, item) for item in items)
             self._news.update(others)
 
-    def fitted(self, parts: list[bytes], count: int, room: int, *, least: int) -> tuple[list[bytes], int]:
+    def fitted(self, parts: list[bytes], room: int, *, least: int) -> tuple[list[bytes], int]:
         """Of what `take` and `encoded` gave, what has room, and `least` notifications in any case; the others wait."""
-        if sum(map(len, parts)) <= room:
-            return parts, count
         rest = iter(parts)  # `take` gives a plain item's handle and value apart
         whole = [part + next(rest) if len(part) == HANDLE.size else part for part in rest]
         count = max(least, bisect_right(list(accumulate(map(len, whole))), room))
@@ -577,12 +575,14 @@ class Subscription(InternalSubscription):
             others = items.encoded(self._triggered_datachanges, most - count) if self._triggered_datachanges else []
             parts, count = parts + others if others else parts, count + len(others)
             is_full = count >= most or bool(self._triggered_events)
-            if count and room is not None:
+            changes = services.data_changes(parts, count)
+            if count and room is not None and len(changes) > room - size:
                 taken = count
-                parts, count = items.fitted(parts, count, room - size, least=0 if events else 1)
+                parts, count = items.fitted(parts, room - size, least=0 if events else 1)
                 is_full = is_full or count < taken
+                changes = services.data_changes(parts, count)
             if count:
-                notifications.append(services.data_changes(parts, count))
+                notifications.append(changes)
             if events:
                 notifications.append(extensionobject_to_binary(ua.EventNotificationList(events)))
             more = is_full and self._has_news()
