@@ -1,5 +1,6 @@
 """Our way of writing the standard address space, and companion specifications into it, against asyncua's own."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,19 @@ def test_a_shared_value_that_is_written_stays_with_the_others(ours: AddressSpace
     one.attributes[ua.AttributeIds.WriteMask].value = ua.DataValue(ua.Variant(1, ua.VariantType.UInt32))
     assert other.attributes[ua.AttributeIds.WriteMask].value is before
     one.attributes[ua.AttributeIds.WriteMask].value = before
+
+
+def test_the_generated_code_is_let_go_and_attributes_can_be_written() -> None:
+    space = AddressSpace()
+    standard.fill(space)
+    assert not [name for name in sys.modules if "standard_address_space" in name]
+    attributes = space[ua.NodeId(ua.ObjectIds.ServerType)].attributes
+    attributes[ua.AttributeIds.WriteMask] = written = standard.LeanValue(ua.DataValue(ua.Variant(1)))
+    assert attributes[ua.AttributeIds.WriteMask] is written
+    assert ua.AttributeIds.Value not in attributes
+    assert ua.AttributeIds.BrowseName in attributes
+    del attributes[ua.AttributeIds.WriteMask]
+    assert ua.AttributeIds.WriteMask not in attributes
 
 
 class Standard(InternalServer):
