@@ -19,6 +19,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bridge.northbound.opcua.stack import quick_import  # noqa: F401  # before asyncua
+
+# isort: split
+
 from asyncua import ua
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
