@@ -48,8 +48,9 @@ class BoundMachine(NamedTuple):
     names: Names
 
 
-def connection_definitions(part: str) -> Iterator[TagDefinition]:
-    """The tags that say how a part stands with its source; they are always Good."""
+@lru_cache(maxsize=1_000)
+def connection_definitions(part: str) -> tuple[TagDefinition, ...]:
+    """The tags that say how a part stands with its source; they are always Good. The same for every machine."""
 
     def own(name: str, data_type: DataType, description: str, **more: object) -> TagDefinition:
         return TagDefinition(
@@ -60,31 +61,53 @@ def connection_definitions(part: str) -> Iterator[TagDefinition]:
             **more,  # type: ignore[arg-type]
         )
 
-    yield own("State", DataType.UInt32, "How this part stands with its source", enumeration=CONNECTION_STATES)
-    yield own("StateText", DataType.String, "State in words")
-    yield own("Reason", DataType.String, "Why it is so")
-    yield own("Since", DataType.DateTime, "Since when it is so")
-    yield own("Advice", DataType.String, "What a person can do about it")
-    yield own("LastUpdate", DataType.DateTime, "When this part was last heard")
-    yield own("Age", DataType.Double, "How long ago this part was last heard", unit=UNITS["s"])
+    return (
+        own("State", DataType.UInt32, "How this part stands with its source", enumeration=CONNECTION_STATES),
+        own("StateText", DataType.String, "State in words"),
+        own("Reason", DataType.String, "Why it is so"),
+        own("Since", DataType.DateTime, "Since when it is so"),
+        own("Advice", DataType.String, "What a person can do about it"),
+        own("LastUpdate", DataType.DateTime, "When this part was last heard"),
+        own("Age", DataType.Double, "How long ago this part was last heard", unit=UNITS["s"]),
+    )
 
 
 LAST_COMMAND = "Commands/Last"
 """Folder of the tags that tell the last command at a machine."""
 
 
-def last_command_definitions() -> Iterator[TagDefinition]:
-    """The last command of a machine, whoever sent it by whichever door."""
+def _last_command(name: str, data_type: DataType, description: str) -> TagDefinition:
+    return TagDefinition(f"{LAST_COMMAND}/{name}", data_type, description=description, owner=Owner.BRIDGE)
 
-    def own(name: str, data_type: DataType, description: str) -> TagDefinition:
-        return TagDefinition(f"{LAST_COMMAND}/{name}", data_type, description=description, owner=Owner.BRIDGE)
 
-    yield own("At", DataType.DateTime, "When the last command ended")
-    yield own("By", DataType.String, "Who sent it; by MQTT nobody is sure, so it says claimed")
-    yield own("Target", DataType.String, "What it was to change")
-    yield own("Requested", DataType.String, "What was asked for")
-    yield own("Outcome", DataType.String, "How it ended")
-    yield own("Sentence", DataType.String, "What that means")
+_LAST_COMMAND = (
+    _last_command("At", DataType.DateTime, "When the last command ended"),
+    _last_command("By", DataType.String, "Who sent it; by MQTT nobody is sure, so it says claimed"),
+    _last_command("Target", DataType.String, "What it was to change"),
+    _last_command("Requested", DataType.String, "What was asked for"),
+    _last_command("Outcome", DataType.String, "How it ended"),
+    _last_command("Sentence", DataType.String, "What that means"),
+)
+"""The last command of a machine, whoever sent it by whichever door."""
+_ITEM_STATE = TagDefinition(
+    ITEM_STATE,
+    DataType.UInt32,
+    enumeration=ITEM_STATES,
+    label={"en": "Item state"},
+    description="Machinery item state (OPC 40001-1)",
+    owner=Owner.BRIDGE,
+)
+_ALARM_COUNT = TagDefinition(ALARM_COUNT, DataType.Int64, description="How many alarms are active", owner=Owner.BRIDGE)
+_PENDING_BOOKINGS = TagDefinition(
+    PENDING_BOOKINGS,
+    DataType.UInt32,
+    label={"en": "Pending bookings", "de": "Offene Buchungen"},
+    description="Bookings that were taken here and that the vendor does not have yet",
+    owner=Owner.BRIDGE,
+)
+_ALIVE = TagDefinition(
+    ALIVE, DataType.Boolean, description="The machine's values flow, by its alive rule", owner=Owner.BRIDGE
+)
 
 
 def compile_machine(
@@ -191,31 +214,16 @@ def _definitions(parts: Sequence[PartMapping]) -> Iterator[TagDefinition]:
     for part in parts:
         yield from vendor_definitions(part)
     if any(p.mapping and p.mapping.item_state for p in parts):
-        yield TagDefinition(
-            ITEM_STATE,
-            DataType.UInt32,
-            enumeration=ITEM_STATES,
-            label={"en": "Item state"},
-            description="Machinery item state (OPC 40001-1)",
-            owner=Owner.BRIDGE,
-        )
+        yield _ITEM_STATE
     if any(p.mapping and _has_alarms(p.mapping) for p in parts):
-        yield TagDefinition(ALARM_COUNT, DataType.Int64, description="How many alarms are active", owner=Owner.BRIDGE)
+        yield _ALARM_COUNT
     if any(spec.is_booking for p in parts if p.mapping and p.accepts_writes for spec in p.mapping.commands):
-        yield TagDefinition(
-            PENDING_BOOKINGS,
-            DataType.UInt32,
-            label={"en": "Pending bookings", "de": "Offene Buchungen"},
-            description="Bookings that were taken here and that the vendor does not have yet",
-            owner=Owner.BRIDGE,
-        )
-    yield TagDefinition(
-        ALIVE, DataType.Boolean, description="The machine's values flow, by its alive rule", owner=Owner.BRIDGE
-    )
+        yield _PENDING_BOOKINGS
+    yield _ALIVE
     for part in parts:
         yield from connection_definitions(part.part.name)
     if any(part.accepts_writes for part in parts):
-        yield from last_command_definitions()
+        yield from _LAST_COMMAND
 
 
 def _has_alarms(mapping: CompiledMapping) -> bool:

@@ -45,7 +45,7 @@ class PartProjection:
         for spec in mapping.tags:
             plan = TagPlan(spec, slot_of)
             self._plans.setdefault(plan.channel, []).append(plan)
-            for channel in plan.watched - {plan.channel}:
+            for channel in () if plan.is_plain else plan.watched - {plan.channel}:
                 self._watchers.setdefault(channel, []).append(plan)
         self.each = tuple(EachProjection(spec) for spec in mapping.each)
         self._each: dict[str, list[EachProjection]] = {}

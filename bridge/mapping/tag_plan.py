@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from bridge.mapping.conditions import When
@@ -12,7 +13,7 @@ from bridge.mapping.convert import converter, is_text, kind, parse_time, word
 from bridge.mapping.expression import compile_expression
 from bridge.mapping.schema import TagRule, WhenRule
 from bridge.mapping.select import MISSING, Getter, getter, parse_path
-from bridge.mapping.tag_spec import TagSpec
+from bridge.mapping.tag_spec import Sources, TagSpec
 from bridge.model.status import StatusCode
 from bridge.model.value import DataType, DataValue, Value
 
@@ -45,7 +46,7 @@ class TagPlan:
         self.last_text: DataValue | None = None
         self._alarms = tuple((slot_of(alarm.name), _alarm_test(rule, key)) for alarm, key in spec.alarms)
         self._alarm_states: dict[int, DataValue] = {}
-        self._sources = [(name, path.channel, getter(path.keys)) for name, path in spec.sources]
+        self._sources = _getters(spec.sources)
         self._convert = converter(spec.definition.data_type)
         self._expression = compile_expression(rule.expr, frozenset(n for n, _ in spec.sources)) if rule.expr else None
         self._bad = _whens(rule.bad_when, StatusCode.BadDeviceFailure)
@@ -278,6 +279,12 @@ def _usual_range(spec: TagSpec) -> tuple[float, float]:
     """Bounds beyond which a value is doubtful; a set point beyond our own bounds is still what the machine has."""
     rule = spec.rule
     return (-math.inf, math.inf) if rule.range is None or rule.write is not None else rule.range
+
+
+@lru_cache(maxsize=10_000)
+def _getters(sources: Sources) -> tuple[tuple[str, str, Getter], ...]:
+    """Name, channel and getter of each source: one object for all machines of a mapping."""
+    return tuple((name, path.channel, getter(path.keys)) for name, path in sources)
 
 
 def _whens(rules: WhenRule | list[WhenRule] | None, default: StatusCode) -> tuple[tuple[When, StatusCode], ...]:

@@ -106,6 +106,8 @@ def _ids(machine: str, command: CommandDefinition) -> Iterator[str]:
 
 def faults(machine: Machine, longest: int) -> Iterator[str]:
     """What of this machine's commands cannot be shown: ids that are too long, not allowed or there already."""
+    if not machine.commands:
+        return
     taken = {tag.id for tag in machine.tags}
     taken |= {before for tag in machine.tags for before in _folders(tag.id)}
     for command in machine.commands:

@@ -19,6 +19,7 @@ import asyncio
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from asyncua import ua
@@ -81,23 +82,33 @@ class Namespaces:
 def faults(plant: Plant) -> list[str]:
     """What of this plant cannot be shown: ids too long or twice, and tags that are folders of other tags."""
     found = []
+    faults_of = cache(_name_faults)  # a hundred machines of one mapping have the same names
     for machine in plant.everything():
         if machine.id in RESERVED:
             found.append(
                 f"{machine.id}: the server has an object of its own with this NodeId: give the machine another id"
             )
-        for tag in machine.tags:
-            if len(tag.id) > MAX_ID:
-                found.append(f"{tag.id}: a NodeId may have {MAX_ID} characters, this has {len(tag.id)}")
-            if not all(SEGMENT.match(level) for level in tag.name.split("/")):
-                found.append(f"{tag.id}: a level of the name has characters a NodeId must not have")
-            parents = (tag.name[: match.start()] for match in re.finditer("/", tag.name))
-            found.extend(
-                f"{tag.id}: {parent} is itself a tag and cannot be a folder"
-                for parent in parents
-                if machine.tag(parent)
-            )
+        found.extend(
+            f"{tag.id}: a NodeId may have {MAX_ID} characters, this has {len(tag.id)}"
+            for tag in machine.tags
+            if len(tag.id) > MAX_ID
+        )
+        names = tuple(tag.name for tag in machine.tags)
+        found.extend(f"{machine.tags[position].id}: {fault}" for position, fault in faults_of(names))
         found.extend(command_nodes.faults(machine, MAX_ID))
+    return found
+
+
+def _name_faults(names: tuple[str, ...]) -> list[tuple[int, str]]:
+    """What is wrong with which of a machine's tag names."""
+    found, there = [], frozenset(names)
+    for position, name in enumerate(names):
+        if not all(SEGMENT.match(level) for level in name.split("/")):
+            found.append((position, "a level of the name has characters a NodeId must not have"))
+        parents = (name[: match.start()] for match in re.finditer("/", name))
+        found.extend(
+            (position, f"{parent} is itself a tag and cannot be a folder") for parent in parents if parent in there
+        )
     return found
 
 

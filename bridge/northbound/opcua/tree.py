@@ -41,6 +41,7 @@ def standard(name: str) -> ua.NodeId:
 
 _NOTHING = sp.constant(None, ua.VariantType.Null)
 OBJECT, FOLDER, PROPERTY = standard("BaseObjectType"), standard("FolderType"), standard("PropertyType")
+_SPARSE_ENUMERATION = standard("MultiStateValueDiscreteType")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,8 @@ class _Shared:
     shapes: dict[int, tuple[TagDefinition, Shape]] = field(default_factory=dict)
     """By identity of the definition; the definition is kept so that its identity stays its own."""
     levels: dict[str, Attributes] = field(default_factory=dict)
+    folders: dict[tuple[int, str], NodeData] = field(default_factory=dict)
+    """By namespace index and identifier: most tags are in the folder of the one before."""
 
 
 class Tree:
@@ -167,7 +170,7 @@ class Tree:
         for one in looks.properties:
             self.fixed_property(variable, one.name, one.attributes)
         enumeration = tag.definition.enumeration
-        if looks.type_id == standard("MultiStateValueDiscreteType") and enumeration is not None:
+        if enumeration is not None and looks.type_id == _SPARSE_ENUMERATION:
             identifier = ua.NodeId(f"{tag.id}.ValueAsText", OWN)
             if self.space.get(identifier) is None:
                 words = texts({number: name for name, number in enumeration.items()})
@@ -178,7 +181,7 @@ class Tree:
         looks = self.shape(definition)
         node = self.space.add(parent, identifier, looks.attributes, looks.type_id, value=_NOTHING, is_declaration=True)
         properties = [(one.name, one.attributes) for one in looks.properties]
-        if looks.type_id == standard("MultiStateValueDiscreteType"):
+        if looks.type_id == _SPARSE_ENUMERATION:
             text = property_attributes(
                 ua.QualifiedName("ValueAsText", 0), ua.NodeId(_T.value), None, ua.VariantType.Null
             )
@@ -251,18 +254,18 @@ class Tree:
         path = prefix
         for depth, level in enumerate(levels):
             path = f"{path}.{level}"
-            identifier = ua.NodeId(path, index)
-            below = self.space.get(identifier)
+            below = self._shared.folders.get((index, path))
             if below is None:
-                below = self.space.add(
-                    node,
-                    identifier,
-                    self.level(level),
-                    FOLDER if depth else OBJECT,
-                    is_declaration=index == TYPES,
-                )
+                kind = FOLDER if depth else OBJECT
+                below = self._shared.folders[index, path] = self._folder(ua.NodeId(path, index), node, level, kind)
             node = below
         return node
+
+    def _folder(self, identifier: ua.NodeId, parent: NodeData, name: str, type_id: ua.NodeId) -> NodeData:
+        is_declaration = identifier.NamespaceIndex == TYPES
+        return self.space.get(identifier) or self.space.add(
+            parent, identifier, self.level(name), type_id, is_declaration=is_declaration
+        )
 
     def level(self, name: str) -> Attributes:
         """What every object called so looks like."""
@@ -281,6 +284,7 @@ class Tree:
 
     def take_out(self, node: NodeData) -> list[NodeData]:
         """Remove a node with everything of ours below it; the parents it had."""
+        self._shared.folders.clear()
         parents = [self.node(one.NodeId) for one in node.references if not one.IsForward]
         self.space.remove(list(self._subtree(node)), parents, self._clock.now())
         return parents

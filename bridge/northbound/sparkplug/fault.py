@@ -7,6 +7,7 @@ cannot be shown by hosts.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from bridge.northbound.sparkplug.command_metric import CommandMetrics
@@ -23,15 +24,16 @@ if TYPE_CHECKING:
 def plant_faults(node: EdgeNode, plant: Plant, own_metrics: Iterable[str], takes_commands: bool = False) -> list[str]:
     """Every fault, in sentences. `own_metrics` are those the node adds to its birth itself."""
     own = (BD_SEQ, REBIRTH, NEXT_SERVER, *own_metrics)
+    faults_of = cache(lambda names: list(_name_faults(names)))  # a hundred machines of one mapping have the same names
     return [
         *filter(None, (id_fault("group id", node.group_id), id_fault("edge node id", node.edge_node_id))),
         *filter(None, (id_fault("device id", identifier) for identifier in plant.machines)),
         *_same_but_for_case("device ids", plant.machines),
-        *_name_faults("the edge node", (*own, *(tag.name for tag in plant.bridge.tags))),
+        *(f"the edge node: {fault}" for fault in _name_faults((*own, *(tag.name for tag in plant.bridge.tags)))),
         *(
-            fault
+            f"{machine.id}: {fault}"
             for machine in plant.machines.values()
-            for fault in _name_faults(machine.id, _names(machine, takes_commands))
+            for fault in faults_of(_names(machine, takes_commands))
         ),
     ]
 
@@ -41,9 +43,9 @@ def _names(machine: Machine, takes_commands: bool) -> tuple[str, ...]:
     return (*tags, *CommandMetrics(machine).names) if takes_commands else tags
 
 
-def _name_faults(owner: str, names: tuple[str, ...]) -> Iterator[str]:
-    yield from (f"{owner}: {fault}" for fault in map(metric_fault, names) if fault is not None)
-    yield from (f"{owner}: {fault}" for fault in _same_but_for_case("metric names", names))
+def _name_faults(names: tuple[str, ...]) -> Iterator[str]:
+    yield from filter(None, map(metric_fault, names))
+    yield from _same_but_for_case("metric names", names)
     folders = {
         "/".join(levels[:depth]): name
         for name in names
@@ -53,7 +55,7 @@ def _name_faults(owner: str, names: tuple[str, ...]) -> Iterator[str]:
     for name in names:
         below = folders.get(name.lower())
         if below is not None:
-            yield f"{owner}: {name!r} is a metric and a folder of {below!r}"
+            yield f"{name!r} is a metric and a folder of {below!r}"
 
 
 def _same_but_for_case(what: str, names: Iterable[str]) -> Iterator[str]:
