@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import sites
 from benchmarks.bridge import RunningBridge
-from benchmarks.processes import Child, free_port, progress, running_broker
+from benchmarks.processes import Child, free_port, progress, python, running_broker
 
 SIZES = (1_000, 10_000, 50_000)
 FACES = ("opcua", "sparkplug", "uns")
@@ -44,7 +43,7 @@ def run(folder: Path, tags: int, repeat: int = 1) -> Start:
 
 def _compile_modules(folder: Path) -> None:
     """An installed bridge has its bytecode; in a checkout the first who starts it waits for that."""
-    with Child("the modules", [sys.executable, "-c", "import bridge.runtime.bridge"], folder / "modules.log") as child:
+    with Child("the modules", python("compileall", "-q", "bridge"), folder / "modules.log") as child:
         while child.is_running():
             time.sleep(0.01)
 

@@ -137,3 +137,8 @@ def test_bookings_are_counted_where_a_command_may_be_one_and_commands_are_taken(
     tags = {tag.name: tag for tag in machine.tags}
     (target,) = targets_of("extruder-1", parts[1].part, job, tags)
     assert target.max_delay == 12 * 3600
+
+
+def test_machines_of_one_mapping_share_every_definition() -> None:
+    one, other = (compile_machine(name, PLACE, PARTS, slots()).machine for name in ("extruder-1", "extruder-2"))
+    assert all(mine.definition is theirs.definition for mine, theirs in zip(one.tags, other.tags, strict=True))
