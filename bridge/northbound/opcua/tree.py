@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from asyncua.server.address_space import NodeData
 
     from bridge.model.tag import Tag, TagDefinition
+    from bridge.model.value import DataValue
     from bridge.northbound.opcua.stack.space import Attributes, Space
     from bridge.ports import Clock
 
@@ -120,6 +121,8 @@ def property_attributes(
 class _Shared:
     """What one build makes once."""
 
+    waiting: DataValue
+    """What a tag has before its first value."""
     shapes: dict[int, tuple[TagDefinition, Shape]] = field(default_factory=dict)
     """By identity of the definition; the definition is kept so that its identity stays its own."""
     levels: dict[str, Attributes] = field(default_factory=dict)
@@ -134,11 +137,11 @@ class Tree:
         self.space = space
         self._clock = clock
         self._fastest_ms = fastest_ms
-        self._shared = _Shared()
+        self.renew()
 
     def renew(self) -> None:
         """A build begins or ends: share nothing with the one before."""
-        self._shared = _Shared()
+        self._shared = _Shared(bad(StatusCode.BadWaitingForInitialData, "", self._clock.now()))
 
     # --- variables ---------------------------------------------------------------------------------------------------
 
@@ -147,9 +150,7 @@ class Tree:
         looks, identifier = self.shape(tag.definition), node_id(tag.id)
         variable = self.space.get(identifier)
         if variable is None:
-            value: TagValue = PlainValue(
-                bad(StatusCode.BadWaitingForInitialData, "", self._clock.now()), tag.definition.data_type
-            )
+            value: TagValue = PlainValue(self._shared.waiting, tag.definition.data_type)
             variable = self.space.add(parent, identifier, looks.attributes, looks.type_id, value=value)
         else:
             value = self.value_of(tag)

@@ -225,7 +225,7 @@ class Space:
         if self._record is not None:
             self._record.added.append(Added(parent.nodeid, node_id))
         self._refer(parent, node, reference, type_id)
-        gone = self._gone.pop(node_id, None)
+        gone = self._gone.pop(node_id, None) if self._gone else None
         if gone is not None and isinstance(value, TagValue):
             gone.hand_over(value)
         return node
