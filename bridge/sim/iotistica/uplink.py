@@ -52,6 +52,7 @@ class Uplink:
         self._waiting: deque[Message] = deque(maxlen=MAX_WAITING)
         self._listened: set[str] = set()
         self._woken = asyncio.Event()
+        self._is_told = False
 
     def link(self, agent: str) -> AgentLink:
         """One agent's link. Raises KeyError."""
@@ -65,27 +66,38 @@ class Uplink:
 
     async def run(self) -> None:
         """Play the agents."""
-        told = False
         while True:
+            session = asyncio.create_task(self._session(), name="iotistica session")
             try:
-                async with aiomqtt.Client(
-                    self._access.host, self._access.port, username=self._access.username,
-                    password=self._access.password, identifier=f"iotistica-agents-{self._seed}",
-                    max_queued_outgoing_messages=MAX_WAITING,
-                ) as client:  # fmt: skip
-                    self._listened.clear()
-                    told = False
-                    async with asyncio.TaskGroup() as group:
-                        group.create_task(self._listen(client), name="iotistica commands")
-                        group.create_task(self._tick(), name="iotistica tick")
-                        group.create_task(self._push(client), name="iotistica push")
-            except* aiomqtt.MqttError as errors:
-                if not told:
-                    _log.info("The simulated agents have no broker: %s", errors.exceptions[0])
-                    told = True
-            finally:
+                await asyncio.wait({session})
+            finally:  # a task of its own: a TaskGroup whose child fails as well forgets a cancellation (before 3.13)
+                session.cancel()
+                await asyncio.wait({session})
                 self.connected.clear()
+                if not session.cancelled():
+                    session.exception()  # looked at also where we are cancelled, else asyncio complains of it later
+            session.result()
             await asyncio.sleep(RETRY_S)  # real time: the broker is real
+
+    async def _session(self) -> None:
+        """At the broker until the connection is lost, which is told once."""
+        try:
+            async with aiomqtt.Client(
+                self._access.host, self._access.port, username=self._access.username,
+                password=self._access.password, identifier=f"iotistica-agents-{self._seed}",
+                max_queued_outgoing_messages=MAX_WAITING,
+            ) as client:  # fmt: skip
+                _end_if_cancelled()
+                self._listened.clear()
+                self._is_told = False
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._listen(client), name="iotistica commands")
+                    group.create_task(self._tick(), name="iotistica tick")
+                    group.create_task(self._push(client), name="iotistica push")
+        except* aiomqtt.MqttError as errors:
+            if not self._is_told:
+                _log.info("The simulated agents have no broker: %s", errors.exceptions[0])
+                self._is_told = True
 
     async def _push(self, client: aiomqtt.Client) -> None:
         while True:
@@ -108,6 +120,7 @@ class Uplink:
         self._adopt()
         for agent in set(self._commands) - self._listened:
             await client.subscribe(f"{agent}/cmd/write", qos=1)
+            _end_if_cancelled()
             self._listened.add(agent)
         for link in self._links.values():
             self._waiting.extend(link.due())
@@ -117,6 +130,7 @@ class Uplink:
             message = self._waiting[0]
             await client.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
             self._waiting.popleft()
+            _end_if_cancelled()
 
     async def _listen(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:
@@ -141,3 +155,14 @@ class Uplink:
 
 def _answer(agent: str, result: dict[str, object]) -> Message:
     return Message(f"{agent}/cmd/result", orjson.dumps(result))
+
+
+def _end_if_cancelled() -> None:
+    """End this task where aiomqtt has swallowed its cancellation.
+
+    It waits in `asyncio.wait_for`, which before Python 3.12 gives the answer, and forgets that it was cancelled, where
+    both come in one turn of the loop (python/cpython#86296). The task knows. To go with Python 3.11.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

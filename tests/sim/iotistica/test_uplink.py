@@ -7,11 +7,12 @@ import base64
 import json
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
 import aiomqtt
+import pytest
 
 from bridge.sim.clock import VirtualClock
 from bridge.sim.iotistica import Behaviour, Iotistica, MqttAccess
@@ -105,3 +106,18 @@ async def test_agents_come_back_after_the_broker_was_gone() -> None:
         async with aiomqtt.Client(there.host, there.port) as client:
             await client.subscribe("#", qos=1)
             assert (await heard(client, "/endpoints/modbus")).payload
+
+
+async def test_agents_stop_though_the_cancellation_came_with_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`asyncio.wait_for`, in which aiomqtt waits, forgets the cancellation then (Python before 3.12)."""
+    waiting = asyncio.Event()
+
+    async def answered(*_: object, **__: object) -> None:
+        waiting.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    async with agents() as (vendor, _, _):
+        monkeypatch.setattr(aiomqtt.Client, "publish", answered)
+        vendor.faults.advance(5)
+        await waiting.wait()
