@@ -113,19 +113,21 @@ async def _follow(
     stop: asyncio.Event,
     seconds: float | None,
 ) -> None:
-    """Until it is over; why is in `recording.why`."""
+    """Until it is over; why is in `recording.why`. The time is counted from the first line, as it is told."""
     stopping = asyncio.create_task(stop.wait(), name="stop")
     taking = asyncio.create_task(_take(client, query, recording), name="recording")
+    beginning = asyncio.create_task(recording.begun.wait(), name="begin")
     try:
+        await asyncio.wait({stopping, taking, beginning}, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait({stopping, taking}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if taking.done():
             recording.why = taking.result()
         else:
             recording.why = "ended as asked" if stop.is_set() else "the time is over"
     finally:
-        for task in (stopping, taking):
+        for task in (stopping, taking, beginning):
             task.cancel()
-        await asyncio.wait({stopping, taking})
+        await asyncio.wait({stopping, taking, beginning})
 
 
 async def _take(client: AdminClient, query: Mapping[str, str | Sequence[str]], recording: Recording) -> str:
@@ -136,7 +138,7 @@ async def _take(client: AdminClient, query: Mapping[str, str | Sequence[str]], r
                 if recording.is_full:
                     return f"{recording.limit // 10**6} MB are reached (--max-size)"
     except Unreachable as error:
-        if not recording.has_begun:
+        if not recording.begun.is_set():
             raise
         return f"the connection was lost: {error.message}"
     return "the bridge has ended it"
@@ -151,6 +153,8 @@ class Recording:
         self.items = 0
         self.dropped = 0
         self.why = ""
+        self.begun = asyncio.Event()
+        """Something has come."""
         self._rest = b""
         self._began = time.monotonic()
         self._synced = 0.0
@@ -173,11 +177,6 @@ class Recording:
         with suppress(OSError):
             self._last_size = self._file.tell()
             self._file.close()
-
-    @property
-    def has_begun(self) -> bool:
-        """Something has come."""
-        return self._gzip is not None
 
     @property
     def size(self) -> int:
@@ -223,6 +222,7 @@ class Recording:
         self._file = os.fdopen(descriptor, "wb")
         self._gzip = gzip.GzipFile(filename="", fileobj=self._file, mode="wb", compresslevel=6, mtime=0)
         self._began = time.monotonic()
+        self.begun.set()
 
     def _count(self, line: bytes) -> None:
         if line.startswith(b'{"gap"'):
