@@ -125,7 +125,7 @@ class Guarded(Process):
 
     async def _listening(self) -> None:
         """Its log says so: a connection that is no TLS would be one more line of complaint."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while " running" not in self.said:  # noqa: ASYNC110 - a file
                 await asyncio.sleep(0.01)
 
@@ -146,7 +146,7 @@ class Dynamic(Mosquitto):
         return self.config.model_copy(update=told)
 
     async def _listening(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while " running" not in self.said:  # noqa: ASYNC110 - a file
                 await asyncio.sleep(0.01)
 

@@ -86,7 +86,7 @@ class NodePeer:
         """It leaves as clients do."""
         self._writer.write_eof()
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await self._reader.read()
         finally:
             self._writer.close()

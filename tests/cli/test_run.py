@@ -95,5 +95,5 @@ async def test_a_start_with_faults_leaves_a_running_bridge_its_state_directory(t
         crippled = CrippledBridge(["a fault"], SystemClock(), lambda: make_site(tmp_path), [tmp_path / "bridge.yaml"])
         waiting = asyncio.create_task(crippled.wait(StatusConfig(port=0), state))
         crippled.ask()
-        await asyncio.wait_for(waiting, 10)
+        await asyncio.wait_for(waiting, 30)
         assert (tmp_path / "state" / "admin.json").read_bytes() == before

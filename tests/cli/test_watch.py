@@ -180,7 +180,7 @@ async def test_json_stream_tells_each_change(table: Table, tmp_path: Path, capsy
     assert tag
     async with bridge(table, tmp_path) as url:
         task = asyncio.create_task(_lines(AdminClient(Access(url, TOKEN)), ["extruder-1.*pressure"]))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(lines) < 2:
                 await asyncio.sleep(0.01)
                 lines += [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -203,7 +203,7 @@ async def test_watch_waits_for_a_bridge_that_goes_and_follows_it_again(
         return str(board.table().caption)
 
     async def until(words: str) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while words not in text():  # noqa: ASYNC110 - a board has no event
                 await asyncio.sleep(0.01)
 
@@ -215,7 +215,7 @@ async def test_watch_waits_for_a_bridge_that_goes_and_follows_it_again(
     await until("waiting for it")
     await until("trying again")
     async with bridge(table, tmp_path, port):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while text() != "2 tags":  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         following.cancel()
@@ -229,7 +229,7 @@ async def test_interrupt_ends_the_live_table_quietly(table: Table, tmp_path: Pat
             sys.executable, "-m", "bridge", "watch", "--state-dir", str(tmp_path), "pressure",
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not table.readers:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         process.send_signal(signal.SIGINT)

@@ -193,7 +193,7 @@ class Shopfloor(Office):
         return [event.kind for event in self.events]
 
 
-async def until(condition: Callable[[], object], seconds: float = 10) -> None:
+async def until(condition: Callable[[], object], seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - any condition; there is no one event
             await asyncio.sleep(0.005)

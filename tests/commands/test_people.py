@@ -252,7 +252,7 @@ async def test_after_a_crash_it_is_found_out_what_became_of_it_without_the_addre
         assert (await found(first)).state is State.SENDING
     second = Shop(tmp_path)
     async with second:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while (await found(second)).outcome is None:  # noqa: ASYNC110 - the journal is asked, not listened to
                 await asyncio.sleep(0.01)
         outcome = (await found(second)).outcome

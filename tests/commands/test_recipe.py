@@ -140,10 +140,10 @@ async def test_standby_in_between_supersedes_the_rest(office: Office) -> None:
 
 
 async def test_standby_does_not_wait_for_the_confirmation_of_an_item(tmp_path: Path) -> None:
-    async with make_office(tmp_path, DeskRules(confirm_window_s=5.0)) as office:
+    async with make_office(tmp_path, DeskRules(confirm_window_s=60.0)) as office:
         says(office, "SetFrequency1", follows=False)
         recipe = office.submit(LOAD, ASKED)
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(30):
             while not office.panel.sent:  # noqa: ASYNC110 - the panel is asked, not listened to
                 await asyncio.sleep(0.005)
             assert (await office.ends(STANDBY)).result is Result.CONFIRMED
@@ -354,7 +354,7 @@ async def recovered(folder: Path, found: Outcome) -> tuple[Entry, Office]:
     """What became of c1 when the bridge starts again and reads this."""
     office = make_office(folder, DeskRules(execute_timeout_s=0.02, reconcile_within_s=0.05))
     office.panel.reconcile_answer = found
-    async with office, asyncio.timeout(5):
+    async with office, asyncio.timeout(30):
         while await office.journal.unfinished():  # noqa: ASYNC110 - the journal is asked, not listened to
             await asyncio.sleep(0.01)
         entry = await office.journal.get("c1")

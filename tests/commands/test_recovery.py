@@ -21,7 +21,7 @@ STANDBY = "mock-1.Commands.Standby"
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - any condition; there is no one event
             await asyncio.sleep(0.005)
 

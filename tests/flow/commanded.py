@@ -91,7 +91,7 @@ def mutations(panel: Panel) -> list[Any]:
     return [json.loads(one.body)["data"] for one in panel.journal if one.method == "POST"]
 
 
-async def eventually(condition: Callable[[], Awaitable[Any]], timeout_s: float = 15.0) -> Any:
+async def eventually(condition: Callable[[], Awaitable[Any]], timeout_s: float = 30.0) -> Any:
     """What an asynchronous condition gives as soon as that is true."""
     async with asyncio.timeout(timeout_s):
         while not (found := await condition()):  # noqa: ASYNC110 - asked, not listened to

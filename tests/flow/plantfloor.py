@@ -37,7 +37,7 @@ bridge: {name: bridge-1, enterprise: acme, site: essen, state_directory: state}
 """
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 15.0) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
     """Wait until a condition holds."""
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 - any condition of any part; there is no one event
@@ -99,7 +99,7 @@ async def running_bridge(
 
 
 async def _started(bridge: Bridge, task: asyncio.Task[None], opcua: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not task.done():
             with contextlib.suppress(OSError):
                 _, writer = await asyncio.open_connection("127.0.0.1", opcua)

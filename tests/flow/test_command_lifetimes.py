@@ -102,7 +102,7 @@ async def test_a_restart_to_defaults_lists_what_was_lost(tmp_path: Path) -> None
     ):
         assert await peer.write(OPERATOR, (node(SPEED), "Double", 30.0)) == [("Good", 0)]
         panel.faults.restart(0.2)
-        await until(lambda: is_good(floor, SPEED) and floor.value(SPEED).value == 0.0, 25)
+        await until(lambda: is_good(floor, SPEED) and floor.value(SPEED).value == 0.0, 30)
 
         async def told() -> list[str]:
             events = await floor.bridge.log.newest(50)

@@ -37,7 +37,7 @@ class Demo:
     async def interrupt(self) -> int:
         """Ctrl-C; the exit code."""
         self.process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(25):
+        async with asyncio.timeout(30):
             return await self.process.wait()
 
 
@@ -106,7 +106,7 @@ async def test_the_first_line_says_where_everything_is_and_all_of_it_is_there(tm
         assert where["operator"]["user"] == "operator"
         async with Client(where["opcua"]) as client:
             node = client.get_node(f"ns=2;s={where['machines'][0]}.Monitoring.Temperature.Front")
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(30):
                 while True:
                     value = await node.read_data_value(raise_on_bad_status=False)
                     if value.StatusCode.is_good():
@@ -115,13 +115,13 @@ async def test_the_first_line_says_where_everything_is_and_all_of_it_is_there(tm
             assert value.Value.VariantType is ua.VariantType.Double
         async with httpx.AsyncClient() as http:
             assert (await http.get(f"{where['status']}/healthz")).status_code == 200
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(30):
                 while (await http.get(f"{where['status']}/readyz")).status_code != 200:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             exposed = set(re.findall(r"^(plantbridge_\w+)", (await http.get(f"{where['status']}/metrics")).text, re.M))
             assert used_metrics() <= exposed, "docker/ shows metrics that no bridge has"
         async with MqttView(DemoBroker(where["mqtt"])) as view:
-            await until(lambda: any(topic.endswith("/Monitoring/Pressure") for topic in view.uns), 20)
+            await until(lambda: any(topic.endswith("/Monitoring/Pressure") for topic in view.uns), 30)
         assert await running.interrupt() == 0
 
 

@@ -179,7 +179,7 @@ async def test_a_bad_file_at_start_leaves_health_up_with_the_faults_until_it_is_
             file.write_text(good)
             await answered(http, 200)
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             assert await process.wait() == 0
     finally:
         if process.returncode is None:
@@ -218,7 +218,7 @@ async def test_what_a_face_cannot_carry_by_the_files_alone_leaves_only_health_up
                 while "uns: " not in (await answered(http, 503)).text:  # noqa: ASYNC110 - what a client sees
                     await asyncio.sleep(0.05)
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await process.wait()
     finally:
         if process.returncode is None:

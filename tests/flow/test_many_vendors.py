@@ -306,14 +306,14 @@ async def test_losing_a_source_touches_only_its_part(tmp_path: Path, loss: str, 
         births = floor.view.kinds().count(f"DBIRTH/{EXTRUDER}")
         async with Witness(floor, untouched) as witness:
             await begin(floor.vendors)
-            await until(lambda: all(floor.status(tag).is_uncertain for tag in mine), 20)
+            await until(lambda: all(floor.status(tag).is_uncertain for tag in mine), 30)
             assert floor.plant.bridge.table.read(shown).value is not None
             assert all(floor.plant.bridge.table.read(tag).reason for tag in mine)
             assert floor.connection(part, "StateText") == state
             assert floor.connection(part, "Reason")
             assert floor.connection(part, "Advice")
             await until(lambda: floor.quality(shown) == "Uncertain")
-            await until(lambda: all(floor.status(tag).is_bad for tag in mine), 20)
+            await until(lambda: all(floor.status(tag).is_bad for tag in mine), 30)
             assert all(floor.plant.bridge.table.read(tag).reason for tag in mine)
             await until(lambda: floor.quality(shown) == "Bad")
             await until(lambda: floor.plant.value(f"{EXTRUDER}.Connection.Alive").value is not dies)
@@ -363,9 +363,9 @@ async def test_the_three_faces_agree_on_a_machine_that_has_lost_a_part(tmp_path:
     ):
         host = SparkplugHost(floor.view, decoder)
         await _panel_off(floor.vendors)
-        await until(lambda: not floor.good("values"), 20)
+        await until(lambda: not floor.good("values"), 30)
         differences: list[str] = ["not compared"]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while differences:
                 before = floor.plant.bridge.table.updates_total
                 differences = await compare(floor.plant, reader, host, floor.view)

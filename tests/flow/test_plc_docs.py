@@ -46,7 +46,7 @@ class Plc:
 
     async def call(self, start: bool) -> Block:
         """Cycle until the block has a result, or is at rest again."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while True:
                 block = self._block
                 written = (ua.Variant(block.RequestId, ua.VariantType.UInt32), ua.Variant(block.Execute))

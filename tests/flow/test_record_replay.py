@@ -251,7 +251,7 @@ async def test_a_user_records_and_an_engineer_replays_what_was_there_before(tmp_
     ):
         setpoint = bridge.table.plant.find("extruder-1.Setpoints.ScrewSpeed")
         assert setpoint is not None
-        await until(lambda: bridge.table.read(setpoint).status.is_good, 20)
+        await until(lambda: bridge.table.read(setpoint).status.is_good, 30)
         recording = await plantbridge("record", "--state-dir", bridge.state.path, "--output", file)
         await until(lambda: file.exists() and file.stat().st_size > 500, 30)
         recording.send_signal(signal.SIGINT)
@@ -289,7 +289,7 @@ async def test_ctrl_c_ends_a_replay_and_the_sites_own_configuration_is_used(tmp_
         Panel([EXTRUDER], release="3.0", port=port),
         plain_bridge(_folder(tmp_path, "site"), site(port)) as bridge,
     ):
-        await until(lambda: bridge.table.plant.machines, 20)
+        await until(lambda: bridge.table.plant.machines, 30)
         recording = await plantbridge("record", "--state-dir", bridge.state.path, "--output", file, "--for", "2s")
         assert await recording.wait() == 0
         await recording.communicate()

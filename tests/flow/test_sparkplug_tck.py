@@ -83,7 +83,7 @@ class Running:
 
     async def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             assert await self.process.wait() == 0
 
 

@@ -125,7 +125,7 @@ class Face:
         self._flying.clear()
 
     async def backfill(self, limit: int = 1000, arrives: bool = True) -> None:
-        items = await asyncio.wait_for(self.reader.read(limit), 5)
+        items = await asyncio.wait_for(self.reader.read(limit), 30)
         self.gaps += [item for item in items if isinstance(item, Gap)]
         self.read += [item.value.value for item in items if isinstance(item, HistoricValue)]
         if arrives:

@@ -56,8 +56,10 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def known(log: EventLogStore, reader: str) -> None:
     """Let a reader be seen for the first time."""
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(log.read(reader), 0.02)
+    reading = asyncio.create_task(log.read(reader))
+    await until(lambda: reader in log._cursors)
+    reading.cancel()
+    await asyncio.wait({reading})
 
 
 def open_files(directory: Path) -> list[str]:

@@ -160,7 +160,7 @@ async def test_a_source_that_fails_while_it_is_cancelled_is_not_run_again(tmp_pa
         await running.house.clock.advance(0)
         runs = running.source.runs
         running.task.cancel()
-        await asyncio.wait({running.task}, timeout=5)
+        await asyncio.wait({running.task}, timeout=30)
         assert running.task.cancelled()
         await running.house.clock.advance(60)
         assert running.source.runs == runs

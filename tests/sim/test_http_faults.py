@@ -51,7 +51,7 @@ async def counting() -> AsyncIterator[tuple[Counting, httpx.AsyncClient]]:
     vendor = Counting()
     await vendor.door.start()
     try:
-        async with httpx.AsyncClient(base_url=vendor.door.url, timeout=5) as client:
+        async with httpx.AsyncClient(base_url=vendor.door.url, timeout=30) as client:
             yield vendor, client
     finally:
         await vendor.door.stop()
@@ -130,7 +130,7 @@ async def test_client_that_gives_up_does_not_undo_its_request() -> None:
         vendor.faults.latency(0.3, count=1)
         with pytest.raises(httpx.ReadTimeout):
             await client.post("/x", timeout=httpx.Timeout(5, read=0.02))
-        await asyncio.wait_for(vendor.committed.wait(), 5)
+        await asyncio.wait_for(vendor.committed.wait(), 30)
         assert vendor.commits == 1
 
 
@@ -224,7 +224,7 @@ async def test_clock_runs_at_a_multiple() -> None:
     asleep = asyncio.ensure_future(clock.sleep(600))
     await asyncio.sleep(0)
     clock.run_at(100_000)
-    await asyncio.wait_for(asleep, 5)
+    await asyncio.wait_for(asleep, 30)
     assert clock.now() >= NOON + timedelta(seconds=600)
     with pytest.raises(ValueError, match="-1"):
         clock.run_at(-1)

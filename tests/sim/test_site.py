@@ -134,7 +134,7 @@ async def test_an_installation_has_the_agents_the_tenant_the_login_and_a_broker_
             agents = (await http.get("/agents", headers=bearer)).json()["agents"]
         assert [agent["uuid"] for agent in agents] == ["d9069bba-f80e-424a-9c4c-583ea4deb9a4"]
         broker = config.mqtt.broker
-        async with aiomqtt.Client(broker.host, broker.port) as client, asyncio.timeout(20):
+        async with aiomqtt.Client(broker.host, broker.port) as client, asyncio.timeout(30):
             await client.subscribe("i/c-3dOFzo/a/2QabuvgOQkqcTFg-pN65pA/#", qos=1)
             async for message in client.messages:
                 if message.payload:  # the next poll, within 5 s

@@ -40,7 +40,7 @@ async def take(link: Link, count: int) -> list[Message]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
@@ -173,7 +173,7 @@ async def test_what_arrived_is_at_the_broker_whatever_its_quality(protocol: str,
 async def test_what_arrived_is_known_of_an_old_broker() -> None:
     async with broker() as server, Link.connect(using(server), "one") as link:
         link.publish(Message("plant/a", b""))
-        await asyncio.wait_for(link.arrived(), 5)
+        await asyncio.wait_for(link.arrived(), 30)
 
 
 async def test_what_is_not_acknowledged_did_not_arrive() -> None:
@@ -248,7 +248,9 @@ async def test_connack_codes_say_who_must_act(code: int, error: type[Exception])
                 pass
 
 
-async def test_broker_that_knows_only_3_1_1_refuses_mqtt_5_at_once() -> None:
+async def test_broker_that_knows_only_3_1_1_refuses_mqtt_5_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt_connection, "ANSWER_TIMEOUT_S", 300.0)
+
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(2)
         writer.write(b"\x20\x02\x00\x01")
@@ -256,7 +258,7 @@ async def test_broker_that_knows_only_3_1_1_refuses_mqtt_5_at_once() -> None:
 
     async with played_broker(refuse) as config:
         with pytest.raises(LinkRefused, match=r"MQTT 5|protocol version"):
-            async with asyncio.timeout(5), Link.connect(config.model_copy(update={"protocol": "5"}), "one"):
+            async with asyncio.timeout(30), Link.connect(config.model_copy(update={"protocol": "5"}), "one"):
                 pass
 
 
@@ -312,15 +314,18 @@ REBUFFS = {
 
 @pytest.mark.parametrize("rebuff", REBUFFS.values(), ids=REBUFFS)
 async def test_auto_speaks_3_1_1_where_the_broker_does_not_understand_5(
-    rebuff: Callable[[asyncio.StreamWriter], None], caplog: pytest.LogCaptureFixture
+    rebuff: Callable[[asyncio.StreamWriter], None],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(mqtt_connection, "ANSWER_TIMEOUT_S", 300.0)
     caplog.set_level("INFO", "bridge")
     old, spoken = OldBroker(rebuff), Spoken("The face")
     async with played_broker(old) as reached:
         config = reached.model_copy(update={"protocol": "auto"})
         for _ in range(2):
             connecting = Link.connect(config, "one", will=Message("death", b"me", 1), spoken=spoken)
-            async with asyncio.timeout(5), connecting as link:
+            async with asyncio.timeout(30), connecting as link:
                 assert link.protocol == "3.1.1"
                 assert connecting.may_have_begun
     assert old.versions == [5, 4, 5, 4], "5 is tried again: the broker may be another one by now"
@@ -415,14 +420,16 @@ async def test_name_that_leads_nowhere_is_said_with_the_name(monkeypatch: pytest
             pass
 
 
-async def test_broker_that_hangs_up_before_connack_is_lost_at_once() -> None:
+async def test_broker_that_hangs_up_before_connack_is_lost_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt_connection, "ANSWER_TIMEOUT_S", 300.0)
+
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(2)
         writer.close()
 
     async with played_broker(hang_up) as config:
         with pytest.raises(LinkLost, match="does it want TLS at this port"):
-            async with asyncio.timeout(5), Link.connect(config, "one"):
+            async with asyncio.timeout(30), Link.connect(config, "one"):
                 pass
 
 
@@ -438,7 +445,7 @@ async def test_broker_that_never_answers_connect_is_given_up(monkeypatch: pytest
         with pytest.raises(LinkLost):
             async with Link.connect(config, "one"):
                 pass
-        await asyncio.wait_for(closed.wait(), 5)
+        await asyncio.wait_for(closed.wait(), 30)
 
 
 async def test_cancelled_connect_closes_its_socket() -> None:
@@ -455,7 +462,7 @@ async def test_cancelled_connect_closes_its_socket() -> None:
         connecting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await connecting
-        await asyncio.wait_for(closed.wait(), 5)
+        await asyncio.wait_for(closed.wait(), 30)
 
 
 @mosquitto
@@ -671,7 +678,7 @@ async def test_silent_broker_is_noticed_by_keep_alive(monkeypatch: pytest.Monkey
     async with played_broker(accept_only) as config, Link.connect(config, "one") as link:
         link._connection._paho._keepalive = 0.05  # type: ignore[assignment]
         with pytest.raises(LinkLost, match=r"has not answered for 45 s \(PINGREQ\): does it still run\?"):
-            await asyncio.wait_for(anext(link.messages()), 5)  # type: ignore[arg-type]
+            await asyncio.wait_for(anext(link.messages()), 30)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("host", ["mqtt://u:s3cret@broker", "u:s3cret@broker", "broker/mqtt", "broker:1883", "a b", ""])

@@ -32,7 +32,7 @@ class TlsMosquitto(Mosquitto):
         super().__init__(listener=[*files, *more])
 
     async def _listening(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 try:
                     with socket.create_connection((self.host, self.port), 1) as raw:
@@ -53,14 +53,14 @@ def authority(tmp_path: Path) -> Authority:
 async def refusal(config: BrokerConfig) -> str:
     """What is said of a connection that is not made."""
     with pytest.raises(LinkLost) as caught:
-        async with asyncio.timeout(15), Link.connect(config, "one"):
+        async with asyncio.timeout(30), Link.connect(config, "one"):
             pass
     return str(caught.value)
 
 
 async def speaks(config: BrokerConfig) -> None:
     """A session there works, in both directions, at some speed."""
-    async with asyncio.timeout(15), Link.connect(config, "one") as link:
+    async with asyncio.timeout(30), Link.connect(config, "one") as link:
         await link.subscribe("a", 0)
         link.publish(Message("a", b"x" * 100_000, 1))
         for number in range(900):

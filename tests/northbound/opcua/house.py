@@ -287,7 +287,7 @@ async def secure_client(
     policy: type[SecurityPolicy] = SecurityPolicyBasic256Sha256,
 ) -> Client:
     """A client that is set up, not yet connected."""
-    client = Client(house.url, timeout=5)
+    client = Client(house.url, timeout=30)
     client.application_uri = who.uri
     await client.set_security(
         policy,
@@ -301,7 +301,7 @@ async def secure_client(
     return client
 
 
-async def eventually(condition: Callable[[], object], timeout: float = 5.0) -> None:
+async def eventually(condition: Callable[[], object], timeout: float = 30.0) -> None:
     """Wait until `condition` holds."""
     async with asyncio.timeout(timeout):
         while not condition():  # noqa: ASYNC110
@@ -360,7 +360,7 @@ class Raw:
         await self.writer.drain()
 
     async def receive(self) -> Answer:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             header = await self.reader.readexactly(8)
             size = struct.unpack("<I", header[4:])[0]
             return Answer(header[:3], await self.reader.readexactly(size - 8))
@@ -368,7 +368,7 @@ class Raw:
     async def is_closed(self) -> bool:
         """The server closes the connection, soon."""
         try:
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(30):
                 while await self.reader.read(65536):
                     pass
         except TimeoutError:

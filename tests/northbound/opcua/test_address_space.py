@@ -194,7 +194,7 @@ async def test_operation_mode_is_shown_where_the_mapping_knows_one() -> None:
         tag = home.tag("Status/OperationMode")
         home.table.update([(tag.slot, DataValue(2, StatusCode.Good, NOW, NOW))])
         node = client.get_node("ns=2;s=extruder-1.MachineryOperationMode.CurrentState")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while (await node.read_data_value(raise_on_bad_status=False)).Value.Value is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert (await node.read_value()).Text == "Setup"

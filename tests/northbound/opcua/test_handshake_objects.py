@@ -69,7 +69,7 @@ async def read(client: Client, base: str, *names: str) -> list[Any]:
 
 
 async def until(client: Client, base: str, **expected: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await read(client, base, *expected) != list(expected.values()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -302,7 +302,7 @@ async def status(client: Client, identifier: str) -> str:
 
 
 async def until_status(client: Client, identifier: str, expected: str) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await status(client, identifier) != expected:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -28,7 +28,7 @@ async def status(client: Client, identifier: str) -> str:
 
 
 async def until(client: Client, identifier: str, expected: str) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await status(client, identifier) != expected:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -81,7 +81,7 @@ async def test_machine_that_moves_is_in_its_new_area_only() -> None:
         moved = machine(home.slots, "winder-2", place=known["extruder-1"].place)
         show(home, known["extruder-1"], moved)
         line = client.get_node("ns=2;s=Areas:acme:essen:extrusion:line-1")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(await line.get_children()) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert await client.get_node("ns=2;s=Areas:acme:essen:winding").get_children() == []

@@ -169,7 +169,7 @@ async def test_nobody_waits_where_nothing_has_come() -> None:
 
 
 async def test_who_comes_while_a_batch_is_taken_waits_for_it_and_for_what_came_since() -> None:
-    async with pumping() as (table, feed, pump, values), asyncio.timeout(5):
+    async with pumping() as (table, feed, pump, values), asyncio.timeout(30):
         table.update([(slot(table), good(1.0))])
         first = pump.caught_up()
         await eventually(lambda: not feed.has_news)
@@ -187,7 +187,7 @@ async def test_who_comes_while_a_batch_is_taken_waits_for_it_and_for_what_came_s
 
 
 async def test_a_batch_under_way_is_waited_for_though_nothing_comes_after_it() -> None:
-    async with pumping() as (table, feed, pump, values), asyncio.timeout(5):
+    async with pumping() as (table, feed, pump, values), asyncio.timeout(30):
         table.update([(slot(table), good(1.0))])
         pump.caught_up()
         await eventually(lambda: not feed.has_news)

@@ -316,7 +316,7 @@ async def publish(client: Raw, *acks: tuple[int, int]) -> ua.PublishResult:
 
 async def changes(client: Raw, *acks: tuple[int, int]) -> list[ua.DataValue]:
     """The values of the next message that has some."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             result = await publish(client, *acks)
             for data in result.NotificationMessage.NotificationData or ():
@@ -389,7 +389,7 @@ async def test_queue_of_a_node_that_is_no_tag_does_the_same(session: Raw) -> Non
     for discard_oldest in (True, False):
         await monitor(session, subscription, CURRENT_TIME, QueueSize=2, DiscardOldest=discard_oldest)
     first = (await changes(session))[0].Value.Value
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while ((await read(session, CURRENT_TIME)).Value.Value - first).total_seconds() < 3.5:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     got = await changes(session)
@@ -401,7 +401,7 @@ async def test_queue_of_a_node_that_is_no_tag_does_the_same(session: Raw) -> Non
 async def test_message_is_republished_as_often_as_asked_until_acknowledged(home: House, session: Raw) -> None:
     subscription = await subscribe(session)
     await monitor(session, subscription)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not (result := await publish(session)).NotificationMessage.NotificationData:
             pass
     number = result.NotificationMessage.SequenceNumber

@@ -71,7 +71,7 @@ async def monitor(client: Raw, subscription: int, node: ua.NodeId, handle: int, 
 
 async def published(client: Raw) -> ua.PublishResult:
     """The next message that is more than a keep-alive."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             result = (await client.ask(ua.PublishRequest())).Parameters
             if result.NotificationMessage.NotificationData:

@@ -215,7 +215,7 @@ async def test_text_from_a_plc_is_trimmed_and_its_zero_time_is_now(home: House, 
     made, before = machine(home.slots, "press-7", (text, moment)), home.table.plant
     home.table.replace_plant(type(before)(before.bridge, {**before.machines, "press-7": made}))
     part, start = (tag.id for tag in made.tags)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await write(client, item(part, "bolt \0 \0\0")) != ["Good"]:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert await write(client, item(start, datetime(1601, 1, 1, tzinfo=UTC))) == ["Good"]

@@ -28,7 +28,7 @@ async def home() -> AsyncIterator[House]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def client(home: House) -> AsyncIterator[Client]:
     home.table.update([(home.tag("Monitoring/Pressure").slot, VALUES["Monitoring/Pressure"])])
-    async with Client(home.url) as client, asyncio.timeout(5):
+    async with Client(home.url) as client, asyncio.timeout(30):
         node = client.get_node(ua.NodeId(NAME, 2))
         while (await node.read_data_value(raise_on_bad_status=False)).Value.Value != 12.5:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -56,7 +56,7 @@ async def nothing_left_behind() -> AsyncIterator[None]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
@@ -439,11 +439,12 @@ async def test_start_without_a_broker(tmp_path: Path, caplog: pytest.LogCaptureF
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) <= 2
 
 
-async def test_cancel_while_there_is_no_broker_is_prompt(tmp_path: Path) -> None:
+async def test_cancel_while_there_is_no_broker_is_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_module, "BACK_OFF_S", (600.0, 600.0))
     table, _ = filled_table()
     server = broker()
     server.port = free_port()
-    async with asyncio.timeout(2), running(new_node(server, tmp_path), table) as node:
+    async with asyncio.timeout(30), running(new_node(server, tmp_path), table) as node:
         await until(lambda: node.reconnects)
 
 

@@ -269,7 +269,7 @@ async def test_answer_that_comes_while_the_broker_is_away_is_in_the_next_birth(t
 async def rebirth_until_born(host: Watcher) -> None:
     """Ask for the births until they come: the node may connect after us, or may have been there before."""
     request = codec.payload(1, [codec.MetricEncoder(REBIRTH, MetricType.Boolean).encode(stamp(1), True)], None)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while "extruder-1" not in host.tags:
             host.publish("spBv1.0/acme:essen/NCMD/bridge-1", request)
             await asyncio.sleep(0.05)

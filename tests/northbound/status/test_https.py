@@ -78,7 +78,7 @@ async def test_certificate_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     issued = Authority(tmp_path).issue("bridge")
     issued.key.write_text("no key")
     with pytest.raises(AddressTaken, match=r"bridge\.key are no certificate and its key"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await StatusServer(config(issued), SecretStr(TOKEN), SystemClock()).run(None, None, None)  # type: ignore[arg-type]
 
 

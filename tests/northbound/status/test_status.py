@@ -373,7 +373,7 @@ async def test_connection_on_which_no_request_comes_gives_up_its_place(
     async with serving(table, operations) as (_, url):
         reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
         writer.write(said)
-        heard = await asyncio.wait_for(reader.read(), 5)
+        heard = await asyncio.wait_for(reader.read(), 30)
         assert (b"408 Request Timeout" in heard) == said.startswith(b"POST")
         writer.close()
 
@@ -459,7 +459,7 @@ class Reader:
 @asynccontextmanager
 async def reading(url: str, query: str = "") -> AsyncIterator[Reader]:
     async with (
-        httpx.AsyncClient(timeout=10) as client,
+        httpx.AsyncClient(timeout=30) as client,
         client.stream("GET", f"{url}/api/v1/stream{query}", headers=BEARER) as answer,
     ):
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -542,7 +542,7 @@ async def test_reader_that_leaves_leaves_no_feed_behind(table: Table, operations
         async with reading(url) as reader:
             await reader.until("ready")
             assert table.readers == ("status-stream-1",)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while table.readers:  # noqa: ASYNC110 - the server has no event for it
                 await asyncio.sleep(0.01)
 
@@ -555,17 +555,18 @@ async def test_streams_are_bounded(table: Table, operations: FakeOperations, mon
         assert (answer.status_code, answer.json()["error"]) == (503, "service_unavailable")
 
 
-async def test_stop_ends_streams_promptly_and_leaves_no_task(table: Table, operations: FakeOperations) -> None:
+async def test_stop_ends_streams_promptly_and_leaves_no_task(
+    table: Table, operations: FakeOperations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.northbound.status.server.GOODBYE_S", 300)
     before = asyncio.all_tasks()
-    loop = asyncio.get_running_loop()
     async with contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(contextlib.AsyncExitStack())
         _, url = await server.enter_async_context(serving(table, operations))
         reader = await stack.enter_async_context(reading(url))
         await reader.until("ready")
-        begun = loop.time()
-        await server.aclose()
-        assert loop.time() - begun < 2
+        async with asyncio.timeout(30):
+            await server.aclose()
         assert (await reader.until("end"))[-1] == ("end", None)
         assert table.readers == ()
     assert asyncio.all_tasks() == before
@@ -580,9 +581,9 @@ async def test_request_that_never_ends_does_not_hold_up_the_stop(table: Table, o
     before = asyncio.all_tasks()
     async with contextlib.AsyncExitStack() as server:
         _, url = await server.enter_async_context(serving(table, operations))
-        async with httpx.AsyncClient(timeout=10) as client:
+        async with httpx.AsyncClient(timeout=30) as client:
             asking = asyncio.create_task(client.post(f"{url}/api/v1/reload", headers=BEARER))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while len(asyncio.all_tasks() - before) < 3:  # noqa: ASYNC110 - the server has no event for it
                     await asyncio.sleep(0.01)
             await server.aclose()

@@ -29,13 +29,13 @@ async def agents(**switches: str) -> AsyncIterator[tuple[Iotistica, aiomqtt.Clie
         access = MqttAccess(there.host, there.port)
         async with Iotistica(behaviour=Behaviour(**switches), clock=clock, broker=access) as vendor:
             assert vendor.uplink is not None
-            await asyncio.wait_for(vendor.uplink.connected.wait(), 10)
+            await asyncio.wait_for(vendor.uplink.connected.wait(), 30)
             yield vendor, client, there
 
 
 async def heard(client: aiomqtt.Client, tail: str) -> aiomqtt.Message:
     """The next message whose topic ends so."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         async for message in client.messages:
             if str(message.topic).endswith(tail):
                 return message
@@ -76,7 +76,7 @@ async def test_retained_command_is_not_carried_out_when_it_is_old() -> None:
         await client.subscribe("+/cmd/result", qos=1)
         async with vendor:
             assert vendor.uplink is not None
-            await asyncio.wait_for(vendor.uplink.connected.wait(), 10)
+            await asyncio.wait_for(vendor.uplink.connected.wait(), 30)
             await client.publish(f"{agent.uuid}/cmd/write", json.dumps(command(vendor, commandId="c2")), qos=1)
             result = json.loads((await heard(client, "/cmd/result")).payload)
             assert result["commandId"] == "c2", "the retained one was dropped in silence"

@@ -57,7 +57,7 @@ async def iotistica(
     """The simulator at NOON."""
     clock = VirtualClock(NOON, speed=0)
     vendor = Iotistica(agents, role=role, behaviour=Behaviour(**switches), clock=clock, device_key="k" * 64)
-    async with vendor, httpx.AsyncClient(base_url=vendor.url, timeout=5, verify=False) as http:
+    async with vendor, httpx.AsyncClient(base_url=vendor.url, timeout=30, verify=False) as http:
         client = Client(vendor, http)
         if logged_in:
             assert (await client.log_in()).status_code == 200

@@ -69,7 +69,7 @@ class Client:
                     return packet
             assert not self.closed.is_set(), "the connection is closed"
             self._changed.clear()
-            await asyncio.wait_for(self._changed.wait(), 5)
+            await asyncio.wait_for(self._changed.wait(), 30)
 
     async def event(self, name: str, after: int = 0, where: Callable[[Any], bool] = lambda _: True) -> Packet:
         """The argument of the first "event" of this name."""
@@ -103,7 +103,7 @@ async def connected(
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     """Wait until a condition holds."""
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110

@@ -17,7 +17,7 @@ def identity(machine: int, serial: int) -> dict[str, Any]:
 
 async def get(panel: Panel, path: str, **options: Any) -> httpx.Response:
     verify = options.pop("verify", panel.url.startswith("https"))  # to read the system's certificates takes 80 ms
-    async with httpx.AsyncClient(base_url=panel.url, verify=verify, timeout=5) as client:
+    async with httpx.AsyncClient(base_url=panel.url, verify=verify, timeout=30) as client:
         return await client.get(path, **options)
 
 
@@ -30,7 +30,7 @@ async def shown(panel: Panel, slug: str, serial: int) -> Any:
 
 async def mutate(panel: Panel, machine: int, serial: int, *mutations: Any) -> list[httpx.Response]:
     """One v1 request per mutation."""
-    async with httpx.AsyncClient(base_url=panel.url, verify=panel.url.startswith("https"), timeout=5) as client:
+    async with httpx.AsyncClient(base_url=panel.url, verify=panel.url.startswith("https"), timeout=30) as client:
         return [
             await client.post(
                 "/api/v1/machine/mutate",

@@ -53,7 +53,7 @@ async def test_restart_drops_connections_refuses_and_comes_back_with_defaults(pa
     async with connected(panel, "/main", EXTRUDER) as client:
         await client.event("StateEvent", where=lambda state: state["screw_state"]["target_rpm"] > 11)
         panel.faults.restart(0.2)
-        await asyncio.wait_for(client.closed.wait(), 5)
+        await asyncio.wait_for(client.closed.wait(), 30)
         assert client.socket.close_code == 1006
     assert await _refused(panel)
     await until(lambda: panel.running)

@@ -176,5 +176,5 @@ async def test_what_is_no_proper_packet_ends_the_connection_without_close_frame(
             await client.socket.send_str("40/main,")
         else:
             await client.send(2 if what == "event before connect" else 1, "/main", data=["event", {}])
-        await asyncio.wait_for(client.closed.wait(), 5)
+        await asyncio.wait_for(client.closed.wait(), 30)
         assert client.socket.close_code == 1006

@@ -61,7 +61,7 @@ async def quantiix(
     """The simulator at NOON."""
     clock = VirtualClock(NOON, speed=0)
     vendor = Quantiix(machines, behaviour=Behaviour(**switches), clock=clock, control_port=0)
-    async with vendor, httpx.AsyncClient(base_url=vendor.url + "/", timeout=5, verify=False) as http:
+    async with vendor, httpx.AsyncClient(base_url=vendor.url + "/", timeout=30, verify=False) as http:
         client = Client(vendor, http)
         if logged_in:
             assert (await client.log_in()).status_code == 200

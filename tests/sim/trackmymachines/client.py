@@ -86,7 +86,7 @@ async def server(speed: float = 0, **options: Any) -> AsyncIterator[Client]:
     behaviour = options.pop("behaviour", Behaviour(feed_delay_s=0))
     async with (
         TrackMyMachines(clock=clock, behaviour=behaviour, **options) as simulator,
-        httpx.AsyncClient(timeout=5, verify=False) as http,
+        httpx.AsyncClient(timeout=30, verify=False) as http,
     ):
         yield Client(simulator, http)
 

@@ -59,7 +59,7 @@ def values(said: Observation) -> list[Any]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - another task's work, at a real broker
             await asyncio.sleep(0.01)
 
@@ -86,11 +86,11 @@ async def test_what_agents_publish_is_heard_and_writes_come_back() -> None:
         assert (command["commandId"], command["value"]) == ("c-1", 5)
         answer = {"commandId": "c-1", "status": "succeeded"}
         agent.publish(Message(f"{AGENT}/cmd/result", json.dumps(answer).encode(), 1))
-        outcome = await asyncio.wait_for(writing, 10)
+        outcome = await asyncio.wait_for(writing, 30)
         assert outcome.result is Result.ACCEPTED
         await running.stop()
         with pytest.raises(NotConnected):
-            await asyncio.wait_for(serving, 10)
+            await asyncio.wait_for(serving, 30)
 
 
 async def test_a_dictionary_outlives_the_bridge_and_the_brokers_memory() -> None:
@@ -148,6 +148,6 @@ async def test_where_everything_is_refused_a_person_is_needed(tmp_path: Path) ->
     async with Dynamic(tmp_path / "security", []) as running:
         source = source_at(running.config_of(READER, "5"))  # type: ignore[attr-defined]
         with pytest.raises(AuthFailed) as caught:
-            await asyncio.wait_for(source.run(lambda item: None), 10)
+            await asyncio.wait_for(source.run(lambda item: None), 30)
     assert "refuses 6 of 6" in str(caught.value)
     assert "superuser" in caught.value.advice

@@ -22,7 +22,7 @@ from tests.sources.iotistica.test_listener import Nothing
 
 async def until(clock: VirtualClock, condition: Callable[[], object]) -> None:
     """Let virtual seconds pass until it is so."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not condition():
             clock.advance(1)
             await asyncio.sleep(0.02)

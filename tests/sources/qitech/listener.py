@@ -52,14 +52,14 @@ class Listener:
             if isinstance(said, kind) and all(getattr(said, name) == value for name, value in fields.items())
         ]
 
-    async def until(self, condition: Callable[[], bool], timeout: float = 15.0) -> None:
+    async def until(self, condition: Callable[[], bool], timeout: float = 30.0) -> None:
         """Wait until what was published satisfies a condition."""
         async with asyncio.timeout(timeout):
             while not condition():
                 self._more.clear()
                 await self._more.wait()
 
-    async def next(self, kind: type[T], timeout: float = 15.0, **fields: Any) -> T:
+    async def next(self, kind: type[T], timeout: float = 30.0, **fields: Any) -> T:
         """The first of a kind with these fields that is published from now on."""
         before = len(self.all(kind, **fields))
         await self.until(lambda: len(self.all(kind, **fields)) > before, timeout)
@@ -72,7 +72,7 @@ class Listener:
                 await self.next(Observation, machine=machine, channel=channel)
 
 
-async def until(condition: Callable[[], bool], timeout: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], timeout: float = 30.0) -> None:
     """Wait for something that tells nobody when it becomes true."""
     async with asyncio.timeout(timeout):
         while not condition():  # noqa: ASYNC110 - the condition is plain state

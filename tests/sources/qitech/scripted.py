@@ -86,4 +86,4 @@ async def flood(socket: web.WebSocketResponse, frames: list[bytes]) -> None:
     """Send without giving way, then stay."""
     for frame in frames:
         await socket.send_bytes(frame)
-    await asyncio.wait_for(socket.receive(), 10)
+    await asyncio.wait_for(socket.receive(), 30)

@@ -419,7 +419,7 @@ async def test_cancel_waits_for_the_answer_of_a_get() -> None:
             await asyncio.sleep(0.05)
             assert not task.done()
             panel.faults.stall_queue(*EXTRUDER_SLUG, stalled=False)
-            await asyncio.wait({task}, timeout=2)
+            await asyncio.wait({task}, timeout=30)
             assert task.cancelled()
 
 
@@ -427,12 +427,14 @@ async def test_cancel_waits_for_the_answer_of_a_get() -> None:
 async def test_cancel_is_prompt(release: str) -> None:
     async with panel_of(release) as panel:
         listener = Listener()
-        async with running(source_of(panel), listener) as task:
+        source = source_of(panel)
+        async with running(source, listener) as task:
             await listener.next(Observation, machine=UNROUTED)
-            started = asyncio.get_running_loop().time()
+            assert isinstance(source._clock, HurriedClock)
+            source._clock.speed = 1e-6  # whatever it would still wait for, it would wait for long
             task.cancel()
-            await asyncio.wait({task})
-            assert asyncio.get_running_loop().time() - started < 0.5
+            await asyncio.wait({task}, timeout=30)
+            assert task.cancelled()
 
 
 @BOTH
@@ -443,7 +445,7 @@ async def test_cancel_at_any_moment_harms_nothing(release: str) -> None:
             task = asyncio.create_task(source.run(Listener()))
             await asyncio.sleep(wait * 0.004)
             task.cancel()
-            await asyncio.wait({task}, timeout=5)
+            await asyncio.wait({task}, timeout=30)
             assert task.cancelled()
 
 

@@ -91,7 +91,7 @@ async def test_reader_that_is_slow_holds_nothing_up_and_loses_no_state() -> None
         await forever(socket, namespace)
 
     async with streaming(script) as url, connection_to(url) as connection:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await sent.wait()
         await until(lambda: connection.merged_total == 1999)
         events = await connection.events()

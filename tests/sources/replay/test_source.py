@@ -65,7 +65,7 @@ async def playing(file: Path, **options: Any) -> AsyncIterator[Play]:
     config = ReplayConfig(type="replay", file=str(file), **{"of": "panel", **options})
     play = Play(clock, ReplaySource("again", config, clock))
     task = asyncio.create_task(play.source.run(play.publish))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not play.readings and not task.done():  # noqa: ASYNC110 - the file is measured in a thread
             await asyncio.sleep(0.005)
     try:
@@ -182,7 +182,7 @@ async def test_damage_is_named_with_its_line_and_what_stands_before_it_is_played
     written(file, ITEMS)
     before = len(play.heard)
     task = asyncio.create_task(play.source.run(play.publish))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while play.readings["Ended"] is not True:  # noqa: ASYNC110 - a thread measures the file
             await asyncio.sleep(0.005)
     task.cancel()

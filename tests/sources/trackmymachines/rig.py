@@ -135,7 +135,7 @@ class Rig:
                 task.exception()
             self.disk.document = kept
 
-    async def until(self, condition: Callable[[], object], seconds: float = 15.0, step: float = 1.0) -> None:
+    async def until(self, condition: Callable[[], object], seconds: float = 30.0, step: float = 1.0) -> None:
         """Let virtual time pass in small steps until something is so."""
         async with asyncio.timeout(seconds):
             while not condition():
