@@ -44,7 +44,7 @@ from bridge.northbound.opcua.tree import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from asyncua.server.address_space import NodeData
 
@@ -124,8 +124,10 @@ class Nodes:
         changes: ModelChanges,
         clock: Clock,
         *,
+        look_again: Callable[[], Awaitable[None]],
         retired_limit: int = 20_000,
     ) -> None:
+        """`look_again` is awaited when nodes were made anew or taken out."""
         self._tree = tree
         self._space = tree.space
         self._values = values
@@ -134,6 +136,7 @@ class Nodes:
         self._namespaces = namespaces
         self._changes = changes
         self._clock = clock
+        self._look_again = look_again
         self._retired_limit = retired_limit
         self._retired: OrderedDict[str, None] = OrderedDict()
         self._built = 0
@@ -154,6 +157,7 @@ class Nodes:
         with self._changes.told():
             await self._follow(change)
         self._tree.renew()
+        await self._look_again()
 
     async def _follow(self, change: PlantChange) -> None:
         for machine in change.removed:

@@ -345,6 +345,7 @@ class OpcuaServer:
             namespaces,
             ModelChanges(tree, self._clock, engine.iserver.subscription_service.notify),
             self._clock,
+            look_again=engine.iserver.subscription_service.look_again,
             retired_limit=self._config.limits.retired_tags,
         )
         built.begin()

@@ -134,6 +134,39 @@ async def test_items_on_a_node_that_is_taken_out_hear_that_it_is_unknown() -> No
             await eventually(lambda one=one: names(seen, one).count("Good") == 4)  # type: ignore[misc]
 
 
+async def test_items_on_what_is_no_value_of_a_tag_follow_its_changes_and_end() -> None:
+    names, limits = ("first.Monitoring.Pressure", "first.Monitoring.Pressure.EURange"), {"retired_tags": 0}
+    async with house(unsecured_read_only=True, limits=limits) as home, Client(home.url) as client:
+        known = here(home)
+        show(home, *known.values(), machine(home.slots, "first"))
+        await until(client, names[0], "BadWaitingForInitialData")
+        seen = Seen()
+        subscription = await client.create_subscription(50, seen)
+        name, limits_node = (client.get_node(f"ns=2;s={one}") for one in names)
+        first = await subscription.subscribe_data_change(name, ua.AttributeIds.DisplayName)
+        second = await subscription.subscribe_data_change(limits_node)
+        wider = replace(DEFINITIONS[0], eu_range=Range(0, 500), label={"en": "Pressure at the die"})
+        show(home, *known.values(), machine(home.slots, "first", (wider, *DEFINITIONS[1:])))
+        await eventually(lambda: [len(seen.of(one)) for one in names] == [2, 2])
+        assert [seen.of(names[0])[-1].Value.Value.Text, seen.of(names[1])[-1].Value.Value.High] == [
+            wider.label["en"],
+            500,
+        ]
+        show(home, *known.values())
+        await eventually(lambda: [len(seen.of(one)) for one in names] == [3, 3])
+        assert {seen.of(one)[-1].StatusCode.name for one in names} == {"BadNodeIdUnknown"}
+        show(home, *known.values(), machine(home.slots, "first"))
+        await eventually(lambda: [len(seen.of(one)) for one in names] == [4, 4])
+        assert seen.of(names[1])[-1].Value.Value.High == 350
+        await subscription.unsubscribe(first)
+        show(home, *known.values())
+        await eventually(lambda: len(seen.of(names[1])) == 5)
+        await subscription.unsubscribe(second)
+        await subscription.delete()
+        assert home.server.metrics()["opcua_subscriptions"] == 0
+        assert len(seen.of(names[0])) == 4
+
+
 @pytest.mark.parametrize("mode", [ua.MonitoringMode.Reporting, ua.MonitoringMode.Disabled])
 async def test_items_on_a_node_that_was_taken_out_go_on_when_it_returns(mode: ua.MonitoringMode) -> None:
     tag = "first.Monitoring.Pressure"

@@ -113,6 +113,8 @@ class TagItems(MonitoredItemService):
         """Of the request being answered."""
         self._restamped: dict[int, ua.TimestampsToReturn] = {}
         """Items of asyncua's that are not sent with both times."""
+        self._watched: dict[int, Any] = {}
+        """The attribute's value that one of asyncua's items is on, by its handle; None where its node is gone."""
         self._ranges: dict[int, str] = {}
         """The part of the value that is asked for, by item; of nodes that are no tags."""
         self.keeping_oldest: set[int] = set()
@@ -242,6 +244,8 @@ class TagItems(MonitoredItemService):
             return ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(ua.StatusCodes.BadIndexRangeInvalid))
         result = await super()._create_data_change_monitored_item(params)
         if result.StatusCode.is_good():
+            target, data = params.ItemToMonitor, self._monitored_items[result.MonitoredItemId]
+            self._watched[data.callback_handle] = self.aspace[target.NodeId].attributes[target.AttributeId]
             if part:
                 self._ranges[result.MonitoredItemId] = part
             self._note(result.MonitoredItemId, params.RequestedParameters)
@@ -410,10 +414,28 @@ class TagItems(MonitoredItemService):
             self._restamped.pop(mid, None)
             self._ranges.pop(mid, None)
             self.keeping_oldest.discard(mid)
+            data = self._monitored_items.get(mid)
+            if data is not None:
+                _callbacks(self._watched.pop(data.callback_handle, None)).pop(data.callback_handle, None)
+                # asyncua would look for it at a node that may be gone.
+                self.aspace._handle_to_attribute_map.pop(data.callback_handle, None)
             return super()._delete_monitored_items(mid)
         item.tag.unwatch(item)
         self._news.pop(mid, None)
         return ua.StatusCode()
+
+    async def look_again(self) -> None:
+        """Nodes were made anew or taken out: asyncua's items on them go on, or hear that there is none."""
+        for handle, watched in list(self._watched.items()):
+            target = self._monitored_items[self._monitored_datachange[handle]].read_value_id
+            node = self.aspace.get(target.NodeId)
+            found = node.attributes.get(target.AttributeId) if node else None
+            if found is watched:
+                continue
+            _callbacks(watched).pop(handle, None)
+            _callbacks(found)[handle] = self.datachange_callback
+            self._watched[handle] = found
+            await self.trigger_datachange(handle, target.NodeId, target.AttributeId)
 
     def tell_again(self) -> None:
         """Every item that reports is to tell its value, whatever it told before."""
@@ -435,6 +457,11 @@ def _valid(timestamps: ua.TimestampsToReturn) -> ua.TimestampsToReturn:
     if timestamps == ua.TimestampsToReturn.Invalid:
         raise ServiceError(ua.StatusCodes.BadTimestampsToReturnInvalid)
     return timestamps
+
+
+def _callbacks(attribute: Any) -> dict[int, Any]:
+    """Whom asyncua tells that this attribute's value was written; a tag's has watchers instead."""
+    return {} if attribute is None or isinstance(attribute, TagValue) else attribute.datachange_callbacks
 
 
 def _without_null_filter(asked: ua.MonitoringParameters) -> None:
@@ -689,6 +716,11 @@ class Subscriptions(SubscriptionService):
         """Tell whoever looks at its source."""
         for subscription in self.subscriptions.values():
             subscription.monitored_item_srv.events.take(event)
+
+    async def look_again(self) -> None:
+        """The address space has changed."""
+        for subscription in list(self.subscriptions.values()):
+            await subscription.monitored_item_srv.look_again()
 
     async def create_subscription(
         self,
