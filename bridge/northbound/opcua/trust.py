@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import OrderedDict
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -82,10 +82,11 @@ class TrustStore:
         except Exception as error:  # the parser raises many kinds for hostile bytes
             raise Refused("BadCertificateInvalid", "This is not a certificate") from error
         try:
-            self._check_form(certificate, key)
-            _check_uri(uris, application_uri)
-            if self._trust_required:
-                self._check_trust(certificate, peer)
+            with _readable():
+                self._check_form(certificate, key)
+                _check_uri(uris, application_uri)
+                if self._trust_required:
+                    self._check_trust(certificate, peer)
         except Refused as refused:
             self._keep(certificate, refused, peer)
             raise
@@ -103,17 +104,16 @@ class TrustStore:
         None: only what the client calls itself may still be wrong.
         """
         try:
-            uris = application_uris(certificate)
-            self._check_form(certificate, certificate.public_key())
-            _check_uri(uris, next(iter(uris), None))
-            if self._trust_required:
-                self._check_chain(certificate)
+            with _readable():
+                uris = application_uris(certificate)
+                self._check_form(certificate, certificate.public_key())
+                _check_uri(uris, next(iter(uris), None))
+                if self._trust_required:
+                    self._check_chain(certificate)
         except _Unknown:
             return self._untrusted(certificate)
         except Refused as refused:
             return refused
-        except (ValueError, UnsupportedAlgorithm) as error:
-            return Refused("BadCertificateInvalid", f"it cannot be read: {error}")
         return None
 
     def stamp(self) -> frozenset[tuple[str, int, int, int]]:
@@ -290,6 +290,17 @@ def _stamps(paths: Iterable[Path]) -> Iterator[tuple[str, int, int, int]]:
 def file_name(certificate: x509.Certificate) -> str:
     """Under which a client's certificate is kept."""
     return f"{common_name(certificate)}-{thumbprint(certificate)}.der"
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """The parser looks at extensions when they are asked for, and any of them may be nonsense."""
+    try:
+        yield
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise Refused(
+            "BadCertificateInvalid", f"it cannot be read: {printable(str(error))}; give the client another certificate"
+        ) from error
 
 
 def _check_digest(certificate: x509.Certificate, what: str) -> None:

@@ -195,6 +195,31 @@ def test_revocation_by_somebody_else_does_not_count(pki: Path, store: TrustStore
     store.check(member.der, member.uri)
 
 
+@pytest.mark.parametrize("extension", ["2.5.29.15", "2.5.29.37", "2.5.29.31"], ids=["usage", "purposes", "crl points"])
+def test_certificate_with_an_extension_that_is_nonsense_is_refused_and_told(
+    pki: Path, store: TrustStore, caplog: pytest.LogCaptureFixture, extension: str
+) -> None:
+    client = identity("stranger")
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(client.certificate.subject)
+        .issuer_name(client.certificate.subject)
+        .public_key(client.key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(client.uri)]), critical=False)
+    )
+    nonsense = x509.UnrecognizedExtension(x509.ObjectIdentifier(extension), b"\x00\xff")
+    made = builder.add_extension(nonsense, critical=False).sign(client.key, hashes.SHA256())
+    with pytest.raises(Refused) as caught:
+        store.check(made.public_bytes(serialization.Encoding.DER), client.uri)
+    assert caught.value.status == "BadCertificateInvalid"
+    assert f"certificate {thumbprint(made)}: BadCertificateInvalid: it cannot be read" in caplog.text
+    (kept,) = entries(pki)
+    assert (kept.folder, str(store.fault(kept.certificate))) == ("rejected", str(caught.value))
+
+
 def test_certificate_signed_by_a_trusted_client_is_not_trusted(pki: Path, store: TrustStore) -> None:
     client = identity("stranger")
     (pki / "trusted" / "client.der").write_bytes(client.der)
