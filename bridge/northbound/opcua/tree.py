@@ -170,12 +170,19 @@ class Tree:
     def _properties(self, variable: NodeData, tag: Tag, looks: Shape, value: TagValue) -> None:
         for one in looks.properties:
             self.fixed_property(variable, one.name, one.attributes)
-        enumeration = tag.definition.enumeration
-        if enumeration is not None and looks.type_id == _SPARSE_ENUMERATION:
-            identifier = ua.NodeId(f"{tag.id}.ValueAsText", OWN)
-            if self.space.get(identifier) is None:
-                words = texts({number: name for name, number in enumeration.items()})
-                self.look(variable, "ValueAsText", _T, Mirror(value, lambda now: convert.mirrored(now, _T, words)))
+        if looks.type_id == _SPARSE_ENUMERATION:
+            self._value_as_text(variable, tag, value)
+
+    def _value_as_text(self, variable: NodeData, tag: Tag, value: TagValue) -> None:
+        words = texts({number: name for name, number in (tag.definition.enumeration or {}).items()})
+        text = Mirror(value, lambda now: convert.mirrored(now, _T, words))
+        node = self.space.get(ua.NodeId(f"{tag.id}.ValueAsText", OWN))
+        if node is None:
+            self.look(variable, "ValueAsText", _T, text)
+        else:
+            before = self.space.replace(node, text)
+            if isinstance(before, Mirror):
+                value.unwatch(before)
 
     def declare(self, parent: NodeData, identifier: ua.NodeId, definition: TagDefinition) -> None:
         """A variable of a type, with the properties its own type makes mandatory: importers look for them."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -11,7 +12,7 @@ from bridge.model.plant import BRIDGE_MACHINE_ID, Plant
 from bridge.model.status import StatusCode
 from bridge.model.tag import TagDefinition
 from bridge.model.value import DataType, DataValue
-from tests.northbound.opcua.house import House, house
+from tests.northbound.opcua.house import House, Seen, eventually, house
 from tests.one_of_everything import DEFINITIONS, NOW, VALUES, machine
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -174,6 +175,16 @@ async def test_enumeration_with_gaps_has_enum_values_and_its_text(home: House, c
     text = await read(client, "gap-1.Status.Code.ValueAsText")
     assert text.Value.Value.Text == "Alarm"
     assert text.StatusCode.value == StatusCode.UncertainLastUsableValue
+    seen = Seen()
+    subscription = await client.create_subscription(50, seen)
+    await subscription.subscribe_data_change(client.get_node("ns=2;s=gap-1.Status.Code.ValueAsText"))
+    await eventually(lambda: seen.of("gap-1.Status.Code.ValueAsText"))
+    more = machine(home.slots, "gap-1", (replace(gaps, enumeration={"Off": 0, "Alert": 7, "Fault": 9}),))
+    home.table.replace_plant(Plant(plant.bridge, {**plant.machines, "gap-1": more}))
+    home.table.update([(more.tags[0].slot, VALUES["Setpoints/Mode"]._replace(value=9))])
+    await eventually(lambda: seen.of("gap-1.Status.Code.ValueAsText")[-1].Value.Value.Text == "Fault")
+    assert (await read(client, "gap-1.Status.Code.ValueAsText")).Value.Value.Text == "Fault"
+    await subscription.delete()
 
 
 async def test_without_machinery_machines_are_in_a_folder_of_ours() -> None:

@@ -240,6 +240,15 @@ class Space:
         self._last_back = None if self._last_back and self._last_back[0] is node else self._last_back
         node.attributes = NodeAttributes(node.nodeid, attributes, value)
 
+    def replace(self, node: NodeData, value: TagValue) -> LeanValue | TagValue:
+        """Let the node have this value, and clients' items on it go on with it; the one before."""
+        before: LeanValue | TagValue = node.attributes[A.Value]
+        self._forget()
+        node.attributes[A.Value] = value
+        if isinstance(before, TagValue):
+            before.hand_over(value)
+        return before
+
     def restate(self, variable: NodeData, node: NodeData, attributes: Attributes) -> None:
         """Give a property that says what the values of `variable` mean its attributes, with its value now."""
         before, after = _attribute(node, A.Value), attributes[A.Value].value
