@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
@@ -201,9 +202,10 @@ async def test_events_come_in_messages_that_the_client_takes(home: House, small:
     wanted = ua.EventFilter([ua.SimpleAttributeOperand(kind, [ua.QualifiedName("Message")], ua.AttributeIds.Value)] * 2)
     server = ua.ReadValueId(ua.NodeId(ua.ObjectIds.Server), ua.AttributeIds.EventNotifier)
     await subscribed(small, server, 1, wanted)
+    turn = uuid4()  # of an id that was there before the log would take no event
     for number in range(30):
         text = f"{number} {'x' * 300}"
-        home.table.log.append(Event(f"{id(small)} {number}", "MachineLost", NOW, text, 500, "panel", "extruder-1", {}))
+        home.table.log.append(Event(f"{turn} {number}", "MachineLost", NOW, text, 500, "panel", "extruder-1", {}))
     heard: list[int] = []
     while len(heard) < 30:
         answer = await small.ask(ua.PublishRequest())
