@@ -10,6 +10,8 @@ Rules
 4. The old value after the send proves nothing at once (an event may have been on its way); if it is still so when the
    window closes and the machine has *announced* it, the machine refused; if it was only polled, or nothing came,
    the outcome is unknown.
+5. A sample is told when its vendor likes: the old value, or a third one, may have been read before the send. Only what
+   was asked for is proof.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from __future__ import annotations
 import asyncio
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bridge.model.payload_path import MISSING, getter, parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -86,12 +90,14 @@ class Confirmation:
     def _look_at_others(self, observation: Observation) -> None:
         """What does not read as asked: still the old value, or a third one?"""
         for expectation in _expectations(self._action):
-            if expectation.path.partition(".")[0] != observation.channel or self._holds(expectation):
+            if parse_path(expectation.path).channel != observation.channel or self._holds(expectation):
                 continue
             actual, old = read_path(self._payloads, expectation.path), self._olds[expectation.path]
             if actual is None:
                 continue
             self._read = actual
+            if expectation.is_sampled:
+                continue
             if not (self._is_set_point or _is_number(expectation.value)):
                 continue
             self._announced_other = None
@@ -156,16 +162,9 @@ def _is_number(value: Value) -> bool:
 
 def read_path(payloads: dict[str, Any], path: str) -> Any:
     """What a payload path ("state.heating_states.front.target_temperature") leads to; None where nowhere."""
-    channel, *keys = path.replace("[", ".").replace("]", "").split(".")
-    found = payloads.get(channel)
-    for key in keys:
-        if isinstance(found, dict):
-            found = found.get(key)
-        elif isinstance(found, list) and key.isdigit() and int(key) < len(found):
-            found = found[int(key)]
-        else:
-            return None
-    return found
+    channel, keys = parse_path(path)
+    found = getter(keys)(payloads.get(channel))
+    return None if found is MISSING else found
 
 
 def same(actual: Any, wanted: Any) -> bool:

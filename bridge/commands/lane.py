@@ -300,7 +300,7 @@ class Lane:
 
     async def _confirmed(self, job: Job, confirmation: Confirmation, executor: Executor, answer: Outcome) -> Outcome:
         clock, rules = self._desk.clock, self._desk.rules
-        window = rules.confirm_window_s
+        window = job.item.action.confirm_within or rules.confirm_window_s
         deadline = clock.monotonic() + window
         verdict = None
         try:
@@ -347,5 +347,6 @@ def _outcome(verdict: Verdict, answer: Outcome, window: float) -> Outcome:
         sentence = "The vendor took it; the machine reads as asked, as it did before, so nothing shows that it was done"
         return replace(answer, sentence=sentence)
     taken = "took it, but" if answer.result is Result.ACCEPTED else "may have it:"
-    sentence = f"The vendor {taken} nothing was read back within {window:g} s: outcome unknown"
+    read = "nothing was read back" if actual is None else f"it was not read back, and reads {actual},"
+    sentence = f"The vendor {taken} {read} within {window:g} s: outcome unknown"
     return Outcome(Result.UNKNOWN, StatusCode.BadTimeout, sentence, actual, code, text)

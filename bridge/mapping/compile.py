@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,7 +18,7 @@ from bridge.errors import did_you_mean
 from bridge.mapping.actions import placeholders
 from bridge.mapping.conditions import paths
 from bridge.mapping.convert import converter
-from bridge.mapping.each import ROW, EachSpec, fields, key_words, rule_below_row
+from bridge.mapping.each import ROW, EachSpec, chosen_tag, fields, key_words, rule_below_row, with_paths
 from bridge.mapping.expand import Binding, bindings, fill, fill_text
 from bridge.mapping.expression import compile_expression
 from bridge.mapping.names import filled
@@ -38,7 +38,6 @@ from bridge.mapping.schema import (
     WhenRule,
     WriteRule,
 )
-from bridge.mapping.select import Path, parse_path
 from bridge.mapping.tag_spec import (
     KeyPath,
     TagSpec,
@@ -51,6 +50,7 @@ from bridge.mapping.tag_spec import (
 )
 from bridge.model.command import UNSET_TIMES, Argument, ArgumentRange, CommandDefinition
 from bridge.model.path import SEGMENT
+from bridge.model.payload_path import Path, Row, parse_path
 from bridge.model.plant import ALIVE, ITEM_STATE, PENDING_BOOKINGS
 from bridge.model.tag import GROUPS, TagDefinition
 from bridge.model.units import UNITS
@@ -61,6 +61,8 @@ Report = Callable[[KeyPath, str, str, str], None]
 
 EACH_NAME = re.compile(r"[a-z][a-z0-9_]{0,95}\Z")
 """Lower-case, so that no id made of it is one made of a group's name."""
+
+PATHS = "a path such as state.mode_state.mode, state.outputs[3] or state.zones[name=front,side='left hand'].rpm"
 
 ALARM_COUNT = "Alarms/ActiveCount"
 ITEM_STATES = {"NotAvailable": 0, "OutOfService": 1, "NotExecuting": 2, "Executing": 3}
@@ -123,14 +125,18 @@ class CompiledMapping:
     each: tuple[EachSpec, ...] = ()
     """Rules of tags that appear with the data."""
 
+    def is_sampled(self, path: str) -> bool:
+        """It leads into a list that comes in parts: what is told there is as it was when it was read."""
+        return _chosen_row(path, self.each) is not None
 
-def _lists(file: MappingFile) -> Iterator[tuple[Path, tuple[str, str]]]:
-    """Paths of the lists of rows, with the name of the rule of `each` that reads them, and of its tags."""
+
+def _lists(file: MappingFile) -> Iterator[tuple[Path, tuple[str, str, str]]]:
+    """Paths of the lists of rows, with the name of the rule of `each` that reads them, of its tags, and its key."""
     for name, rule in file.each.items():
         if rule is not None:
             pattern = next(pattern for pattern, tag in rule.tag.items() if tag is not None)
             with suppress(ValueError):  # told where the rule is compiled
-                yield parse_path(rule.within), (name, pattern)
+                yield parse_path(rule.within), (name, pattern, "=…,".join(as_list(one)[0] for one in rule.key))
 
 
 class _Compiler:
@@ -160,7 +166,8 @@ class _Compiler:
         self._check_references(commands)
         self._check_item_state()
         was = self._earlier_names()
-        each = tuple(self._each())
+        each = self._with_chosen(list(self._each()))
+        self._check_item_state_row(each)
         return CompiledMapping(
             file.mapping,
             file.label,
@@ -299,7 +306,7 @@ class _Compiler:
         try:
             path = parse_path(text)
         except ValueError as error:
-            self.report(key_path, f"{text!r} is {error}", "a path such as state.mode_state.mode", "")
+            self.report(key_path, f"{text!r} is {error}", PATHS, "")
             return None
         if self.file.channels and path.channel not in self.file.channels:
             known = ", ".join(self.file.channels)
@@ -314,13 +321,13 @@ class _Compiler:
 
     def _is_no_row(self, text: str, path: Path, key_path: KeyPath) -> bool:
         """Rows come in parts and in any order: a place in their list is one tag's row now, and another's next."""
-        for rows, (name, pattern) in self._lists.items():
+        for rows, (name, pattern, key) in self._lists.items():
             is_within = (rows.channel, rows.keys) == (path.channel, path.keys[: len(rows.keys)])
             place = next(iter(path.keys[len(rows.keys) :]), None)
             if is_within and isinstance(place, int):
                 problem = f"{text!r} is whatever row stands at place {place}: {rows} is the list of each: {name}"
                 expected = (
-                    f"another path: {name} makes a tag of each row ({pattern}); to write one, a command with send:"
+                    f"a row by what it says, such as {rows}[{key}=…]; {name} makes a tag of each row too ({pattern})"
                 )
                 self.report(key_path, problem, expected, "")
                 return False
@@ -493,6 +500,44 @@ class _Compiler:
         if specimen is None:
             return None
         return EachSpec(name, rule, path, pattern, row_rule, tag.unit_from, specimen.sources, specimen, key_path)
+
+    def _with_chosen(self, each: Sequence[EachSpec]) -> tuple[EachSpec, ...]:
+        """The rules, each with the tags that choose one of its rows."""
+        chosen: dict[str, list[tuple[Row, TagSpec]]] = {spec.name: [] for spec in each}
+        for tag in self.specs.values():
+            found = {place for text in _paths_of(tag.rule) if (place := _chosen_row(text, each))}
+            if len(found) > 1:
+                problem, expected = "looks at more than one row of a list", "a tag for each row"
+                self.report((*tag.key_path, "from"), problem, expected, "")
+            for name, row in found if len(found) == 1 else ():
+                rule = next(spec for spec in each if spec.name == name)
+                if self._chooses_one(tag, row, rule):
+                    chosen[name] += self._chosen(tag, row, rule)
+        return tuple(replace(spec, chosen=tuple(chosen[spec.name])) for spec in each)
+
+    def _chooses_one(self, tag: TagSpec, row: Row, each: EachSpec) -> bool:
+        named = {name for name, _ in row.fields}
+        lacking = [one for one in each.rule.key if not named.intersection(as_list(one))]
+        if not lacking:
+            return True
+        problem = f"{each.path}{row} may be several rows: each: {each.name} tells them apart by {key_words(each.rule)}"
+        self.report((*tag.key_path, "from"), problem, f"{' or '.join(as_list(lacking[0]))} too", "")
+        return False
+
+    def _chosen(self, tag: TagSpec, row: Row, each: EachSpec) -> list[tuple[Row, TagSpec]]:
+        try:
+            return [(row, chosen_tag(tag, each.path, row, each.tag_rule))]
+        except ValueError as error:
+            problem = f"{str(error)!r} leads elsewhere, and the tag is of the row {each.path}{row}"
+            expected = "paths into that row only: its list comes in parts"
+            self.report((*tag.key_path, "from"), problem, expected, "")
+            return []
+
+    def _check_item_state_row(self, each: Sequence[EachSpec]) -> None:
+        rule = self.file.item_state
+        if rule is not None and any(tag.definition.name == rule.source for one in each for _, tag in one.chosen):
+            problem = f"{rule.source} is of a row of a list that comes in parts"
+            self.report(("item_state", "from"), problem, "a tag of what is told as a whole", "")
 
     def _row_rule(self, tag: RowTagRule, key_path: KeyPath) -> TagRule | None:
         try:
@@ -737,6 +782,32 @@ def confirm_alternatives(confirm: Any) -> list[dict[str, Any]]:
     if set(confirm) == {"any"} and isinstance(confirm["any"], list):
         return list(confirm["any"])
     return [confirm]
+
+
+def _paths_of(rule: TagRule) -> list[str]:
+    """Every path that the tag's value is made of."""
+    found: list[str] = []
+
+    def note(text: str) -> str:
+        found.append(text)
+        return text
+
+    with_paths(rule, note)
+    return found
+
+
+def _chosen_row(text: str, each: Sequence[EachSpec]) -> tuple[str, Row] | None:
+    """The row of a list of `each` that a path leads into, by what it says; and the rule's name."""
+    try:
+        path = parse_path(text)
+    except ValueError:  # told where the tag is compiled
+        return None
+    for spec in each:
+        depth = len(spec.path.keys)
+        row = path.keys[depth] if len(path.keys) > depth else None
+        if path.channel == spec.path.channel and path.keys[:depth] == spec.path.keys and isinstance(row, Row):
+            return spec.name, row
+    return None
 
 
 def _is_range(given: Any) -> bool:

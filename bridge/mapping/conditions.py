@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge.mapping.expression import compile_expression
 from bridge.mapping.schema import WhenRule
-from bridge.mapping.select import MISSING, getter, parse_path
+from bridge.model.payload_path import MISSING, getter, parse_path
 
 Payloads = Mapping[str, Any]
 """The last payload of each channel."""

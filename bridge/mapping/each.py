@@ -7,16 +7,16 @@ A rule's paths begin in its row; here they are given the channel ROW, so that a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bridge.mapping.names import FIELD, Names, filled
 from bridge.mapping.schema import EachRule, TagRule
-from bridge.mapping.select import Path, parse_path
 from bridge.mapping.tag_spec import KeyPath, Sources, TagSpec, as_list, labels_of, tag_definition, tag_spec
 from bridge.model.known_tag import KnownTag
 from bridge.model.path import escaped
+from bridge.model.payload_path import Path, Row, parse_path
 from bridge.model.tag import Tag
 from bridge.model.units import unit_of
 from bridge.model.value import DataType
@@ -47,6 +47,8 @@ class EachSpec:
     specimen: TagSpec
     """The tag as it would be of a number: what is wrong with the rule shows in it."""
     key_path: KeyPath
+    chosen: tuple[tuple[Row, TagSpec], ...] = ()
+    """Tags of the mapping's own that look at one row, as that row sees them."""
 
     @property
     def has_alarms(self) -> bool:
@@ -121,36 +123,65 @@ def below_row(path: str) -> str:
     return f"{ROW}.{path}"
 
 
+JUDGING = ("time", "quality", "bad_when", "uncertain_when")
+"""What a rule says of its rows holds for the tag of a chosen row too, where that does not say its own."""
+
+
+def chosen_tag(tag: TagSpec, rows: Path, row: Row, every: TagRule) -> TagSpec:
+    """A tag whose paths all lead into one row, as that row sees it. `every`: the rule of all rows of that list.
+
+    Raises ValueError, with the path, where one leads elsewhere.
+    """
+    inside = (*rows.keys, row)
+
+    def below(text: str) -> str:
+        path = parse_path(text)
+        if path.channel != rows.channel or path.keys[: len(inside)] != inside:
+            raise ValueError(text)
+        return str(Path(ROW, path.keys[len(inside) :]))
+
+    inherited = {key: getattr(every, key) for key in JUDGING if key not in tag.rule.model_fields_set}
+    rule = with_paths(tag.rule, below).model_copy(update=inherited)
+    sources = tuple((name, parse_path(below(str(path)))) for name, path in tag.sources)
+    return tag_spec(tag.definition, rule, sources, tag.key_path)
+
+
 def rule_below_row(rule: TagRule) -> TagRule:
     """The rule with every path below ROW. Raises ValueError for one that is none."""
+    return with_paths(rule, below_row)
+
+
+def with_paths(rule: TagRule, change: Callable[[str], str]) -> TagRule:
+    """The rule with every path that its value is made of changed."""
     raw = rule.model_dump(by_alias=True, exclude_unset=True, exclude={"unit_from"})
     if raw.get("from") is not None:
-        raw["from"] = _below(raw["from"])
+        raw["from"] = _changed(raw["from"], change)
     if raw.get("time"):
-        raw["time"] = below_row(raw["time"])
+        raw["time"] = change(raw["time"])
     if raw.get("quality"):
-        told = {key: below_row(raw["quality"][key]) for key in ("from", "reason_from") if raw["quality"].get(key)}
+        told = {key: change(raw["quality"][key]) for key in ("from", "reason_from") if raw["quality"].get(key)}
         raw["quality"] = {**raw["quality"], **told}
     for key in ("bad_when", "uncertain_when"):
         if raw.get(key):
-            raw[key] = [_when(one) for one in raw[key]] if isinstance(raw[key], list) else _when(raw[key])
+            whens = raw[key]
+            raw[key] = [_when(one, change) for one in whens] if isinstance(whens, list) else _when(whens, change)
     return TagRule.model_validate(raw)
 
 
-def _below(paths: Any) -> Any:
+def _changed(paths: Any, change: Callable[[str], str]) -> Any:
     if isinstance(paths, str):
-        return below_row(paths)
+        return change(paths)
     if isinstance(paths, list):
-        return [below_row(path) for path in paths]
-    return {name: below_row(path) for name, path in paths.items()}
+        return [change(path) for path in paths]
+    return {name: change(path) for name, path in paths.items()}
 
 
-def _when(raw: Mapping[str, Any]) -> dict[str, Any]:
+def _when(raw: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
     changed = dict(raw)
     if raw.get("path"):
-        changed["path"] = below_row(raw["path"])
+        changed["path"] = change(raw["path"])
     if raw.get("from"):
-        changed["from"] = _below(raw["from"])
+        changed["from"] = _changed(raw["from"], change)
     if raw.get("all"):
-        changed["all"] = [_when(one) for one in raw["all"]]
+        changed["all"] = [_when(one, change) for one in raw["all"]]
     return changed

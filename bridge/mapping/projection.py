@@ -27,6 +27,7 @@ from bridge.mapping.each import ROW
 from bridge.mapping.rows import EachProjection, RowTag
 from bridge.mapping.tag_plan import GOOD, Pairs, SlotOf, TagPlan
 from bridge.model.observation import Observation
+from bridge.model.payload_path import Key
 from bridge.model.plant import ITEM_STATE
 from bridge.model.value import DataValue, make
 
@@ -42,12 +43,15 @@ class PartProjection:
         self._suspended: set[str] = set()
         self._plans: dict[str, list[TagPlan]] = {}
         self._watchers: dict[str, list[TagPlan]] = {}
+        of_rows = {tag.definition.name for each in mapping.each for _, tag in each.chosen}
         for spec in mapping.tags:
+            if spec.definition.name in of_rows:
+                continue
             plan = TagPlan(spec, slot_of)
             self._plans.setdefault(plan.channel, []).append(plan)
             for channel in () if plan.is_plain else plan.watched - {plan.channel}:
                 self._watchers.setdefault(channel, []).append(plan)
-        self.each = tuple(EachProjection(spec) for spec in mapping.each)
+        self.each = tuple(EachProjection(spec, slot_of) for spec in mapping.each)
         self._each: dict[str, list[EachProjection]] = {}
         for each in self.each:
             self._each.setdefault(each.channel, []).append(each)
@@ -158,8 +162,8 @@ class PartProjection:
 
     @property
     def rows(self) -> dict[str, list[tuple[str | int, ...]]]:
-        """Where in each channel's payload lists of rows are."""
-        return {channel: [each.spec.path.keys for each in found] for channel, found in self._each.items()}
+        """Where in each channel's payload lists of rows are; the entries of a list on the way are one, with index 0."""
+        return {channel: [_as_one(each.spec.path.keys) for each in found] for channel, found in self._each.items()}
 
     def plan_of(self, slot: int) -> TagPlan | None:
         """How the tag in this slot is made; None where no rule of this mapping makes it."""
@@ -203,6 +207,10 @@ class PartProjection:
                 number = numbers.get(word(value.value))
                 out.append((slot, _not_available(value) if number is None else value._replace(value=number)))
                 return
+
+
+def _as_one(keys: tuple[Key, ...]) -> tuple[str | int, ...]:
+    return tuple(key if isinstance(key, str) else 0 for key in keys)
 
 
 def _not_available(value: DataValue) -> DataValue:

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -25,10 +26,10 @@ from bridge.mapping.convert import is_text, parse_time
 from bridge.mapping.each import ROW, EachSpec, fields
 from bridge.mapping.names import FIELD, texts_of
 from bridge.mapping.schema import TagRule, WhenRule
-from bridge.mapping.select import MISSING, Getter, getter, parse_path
 from bridge.mapping.tag_plan import FUTURE_TOLERANCE, GOOD, Pairs, Raw, SlotOf, TagPlan
 from bridge.mapping.tag_spec import TagSpec, as_list
 from bridge.model.known_tag import KnownTag
+from bridge.model.payload_path import MISSING, Getter, Row, getter, parse_path
 from bridge.model.status import StatusCode
 from bridge.model.units import unit_of
 from bridge.model.value import DataType, DataValue, Value
@@ -113,6 +114,13 @@ class RowTag(TagPlan):
         """Go on where the tag of this key stood under another rule."""
         self.row, self.stamp, self.heard, self.silence = before.row, before.stamp, before.heard, before.silence
 
+    def hear(self, row: Any, stamp: datetime, now: float) -> None:
+        """This is its row now; it is there again where it was silent."""
+        self.row, self.stamp, self.heard = row, stamp, now
+        if self.silence:
+            self.silence = 0
+            self.forget()
+
     def _evaluate(self, payloads: dict[str, Any], received: datetime) -> Raw:
         if self.unit_getter is not None:
             said = self.unit_getter(payloads[ROW])
@@ -140,10 +148,25 @@ class RowTag(TagPlan):
             raise
 
 
+class ChosenTag(RowTag):
+    """A tag of the mapping's own that looks at one row, beside the tag that the row makes."""
+
+    def __init__(self, spec: TagSpec, slot_of: SlotOf, known: KnownTag, each: EachProjection, place: Row) -> None:
+        super().__init__(spec, slot_of, known, each)
+        self.place = place
+        if not known.unit:
+            self.unit_getter = None
+
+    def twin(self) -> ChosenTag:
+        """A tag of the same slots that remembers nothing."""
+        slots = dict(zip(self.spec.names, self.slots, strict=True))
+        return ChosenTag(self.spec, slots.__getitem__, self.known, self._each, self.place)
+
+
 class EachProjection:
     """The rows of one rule, bound to the slots of one machine."""
 
-    def __init__(self, spec: EachSpec) -> None:
+    def __init__(self, spec: EachSpec, slot_of: SlotOf) -> None:
         self.spec = spec
         self.channel = spec.path.channel
         self.tally = Tally()
@@ -158,7 +181,7 @@ class EachProjection:
         self._tags: dict[Any, RowTag] = {}
         """By the key as rows have it: a text, a number, a tuple of these."""
         self._by_key: dict[tuple[str, ...], RowTag] = {}
-        self._late: dict[tuple[str, ...], RowTag] = {}
+        self._late: dict[RowTag, RowTag] = {}
         self._newcomers: dict[tuple[str, ...], _Newcomer] = {}
         self._units: dict[tuple[str, ...], str] = {}
         self._first_new = self._last_new = 0.0
@@ -171,20 +194,29 @@ class EachProjection:
         self._time_said, self._time = "", _NEVER
         self._box: dict[str, Any] = {}
         self._look_at = -math.inf
+        self._chosen = [self._choice(row, tag, slot_of) for row, tag in spec.chosen]
+        self._choices = _by_fields(self._chosen)
 
     # -- values -------------------------------------------------------------------------------------------------------
 
     def project(self, payload: Any, stamp: datetime, received: datetime, out: Pairs) -> None:
         """Put what the rows of this payload change into `out`; keep those that have no tag yet."""
         box, tags, key_of, now = self._box, self._tags, self._key_of, self.now
-        for row in self._rows(payload):
+        rows = self._rows(payload)
+        for chosen, row in self._choose(rows):
+            chosen.hear(row, stamp, now)
+            chosen.project({ROW: row}, stamp, received, out)
+        for chosen in self._chosen:
+            if chosen.row is MISSING and chosen.last is None:
+                chosen.project({ROW: MISSING}, stamp, received, out)
+        for row in rows:
             try:
                 tag = tags.get(key_of(row))
             except (KeyError, TypeError, IndexError):
                 tag = None
             if tag is None and (tag := self._meet(row, stamp, received)) is None:
                 continue
-            tag.row, tag.stamp, tag.heard = row, stamp, now
+            tag.row, tag.stamp, tag.heard = row, stamp, now  # not `hear`: a call is a tenth of what a row costs
             if tag.silence:
                 tag.silence = 0
                 tag.forget()
@@ -236,18 +268,30 @@ class EachProjection:
 
     def late(self, payload: Any, stamp: datetime, out: Pairs) -> None:
         """What rows of the past say of tags that are known; nothing current is looked at or remembered."""
-        box = {}
-        for row in self._rows(payload):
-            key = self._key(row)
-            tag = None if key is None else self._by_key.get(key)
-            if key is None or tag is None:
+        rows = self._rows(payload)
+        known = ((self._by_key.get(key), row) for row in rows if (key := self._key(row)) is not None)
+        for tag, row in chain(self._choose(rows), known):
+            if tag is None:
                 continue
-            late = self._late.get(key)
+            late = self._late.get(tag)
             if late is None:
-                late = self._late[key] = tag.twin()
-            box[ROW] = row
+                late = self._late[tag] = tag.twin()
             late.forget()
-            late.project(box, stamp, stamp, out)
+            late.project({ROW: row}, stamp, stamp, out)
+
+    def _choose(self, rows: Iterable[Any]) -> Iterator[tuple[ChosenTag, Any]]:
+        """The chosen tags that rows are of: one look at a row's fields, however many tags there are."""
+        for fields_of, choices in self._choices:
+            for row in rows:
+                try:
+                    found = choices.get(fields_of(row), ())
+                except (KeyError, TypeError, IndexError):
+                    continue
+                yield from ((tag, row) for tag in found if tag.place.fits(row))
+
+    def _choice(self, row: Row, tag: TagSpec, slot_of: SlotOf) -> ChosenTag:
+        known = KnownTag(self.spec.name, (), (), tag.definition.data_type, tag.rule.unit or "")
+        return ChosenTag(tag, slot_of, known, self, row)
 
     def _rows(self, payload: Any) -> Iterable[Any]:
         rows = self._rows_of(payload)
@@ -259,14 +303,14 @@ class EachProjection:
 
     def restate(self, now: datetime, out: Pairs) -> None:
         """Everything that was seen lately is true again."""
-        for tag in self._by_key.values():
+        for tag in self.tags:
             if tag.row is not MISSING and not tag.silence:
                 self._box[ROW] = tag.row
                 tag.project(self._box, tag.stamp or now, now, out)
 
     def forget(self) -> None:
         """Say everything again when it is seen again."""
-        for tag in self._by_key.values():
+        for tag in self.tags:
             tag.forget()
 
     def remember(self, before: EachProjection) -> None:
@@ -275,18 +319,22 @@ class EachProjection:
         for key, tag in self._by_key.items():
             if key in before._by_key:
                 tag.succeed(before._by_key[key])
+        for chosen in self._chosen:
+            former = next((tag for tag in before.tags if chosen.place.fits(tag.row)), None)
+            if former is not None:
+                chosen.succeed(former)
         for newcomer in before._newcomers.values():
             for row, stamp, received in newcomer.rows:
                 self._meet(row, stamp, received)
 
     def slots(self) -> Iterator[int]:
         """Slots of all its tags."""
-        for tag in self._by_key.values():
+        for tag in self.tags:
             yield from tag.slots
 
     def quiet_slots(self) -> Iterator[int]:
         """Slots of the tags that have not been seen for a while."""
-        for tag in self._by_key.values():
+        for tag in self.tags:
             if tag.silence:
                 yield from tag.slots
 
@@ -296,7 +344,7 @@ class EachProjection:
             return []
         self._look_at = now + min(max(stale_after / 8, 0.25), 10.0)
         found = []
-        for tag in self._by_key.values():
+        for tag in self.tags:
             seconds = now - tag.heard
             step = 0 if tag.row is MISSING or seconds <= stale_after else 2 if seconds > bad_after else 1
             if step > tag.silence:
@@ -308,7 +356,7 @@ class EachProjection:
 
     @property
     def known(self) -> int:
-        """How many tags there are."""
+        """How many tags rows have made."""
         return len(self._by_key)
 
     def spec_of_key(self, key: tuple[str, ...]) -> TagSpec | None:
@@ -319,7 +367,7 @@ class EachProjection:
     @property
     def tags(self) -> Iterable[RowTag]:
         """All of them."""
-        return self._by_key.values()
+        return chain(self._chosen, self._by_key.values())
 
     def is_ripe(self) -> bool:
         """There are new tags, and they have been collected for long enough."""
@@ -340,8 +388,8 @@ class EachProjection:
         if before is not None:
             tag.succeed(before)
             self._tags = {raw: one for raw, one in self._tags.items() if one is not before}
+            self._late.pop(before, None)
         self._by_key[known.key] = tag
-        self._late.pop(known.key, None)
 
     def flush(self, out: Pairs) -> None:
         """What was kept for the tags that are there now; the rest is refused."""
@@ -471,6 +519,16 @@ def _key_of(texts: list[str]) -> Callable[[Any], Any]:
         return itemgetter(*(path.channel for path in paths))
     getters = [_getter(text) for text in texts]
     return lambda row: tuple(get(row) for get in getters)
+
+
+def _by_fields(tags: Iterable[ChosenTag]) -> list[tuple[Callable[[Any], Any], dict[Any, list[ChosenTag]]]]:
+    """Tags by what their rows must say, for each set of fields that tells it, and how those are read from a row."""
+    found: dict[tuple[str, ...], dict[Any, list[ChosenTag]]] = {}
+    for tag in tags:
+        names, wanted = zip(*sorted(tag.place.fields), strict=True)
+        choices = found.setdefault(names, {})
+        choices.setdefault(wanted[0] if len(wanted) == 1 else wanted, []).append(tag)
+    return [(itemgetter(*names), choices) for names, choices in found.items()]
 
 
 def _first_text(getters: list[Getter], row: Any) -> str | None:

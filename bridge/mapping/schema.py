@@ -126,6 +126,11 @@ class QualityRule(Rules):
 ConfirmRule = dict[str, Scalar | None] | dict[Literal["any"], list[dict[str, Scalar | None]]]
 
 
+ConfirmWithin = Annotated[
+    Duration | None, Field(le=600, description="How long it may take until that is read back; 2 s by default.")
+]
+
+
 class WriteRule(Rules):
     """How a set point is changed. `$value` in `send` and `confirm` stands for the new value."""
 
@@ -135,6 +140,7 @@ class WriteRule(Rules):
     )
     confirm: ConfirmRule | None = Field(None, description="Tags that must then read so; by default the tag itself.")
     confirm_path: str | None = Field(None, description="Payload path of the readback; by default the tag's own.")
+    confirm_within: ConfirmWithin = None
     requires: dict[str, Scalar] = Field(default_factory=dict, description="Tags that must read so before.")
     range: Bounds | None = Field(None, description="Accepted values where narrower than the tag's range.")
     safe: list[str] = Field(default_factory=list, description="Enum texts that flush the lane and go first.")
@@ -142,7 +148,16 @@ class WriteRule(Rules):
 
 
 class TagRule(Rules):
-    """One value."""
+    """One value.
+
+    A path begins with the channel: `state.motor.rpm`, `state.outputs[3]`, `state['a b'].rpm`. In a list of objects
+    `state.zones[name=front,side='left hand'].rpm` is of the first row with exactly these fields: texts, or numbers
+    where they are written as such and without quotes. Where there is no such row, the value is absent.
+
+    A list that a rule of `each` reads comes in parts: a row that is not told is as it was, and silent after the rule's
+    `stale_after`. A tag of such a row names every field of the rule's `key` and looks at nothing but that row; `time`,
+    `quality`, `bad_when` and `uncertain_when` are the rule's where it has none of its own.
+    """
 
     source: str | list[str] | dict[str, str] | None = Field(
         None, alias="from", description="Path, alternatives (first present), or names for expr."
@@ -255,6 +270,7 @@ class CommandRule(Rules):
     args: dict[str, Bounds | ArgumentRule] = Field(default_factory=dict)
     hazard: list[Hazard] = Field(default_factory=list)
     confirm: ConfirmRule | None = Field(None, description="Tags that must then read so; none: no readback exists.")
+    confirm_within: ConfirmWithin = None
     requires: dict[str, Scalar] = Field(default_factory=dict)
     safe: bool = Field(False, description="Flushes the lane and goes first.")
     absolute: bool = Field(True, description="Sending it twice leaves the same state.")

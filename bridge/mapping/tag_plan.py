@@ -12,8 +12,8 @@ from bridge.mapping.conditions import When
 from bridge.mapping.convert import converter, is_text, kind, parse_time, word
 from bridge.mapping.expression import compile_expression
 from bridge.mapping.schema import TagRule, WhenRule
-from bridge.mapping.select import MISSING, Getter, getter, parse_path
 from bridge.mapping.tag_spec import Sources, TagSpec
+from bridge.model.payload_path import MISSING, Getter, getter, parse_path
 from bridge.model.status import StatusCode
 from bridge.model.value import DataType, DataValue, Value
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from bridge.mapping.recipe import overlap
 from bridge.mapping.schema import TagRule, WriteRule
-from bridge.mapping.select import Path
 from bridge.model.command import ArgumentRange
+from bridge.model.payload_path import Path
 from bridge.model.tag import Alarm, Limits, Owner, Range, TagDefinition
 from bridge.model.units import UNITS, EngineeringUnits
 from bridge.model.value import DataType

@@ -25,6 +25,7 @@ class _Readback:
 
     def __init__(self, machine: str, mapping: CompiledMapping) -> None:
         self._machine = machine
+        self._mapping = mapping
         self._specs = {spec.definition.name: spec for spec in mapping.tags}
 
     def expectations(self, confirm: Any, arguments: Mapping[str, Value]) -> tuple[tuple[Expectation, ...], ...]:
@@ -36,7 +37,8 @@ class _Readback:
 
     def _expectation(self, name: str, wanted: Value) -> Expectation:
         spec = self._specs[name]
-        return Expectation(str(spec.sources[0][1]), _raw(spec, wanted), tag_id(self._machine, name))
+        path = str(spec.sources[0][1])
+        return Expectation(path, _raw(spec, wanted), tag_id(self._machine, name), self._mapping.is_sampled(path))
 
 
 def _raw(spec: TagSpec, value: Value) -> Value:
@@ -77,6 +79,7 @@ class SetPointTarget:
             self._confirm(value, arguments),
             frozenset(hazards),
             rule.absolute,
+            rule.confirm_within,
             safe=str(value) in rule.safe,
             requires=_required(self.machine, rule.requires),
         )
@@ -87,7 +90,7 @@ class SetPointTarget:
         if rule.confirm is not None:
             return _Readback(self.machine, self._mapping).expectations(rule.confirm, arguments)
         paths = [rule.confirm_path] if rule.confirm_path else [str(path) for _, path in self._spec.sources]
-        return tuple((Expectation(path, value, self.id),) for path in paths)
+        return tuple((Expectation(path, value, self.id, self._mapping.is_sampled(path)),) for path in paths)
 
 
 class CommandTarget:
@@ -113,6 +116,7 @@ class CommandTarget:
             _Readback(self.machine, self._mapping).expectations(rule.confirm, arguments),
             self._spec.hazards,
             rule.absolute,
+            rule.confirm_within,
             safe=rule.safe,
             requires=_required(self.machine, rule.requires),
         )

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bridge.mapping.conditions import When
 from bridge.mapping.convert import converter
 from bridge.mapping.expression import compile_expression
-from bridge.mapping.select import MISSING, Path, getter
 from bridge.mapping.tag_plan import mapped, number_of
+from bridge.model.payload_path import MISSING, Path, getter
 
 if TYPE_CHECKING:
     from bridge.mapping.compile import TagSpec
@@ -185,6 +185,8 @@ def _around_mapping(payload: Mapping[str, Any], keys: tuple[str | int, ...]) -> 
 
 
 def _short(item: Any) -> Any:
+    if item is MISSING:
+        return None
     if isinstance(item, int) and abs(item) >= 2**63:
         return f"a whole number of {item.bit_length()} bits"
     if isinstance(item, Mapping):

@@ -20,6 +20,8 @@ class Expectation:
     value: Value
     tag: str = ""
     """The id of the tag that shows this field; "" where none is known."""
+    is_sampled: bool = False
+    """What is told of it may have been read before the send: what was asked for confirms, and nothing else tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Action:
     confirm: tuple[tuple[Expectation, ...], ...] = ()
     hazards: frozenset[str] = frozenset()
     absolute: bool = True
+    confirm_within: float | None = None
+    """Seconds for the readback; None: as long as for every command."""
     safe: bool = False
     """Flushes the lane and goes first."""
     requires: Mapping[str, Value] = field(default_factory=dict)

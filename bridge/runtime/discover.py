@@ -17,6 +17,7 @@ from bridge.errors import counted
 from bridge.mapping.shape import Keys, Shape, path_of, rules_of, shape_of, value_at
 from bridge.model.observation import FoundMachine, Inventory, Observation
 from bridge.model.path import slugged
+from bridge.model.payload_path import placed
 from bridge.runtime.inventory import InventoryStore, new_id
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ class Discovery:
     def unmapped(self, seen: Seen) -> dict[str, Shape]:
         """Fields that its mapping does not look at, by channel; all where it has none."""
         mapping = self.mapping(seen)
-        known = set(_looked_at(mapping)) if mapping is not None else set()
+        payloads = {channel: one.payload for channel, one in seen.payloads.items()}
+        known = set(_looked_at(mapping, payloads)) if mapping is not None else set()
         shapes = {channel: shape_of(one.payload) for channel, one in seen.payloads.items()}
         return {
             channel: {keys: kind for keys, kind in shape.items() if not _is_known(known, channel, keys)}
@@ -165,11 +167,13 @@ class Discovery:
         ]
 
 
-def _looked_at(mapping: CompiledMapping) -> Iterator[tuple[str, Keys]]:
-    for spec in mapping.tags:
-        yield from ((path.channel, path.keys) for _, path in spec.sources)
-    for rule in mapping.each:
-        yield rule.path.channel, rule.path.keys
+def _looked_at(mapping: CompiledMapping, payloads: Mapping[str, Any]) -> Iterator[tuple[str, Keys]]:
+    """Where in these payloads the mapping looks; a row that is in none is nowhere."""
+    paths = [path for spec in mapping.tags for _, path in spec.sources]
+    for path in (*paths, *(rule.path for rule in mapping.each)):
+        keys = placed(path.keys, payloads.get(path.channel))
+        if len(keys) == len(path.keys):
+            yield path.channel, keys
 
 
 def _is_known(known: set[tuple[str, Keys]], channel: str, keys: Keys) -> bool:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from bridge.mapping.select import parse_path
 from bridge.mapping.shape import Keys, Shape, path_of, rules_of, shape_of
+from bridge.model.payload_path import MISSING, parse_path, placed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -137,7 +137,7 @@ def patch(found: Sequence[Mapping[str, str]]) -> str:
     for mapping in dict.fromkeys(one["mapping"] for one in found):
         lines += [f"# {mapping}", "tags:"]
         for one in (one for one in found if one["mapping"] == mapping):
-            shape = {parse_path(one["path"]).keys: one["after"]} if one["kind"] == "new" else {}
+            shape = {placed(parse_path(one["path"]).keys, MISSING): one["after"]} if one["kind"] == "new" else {}
             rule = rules_of(one["channel"], shape)
             change = f", {one['before']} → {one['after']}" if one["kind"] == "retyped" else ""
             lines += rule or [f"  # {one['path']}: {one['kind']}{change}"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.mapping.rows import RowTag
 from bridge.mapping.trace import Trace, around, change, trace, verdict
+from bridge.model.payload_path import MISSING, placed
 from bridge.model.plant import BRIDGE_MACHINE_ID, ITEM_STATE
 from bridge.ports import Originator, Told, Witness
 from bridge.runtime.redaction import Known, Redactor
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from bridge.mapping.compile import CompiledMapping
     from bridge.mapping.tag_plan import TagPlan
+    from bridge.mapping.tag_spec import TagSpec
     from bridge.model.observation import Observation
     from bridge.model.tag import Tag
     from bridge.model.value import DataValue
@@ -110,18 +113,24 @@ def _vendor(bridge: Bridge, part: PartState, plan: TagPlan, current: DataValue) 
     redactor = Redactor(Known.of(bridge.site.file, bridge.site.people, bridge.secrets), keep_hosts=True)
     heard = part.last.get(chosen.channel) or part.last.get(plan.channel)
     payload = payloads.get(chosen.channel)
+    keys = placed(chosen.keys, payload)
     return {
         "channel": plan.channel,
-        "from": [str(path) for _, path in spec.sources],
+        "from": [str(path) for _, path in _as_written(projection.mapping, spec).sources],
         "observation": None if heard is None else _observation(bridge, part, heard, redactor),
-        "payload": None if heard is None else redactor.tree({chosen.channel: around(payload, chosen.keys)}),
+        "payload": None if heard is None else redactor.tree({chosen.channel: around(payload, keys)}),
         "paths": [{"path": str(look.path), "found": look.found, "chosen": look.chosen} for look in traced.looks],
-        "steps": _steps(redactor, chosen.keys, traced),
+        "steps": _steps(redactor, keys, traced),
         "deadband": spec.deadband or None,
         "change": _change(plan, traced, heard),
         "quality": _quality(part, plan, traced, current),
         "freshness": _freshness(bridge, part, plan),
     }
+
+
+def _as_written(mapping: CompiledMapping, spec: TagSpec) -> TagSpec:
+    """The tag with the paths of its mapping; of a chosen row's tag they begin in that row."""
+    return next((tag for tag in mapping.tags if tag.definition is spec.definition), spec)
 
 
 def _observation(bridge: Bridge, part: PartState, heard: Observation, redactor: Redactor) -> Payload:
@@ -152,6 +161,8 @@ def _steps(redactor: Redactor, keys: tuple[str | int, ...], traced: Trace) -> li
 def _change(plan: TagPlan, traced: Trace, heard: Observation | None) -> str:
     if heard is None:
         return "Nothing has come on this channel yet"
+    if isinstance(plan, RowTag) and plan.row is MISSING:
+        return "No row of the list has said so yet"
     return "" if traced.refused else change(plan, traced.value)
 
 

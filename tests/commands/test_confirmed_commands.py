@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from bridge.commands.confirm import Confirmation, Reading, read_path
+from bridge.model.action import Action, Expectation
 from bridge.model.command import Door, Outcome, Result
+from bridge.model.observation import Observation
 from bridge.model.status import StatusCode
+from bridge.model.value import Value
 from tests.commands.test_desk import MODE, STANDBY, WRITABLE, Office
 
 TUNE, GO, HOME = "mock-1.Commands.Tune", "mock-1.Commands.Go", "mock-1.Commands.Home"
@@ -129,3 +134,37 @@ async def test_a_writer_that_cycles_is_known_over_a_restart(tmp_path: Path) -> N
         )
         assert (outcome.result, outcome.actual) == (Result.REJECTED, 25.0)
         assert second.panel.sent == []
+
+
+POINT = "readings[device='press 1',metric=pressure].value"
+NOW = datetime(2026, 3, 4, tzinfo=UTC)
+
+
+def sampled(*told: list[tuple[str, Value]], asked_at: float | None = None) -> tuple[Reading, Value]:
+    """The verdict on 5 written where it was 4, after these lists of devices and their pressures."""
+    action = Action("edge", "agent", {}, ((Expectation(POINT, 5.0, is_sampled=True),),))
+    confirmation = Confirmation(action, lambda expectation: 4.0, is_set_point=True)
+    confirmation.sent(10.0)
+    for rows in told:
+        payload = [{"device": device, "metric": "pressure", "value": value} for device, value in rows]
+        confirmation.see(Observation("edge", "agent", "readings", payload, NOW, None, asked_at))
+    return confirmation.at_the_end()
+
+
+async def test_a_sample_confirms_and_proves_nothing_else() -> None:
+    """What an agent publishes after a write may have been read before it: the old value is no refusal."""
+    mine, other = ("press 1", 5.0), ("press 2", 5.0)
+    assert sampled([other], [("press 1", 4.0)], [other, mine], [other]) == (Reading.CONFIRMED, None)
+    assert sampled([other], [("press 1", 4.0), other]) == (Reading.UNKNOWN, 4.0)
+    assert sampled([("press 1", 4.5)]) == (Reading.UNKNOWN, 4.5)
+    assert sampled([("press 1", 4.5)], asked_at=11.0) == (Reading.UNKNOWN, 4.5)
+    assert sampled([other]) == (Reading.UNKNOWN, None)
+    assert sampled() == (Reading.UNKNOWN, None)
+
+
+def test_a_readback_is_found_by_the_path_as_a_mapping_has_it() -> None:
+    payloads = {"state": {"a.b": [{"c": 1}], "rows": [{"id": 1, "v": True}, {"id": 2, "v": None}]}}
+    assert read_path(payloads, "state['a.b'][0].c") == 1
+    assert read_path(payloads, "state.rows[id=1].v") is True
+    for nothing in ("state.rows[id=2].v", "state.rows[id=3].v", "state['a.b'][1]", "state.no.x", "other"):
+        assert read_path(payloads, nothing) is None

@@ -25,6 +25,9 @@ MAPPING = """
 version: 1
 mapping: test/agent
 channels: {readings: {on_change: true}}
+tags:
+  Monitoring/Seventh: {from: "readings[metric='zone 7/temp',device_uuid=u-1].value", type: Double, unit: Cel}
+  Monitoring/Never: {from: "readings[metric='zone 7/temp',device_uuid=u-3].value", type: Double}
 each:
   readings:
     in: readings
@@ -64,6 +67,7 @@ async def test_two_hundred_tags_are_one_birth_and_are_there_again_after_a_restar
             [tag_of_a_row] = [tag for tag in floor.bridge.table.plant.machines["agent-1"].tags if tag.id == before[0]]
             why = BridgeOperations(floor.bridge).explain(tag_of_a_row)["freshness"]
             assert (why["uncertain_after"], why["bad_after"]) == (900, 3600)  # of the rule: its channel has none
+            check_chosen(floor)
             described = meta(view)
             tag = described["Monitoring/Presse-Sued/zone-7/temp"]
             assert (tag["unit"], tag["unece"], tag["label"]) == ("°C", "CEL", {"en": "zone 7/temp"})
@@ -84,6 +88,19 @@ async def test_two_hundred_tags_are_one_birth_and_are_there_again_after_a_restar
             await agree(floor, reader, SparkplugHost(view, decoder), view)
             assert meta(view) == described
             assert view.kinds().count("DBIRTH/agent-1") == 1
+
+
+def check_chosen(floor: PlantFloor) -> None:
+    """Tags that the mapping has of one row: as that row's own tag, and why."""
+    seventh, never = (floor.tag(f"agent-1.Monitoring.{name}") for name in ("Seventh", "Never"))
+    assert floor.value(seventh.id).value == ROWS[7]["value"]
+    why = BridgeOperations(floor.bridge).explain(seventh)
+    assert why["from"] == ["readings[metric='zone 7/temp',device_uuid='u-1'].value"]
+    assert why["payload"]["row"]["value"] == ROWS[7]["value"]
+    assert why["freshness"]["uncertain_after"] == 900
+    why = BridgeOperations(floor.bridge).explain(never)
+    assert (why["payload"], why["paths"][0]["found"]) == ({"row": None}, "absent")
+    assert why["change"] == "No row of the list has said so yet"
 
 
 def say(floor: PlantFloor, rows: list[dict[str, Any]]) -> None:

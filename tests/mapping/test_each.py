@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bridge.mapping.machine import PartMapping, compile_machine
 from bridge.mapping.machine import with_tags as grow
+from bridge.mapping.targets import targets_of
 from bridge.model.known_tag import KnownTag
 from bridge.model.observation import Observation
 from bridge.model.path import Place
@@ -52,12 +53,12 @@ def row(uuid: str, metric: Any, value: Any, **more: Any) -> dict[str, Any]:
 class Rig:
     """A machine of one part; `grow` makes what rows have asked for, as the runtime does."""
 
-    def __init__(self, text: str = EACH, known: Iterable[KnownTag] = ()) -> None:
+    def __init__(self, text: str = EACH, known: Iterable[KnownTag] = (), *, writes: bool = False) -> None:
         self.known = list(known)
         self._slots: dict[str, int] = {}
         counter = itertools.count()
         self.slot = lambda identifier: self._slots.setdefault(identifier, next(counter))
-        part = PartMapping(Part("main", "s", "m", "test/agent"), compiled(text, head=HEAD), {}, False, self.known)
+        part = PartMapping(Part("main", "s", "m", "test/agent"), compiled(text, head=HEAD), {}, writes, self.known)
         self.bound = compile_machine("agent-1", Place("acme", "essen"), [part], self.slot)
         self.projection = self.bound.projections["main"]
         self.values: dict[int, DataValue] = {}
@@ -345,40 +346,155 @@ def test_a_row_by_its_place_in_the_list_is_refused_with_what_to_do() -> None:
         ("tags", "Monitoring/C", "bad_when", "path"),
     ]
     assert "'readings.rows[0].value' is whatever row stands at place 0" in found[0].problem
-    assert "makes a tag of each row (Monitoring/<device>/<metric>)" in found[0].expected
-    assert "a command" in found[0].expected
+    assert "such as readings.rows[device_uuid=…,metric=…]" in found[0].expected
+    assert "makes a tag of each row too (Monitoring/<device>/<metric>)" in found[0].expected
+
+
+CHOSEN = EACH.replace(
+    "\ntags:",
+    """
+tags:
+  Setpoints/Pressure:
+    from: readings.rows[device_uuid=u-1,metric='set point'].value
+    type: Double
+    unit: bar
+    range: [0, 12]
+    write: {send: {device: u-1, point: set point, value: $value}, confirm_within: 30s}""",
+).replace("time: time", "time: time\n        bad_when: {path: code, eq: TIMEOUT, status: BadTimeout}")
+CHOSEN_NAME, FOUND_NAME = "Setpoints/Pressure", "Monitoring/Press/set-point"
+
+
+def point(value: Any, **more: Any) -> dict[str, Any]:
+    return row("u-1", "set point", value, **more)
+
+
+def test_a_chosen_row_is_a_tag_of_its_own_beside_the_one_it_makes() -> None:
+    rig = Rig(CHOSEN)
+    assert rig.see(row("u-2", "set point", 1.0))[CHOSEN_NAME].status is StatusCode.BadNoData
+    assert CHOSEN_NAME not in rig.see(row("u-2", "set point", 2.0))
+    assert rig.see(row("u-2", "set point", 1.0), point(4.0))[CHOSEN_NAME].value == 4.0
+    rig.grow()
+    said = rig.see(point(5.0, time="2026-03-04T05:00:00Z"))
+    assert said[CHOSEN_NAME] == said[FOUND_NAME]
+    assert said[CHOSEN_NAME].source_timestamp.isoformat() == "2026-03-04T05:00:00+00:00"
+
+
+def test_a_list_that_comes_without_the_chosen_row_says_nothing_of_it() -> None:
+    rig = Rig(CHOSEN)
+    rig.feed(point(4.0))
+    assert CHOSEN_NAME not in rig.see(row("u-2", "set point", 1.0))
+    assert CHOSEN_NAME not in rig.take({"rows": []})
+    assert rig.see(point(None))[CHOSEN_NAME].status is StatusCode.BadNoData
+
+
+def test_what_the_rule_says_of_the_quality_of_every_row_holds_for_a_chosen_one() -> None:
+    rig = Rig(CHOSEN)
+    rig.feed(point(4.0))
+    for said, status in (
+        ({"quality": "bad"}, StatusCode.BadDeviceFailure),
+        ({"code": "TIMEOUT"}, StatusCode.BadTimeout),
+        ({"quality": "uncertain"}, StatusCode.UncertainSubNormal),
+        ({"unit": "psi"}, StatusCode.BadConfigurationError),
+        ({"unit": "BAR"}, StatusCode.Good),
+    ):
+        assert rig.see(point(4.0, **said))[CHOSEN_NAME].status is status
+    own = Rig(
+        CHOSEN.replace(
+            "range: [0, 12]",
+            "quality: {from: \"readings.rows[device_uuid=u-1,metric='set point'].q\", map: {x: BadTimeout}}",
+        )
+    )
+    assert own.see(point(4.0, quality="bad"))[CHOSEN_NAME].status is StatusCode.Good
+    assert own.see(point(4.0, q="x"))[CHOSEN_NAME].status is StatusCode.BadTimeout
+
+
+def test_a_chosen_row_that_is_silent_says_so_and_comes_back() -> None:
+    rig = Rig(CHOSEN)
+    rig.feed(point(4.0))
+    (each,) = rig.projection.each
+    slots = {rig.slot(f"agent-1.{CHOSEN_NAME.replace('/', '.')}"), rig.slot("agent-1.readings.u-1.set~20point")}
+    assert {slot for silence in each.silent(61.0, 60.0, 600.0) for slot in silence.slots} == slots
+    assert {*each.quiet_slots()} == slots
+    assert rig.see(point(4.0))[CHOSEN_NAME].value == 4.0
+    assert not [*each.quiet_slots()]
+
+
+def test_the_past_of_a_chosen_row_is_told_and_moves_nothing() -> None:
+    rig = Rig(CHOSEN)
+    rig.feed(point(4.0))
+    past = Observation("s", "m", "readings", {"rows": [point(9.0), row("u-2", "m", 1.0)]}, START, historical=True)
+    assert [value.value for _, value in rig.projection.late(past)] == [9.0, 9.0]
+    assert CHOSEN_NAME not in rig.see(point(4.0))
+
+
+def test_a_chosen_row_is_said_again_when_its_channel_returns_and_by_a_new_mapping() -> None:
+    before, after = Rig(), Rig(CHOSEN)
+    before.feed(point(4.0))
+    after.projection.remember(before.projection)
+    said = dict(after.projection.restate("readings", START))
+    assert said[after.slot("agent-1.Setpoints.Pressure")].value == 4.0
+    assert after.slot("agent-1.Setpoints.Pressure") in after.projection.slots("readings")
+
+
+def test_a_set_point_of_a_row_says_what_to_send_and_where_it_is_read_back() -> None:
+    rig = Rig(CHOSEN, writes=True)
+    (part,) = rig.machine.parts
+    mapping = rig.projection.mapping
+    tags = {tag.name: tag for tag in rig.machine.tags}
+    (target,) = targets_of("agent-1", part, mapping, tags)
+    ((item),) = target.items({"value": 5.0})
+    assert item.action.payload == {"device": "u-1", "point": "set point", "value": 5.0}
+    (((expected,),)) = item.action.confirm
+    assert expected.path == "readings.rows[device_uuid='u-1',metric='set point'].value"
+    assert expected.is_sampled
+    assert item.action.confirm_within == 30.0
+
+
+PLACE = "readings.rows[device_uuid=u-1,metric='set point']"
+OTHER = "readings.rows[device_uuid=u-1,metric=x]"
 
 
 @pytest.mark.parametrize(
-    ("change", "where", "problem"),
+    ("change", "problem", "expected"),
     [
-        (("in: readings.rows", "in: reading.rows"), ("each", "readings", "in"), "no channel"),
+        ((",metric='set point']", "]"), "may be several rows: each: readings tells them apart", "metric too"),
+        (("unit: bar", "time: readings.at"), "'readings.at' leads elsewhere", "that row"),
+        (("unit: bar", f"time: {OTHER}.at"), "more than one row", "a tag for each row"),
         (
-            ("key: [device_uuid, metric]", "key: [metric]"),
-            ("each", "readings", "tag", "Monitoring/<device>/<metric>"),
-            "2 fields",
+            (f"from: {PLACE}.value", f'bad_when: {{path: "{OTHER}.q", eq: bad}}\n    from: readings.b'),
+            "'readings.b' leads elsewhere",
+            "that row",
         ),
-        (
-            ("<device>/<metric>:", "<device>-<metric>:"),
-            ("each", "readings", "tag", "Monitoring/<device>-<metric>"),
-            "no name",
-        ),
-        (
-            ("Monitoring/<", "Monitor/<"),
-            ("each", "readings", "tag", "Monitor/<device>/<metric>"),
-            "no group|not a group",
-        ),
-        (("time: time", "time: 3x"), ("each", "readings", "tag", "Monitoring/<device>/<metric>"), "not a path"),
-        (
-            ("from: value", "from: value\n        expr: v * 2.0"),
-            ("each", "readings", "tag", "Monitoring/<device>/<metric>"),
-            "no type",
-        ),
-        (("  readings:\n    in", "  Readings:\n    in"), ("each", "Readings"), "no name for a rule"),
+        (("='set point'", "=set point"), "not a path from its character 14 on", "zones[name=front,side='left hand']"),
     ],
 )
-def test_a_fault_is_told_with_its_place(change: tuple[str, str], where: tuple[str, ...], problem: str) -> None:
-    assert change[0] in EACH
-    found = faults(EACH.replace(*change), head=HEAD)
-    assert [one.path for one in found] == [where]
-    assert any(word in found[0].problem for word in problem.split("|"))
+def test_a_fault_of_a_chosen_row_is_told(change: tuple[str, str], problem: str, expected: str) -> None:
+    assert change[0] in CHOSEN
+    (found,) = faults(CHOSEN.replace(*change), head=HEAD)
+    assert found.path == ("tags", CHOSEN_NAME, "from")
+    assert problem in found.problem
+    assert expected in found.expected
+
+
+def test_the_item_state_is_of_no_chosen_row() -> None:
+    (found,) = faults(CHOSEN + "\nitem_state: {from: Setpoints/Pressure, map: {'1': Executing}}\n", head=HEAD)
+    assert found.path == ("item_state", "from")
+    assert "list that comes in parts" in found.problem
+
+
+def test_a_row_of_a_list_that_comes_whole_is_looked_for_each_time() -> None:
+    """Of no rule of `each`: there a row that is not told is gone."""
+    text = """
+tags:
+  Monitoring/Front:
+    from: readings.zones[name=front,no=2].rpm
+    type: Double
+    absent: BadNotConnected
+    bad_when: {path: "readings.zones[name=front,no=2].ok", eq: false}
+"""
+    front = {"name": "front", "no": 2, "rpm": 7}
+    rig = Rig(text)
+    first = {"name": "front", "no": 1, "rpm": 5}
+    assert rig.take({"zones": [first, front]})["Monitoring/Front"].value == 7.0
+    assert rig.take({"zones": [{**front, "ok": False}]})["Monitoring/Front"].status is StatusCode.BadDeviceFailure
+    assert rig.take({"zones": [first]})["Monitoring/Front"].status is StatusCode.BadNotConnected

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bridge.config.library import MappingLibrary
 from bridge.mapping.compile import CompiledMapping, TagSpec
-from bridge.mapping.select import Path, parse_path
+from bridge.model.payload_path import Path, parse_path
 from bridge.model.value import INTEGER_LIMITS, DataType, DataValue
 from tests.mapping.rig import Rig, compiled
 

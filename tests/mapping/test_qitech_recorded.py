@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from bridge.config.library import MappingLibrary
-from bridge.mapping.select import MISSING, getter
+from bridge.model.payload_path import MISSING, getter
 from bridge.model.status import StatusCode
 from bridge.sources.qitech.catalogue import channel_of
 from tests.mapping.rig import Rig

@@ -49,7 +49,7 @@ def test_a_skeleton_is_a_mapping_that_matches_and_compiles(tmp_path: Path) -> No
         "Monitoring/On": "live.on",
         "Monitoring/Zones/0/T": "live.zones[0].t",
         "Monitoring/Zones/1/T": "live.zones[1].t",
-        "Monitoring/OddName": "live.odd name",
+        "Monitoring/OddName": "live['odd name']",
         "Monitoring/Force2": "state.force",
         "Monitoring/Mode": "state.mode",
     }
@@ -90,6 +90,23 @@ def test_fields_that_a_mapping_does_not_take_are_told(tmp_path: Path) -> None:
     [told] = discovery.told()
     assert told["mapping"] == "qitech/mock"
     assert told["unmapped"] == [{"path": "live_values.phase", "type": "Double"}]
+
+
+def test_a_row_that_a_mapping_chooses_is_no_unmapped_one(tmp_path: Path) -> None:
+    (tmp_path / "press.yaml").write_text(
+        "version: 1\nmapping: qitech/press\nmatch: {slug: press_v1}\n"
+        "tags:\n  Monitoring/T: {from: 'live.zones[no=2].t', type: Double}\n"
+        "  Monitoring/U: {from: 'live.zones[no=9].t', type: Double}\n"
+    )
+    make_site(tmp_path)
+    text = f"mappings: [press.yaml]\n{(tmp_path / 'bridge.yaml').read_text()}"
+    discovery = Discovery(make_site(tmp_path, text), "panel")
+    discovery.take(Inventory("panel", (FoundMachine("1/999/7", PRESS),)))
+    discovery.take(observed("live", {"zones": [{"no": 1, "t": 20}, {"no": 2, "t": 21}]}))
+    [told] = discovery.told()
+    assert told["mapping"] == "qitech/press"
+    unmapped = ["live.zones[0].no", "live.zones[0].t", "live.zones[1].no"]
+    assert [one["path"] for one in told["unmapped"]] == unmapped
 
 
 def run(*arguments: object) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 from typing import TYPE_CHECKING, Any, Final
+
+from bridge.model.payload_path import MISSING, Path, getter, parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 TOLERANCE: Final = 1e-6
 """Relative, and absolute near 0: a panel converts units there and back (12.3 rpm reads 12.300000000000002)."""
 
-_STEP: Final = re.compile(r"\.?([A-Za-z_][A-Za-z0-9_-]*)|\[(\d+)\]|\['([^']*)'\]")
-
 
 def agrees(actual: Any, expected: Value) -> bool:
     """The machine reads what was asked; a Boolean is never a number."""
@@ -27,22 +26,6 @@ def agrees(actual: Any, expected: Value) -> bool:
     if isinstance(actual, int | float) and isinstance(expected, int | float):
         return math.isclose(actual, expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
     return type(actual) is type(expected) and actual == expected
-
-
-def keys_of(path: str) -> list[str | int]:
-    """The steps of a path: "state.outputs[3]" is ["state", "outputs", 3]; the first one is the channel."""
-    steps = (match.groups() for match in _STEP.finditer(path))
-    return [int(index) if index is not None else name if name is not None else quoted for name, index, quoted in steps]
-
-
-def value_at(payloads: Any, keys: list[str | int]) -> Any:
-    """What a path leads to. Raises LookupError where it leads nowhere."""
-    for key in keys:
-        try:
-            payloads = payloads[key]
-        except TypeError as error:
-            raise LookupError(key) from error
-    return payloads
 
 
 class Readback:
@@ -54,10 +37,10 @@ class Readback:
     def __init__(self, machine: str, confirm: Sequence[Sequence[Expectation]]) -> None:
         self.machine = machine
         self._alternatives = [
-            [(keys_of(wanted.path), wanted.value) for wanted in all_of] for all_of in confirm if all_of
+            [(parse_path(wanted.path), wanted.value) for wanted in all_of] for all_of in confirm if all_of
         ]
-        self._channels = {keys[0] for all_of in self._alternatives for keys, _ in all_of if keys}
-        self._payloads: dict[str | int, Any] = {}
+        self._channels = {path.channel for all_of in self._alternatives for path, _ in all_of}
+        self._payloads: dict[str, Any] = {}
         self._is_armed = False
         self.settled = asyncio.Event()
         """It is confirmed, or every channel it depends on was seen."""
@@ -78,34 +61,29 @@ class Readback:
     @property
     def is_confirmed(self) -> bool:
         """One alternative is met in full."""
-        return any(all(self._meets(keys, value) for keys, value in all_of) for all_of in self._alternatives)
+        return any(all(self._meets(path, value) for path, value in all_of) for all_of in self._alternatives)
 
     @property
     def is_refuted(self) -> bool:
         """Every alternative has something that reads otherwise."""
         return bool(self._alternatives) and all(
-            any(self._is_there(keys) and not self._meets(keys, value) for keys, value in all_of)
-            for all_of in self._alternatives
+            any(self._reads_otherwise(path, value) for path, value in all_of) for all_of in self._alternatives
         )
 
     @property
     def actual(self) -> Value:
         """What reads otherwise than the first alternative wants; None where nothing does, or it is no scalar."""
-        for keys, value in self._alternatives[0] if self._alternatives else ():
-            if self._is_there(keys) and not self._meets(keys, value):
-                found = value_at(self._payloads, keys)
+        for path, value in self._alternatives[0] if self._alternatives else ():
+            if self._reads_otherwise(path, value):
+                found = self._read(path)
                 return found if isinstance(found, bool | int | float | str) else None
         return None
 
-    def _is_there(self, keys: list[str | int]) -> bool:
-        try:
-            value_at(self._payloads, keys)
-        except LookupError:
-            return False
-        return True
+    def _read(self, path: Path) -> Any:
+        return getter(path.keys)(self._payloads.get(path.channel, MISSING))
 
-    def _meets(self, keys: list[str | int], value: Value) -> bool:
-        try:
-            return agrees(value_at(self._payloads, keys), value)
-        except LookupError:
-            return False
+    def _reads_otherwise(self, path: Path, value: Value) -> bool:
+        return self._read(path) is not MISSING and not self._meets(path, value)
+
+    def _meets(self, path: Path, value: Value) -> bool:
+        return agrees(self._read(path), value)

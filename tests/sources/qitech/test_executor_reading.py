@@ -21,7 +21,7 @@ from bridge.sources.qitech.config import QitechConfig
 from bridge.sources.qitech.identity import Identity
 from bridge.sources.qitech.payloads import ListedMachine, Snapshot
 from bridge.sources.qitech.polling import BREATH, Bell, poll
-from bridge.sources.qitech.readback import Readback, agrees, keys_of
+from bridge.sources.qitech.readback import Readback, agrees
 from bridge.sources.qitech.report import Report
 from bridge.sources.qitech.source import QitechSource
 from bridge.transport.clock import VirtualClock
@@ -165,8 +165,12 @@ def test_readback_agrees_within_a_millionth(actual: Any, expected: Value, result
 
 
 def test_paths_are_those_of_mappings() -> None:
-    assert keys_of("state.outputs[3]") == ["state", "outputs", 3]
-    assert keys_of("live_values['a.b'].c") == ["live_values", "a.b", "c"]
+    payload = {"outputs": [0, 7], "a.b": {"c": 8}, "zones": [{"name": "rear", "rpm": 1}, {"name": "front", "rpm": 9}]}
+    for path, value in (("state.outputs[1]", 7), ("state['a.b'].c", 8), ("state.zones[name=front].rpm", 9)):
+        readback = Readback("1/4/1", [[Expectation(path, value)]])
+        readback.forget()
+        seen(readback, "state", payload)
+        assert readback.is_confirmed, path
 
 
 def seen(readback: Readback, channel: str, payload: Any) -> None:
