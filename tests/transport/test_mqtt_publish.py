@@ -32,6 +32,12 @@ def numbers(broker: PlayedBroker) -> list[int]:
     return [int(packet.body.rpartition(b"=")[2]) for packet in broker.published]
 
 
+async def some_turns() -> None:
+    """Of the loop, in which what is due is done."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 async def count_turns(turns: list[int]) -> None:
     while True:
         turns[0] += 1
@@ -496,16 +502,22 @@ async def test_connect_that_is_cancelled_at_any_moment_leaves_no_error(moment: f
     assert said == []
 
 
-async def test_patient_flush_takes_as_long_as_something_moves() -> None:
+async def test_patient_flush_takes_as_long_as_something_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, passed = asyncio.get_running_loop(), 0.0
+    real = loop.time
+    monkeypatch.setattr(loop, "time", lambda: real() + passed)
     async with PlayedBroker(CONNACK_5, "5") as broker, Link.connect(broker.config, "one") as link:
         for topic in ("a", "b", "c"):
             link.publish(Message(topic, b"", 1))
         await until(lambda: len(broker.published) == 3)
-        flushing = asyncio.create_task(link.flush(0.3, patient=True))
-        for packet in broker.published:
-            await asyncio.sleep(0.2)
+        flushing = asyncio.create_task(link.flush(300, patient=True))
+        for packet, left in zip(broker.published, (2, 1, 0), strict=True):
+            await some_turns()
+            passed += 200
+            await some_turns()
             assert not flushing.done()
             broker.acknowledge([packet.identifier])
+            await until(lambda left=left: len(link.unacknowledged) == left)  # type: ignore[misc]
         assert await flushing
         link.publish(Message("d", b"", 1))
         assert not await link.flush(0.05, patient=True)

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from bridge.errors import AddressTaken
+from bridge.sim.clock import VirtualClock as RunningClock
 from bridge.sim.qitech import DEFAULT_MACHINES, FAULTS, Panel, SimulatedMachine
 from bridge.transport.clock import VirtualClock
 from tests.sim.qitech.client import connected, until
@@ -20,15 +21,21 @@ MACHINES = [SimulatedMachine("extruder_v1", 7), SimulatedMachine("laser_v1", 1),
 EXTRUDER = "/machine/1/4/7"
 
 
+@pytest.fixture
+def clock() -> RunningClock:
+    """Of the panel, for what takes its time until the test says so."""
+    return RunningClock()
+
+
 @pytest.fixture(params=["2.17", "3.0"])
-async def panel(request: pytest.FixtureRequest) -> AsyncIterator[Panel]:
-    async with Panel(MACHINES, release=request.param, control_port=0) as panel:
+async def panel(request: pytest.FixtureRequest, clock: RunningClock) -> AsyncIterator[Panel]:
+    async with Panel(MACHINES, release=request.param, control_port=0, clock=clock) as panel:
         yield panel
 
 
 @pytest.fixture
-async def old() -> AsyncIterator[Panel]:
-    async with Panel(MACHINES) as panel:
+async def old(clock: RunningClock) -> AsyncIterator[Panel]:
+    async with Panel(MACHINES, clock=clock) as panel:
         yield panel
 
 
@@ -48,14 +55,17 @@ async def _refused(panel: Panel) -> bool:
 # -- dying
 
 
-async def test_restart_drops_connections_refuses_and_comes_back_with_defaults(panel: Panel) -> None:
+async def test_restart_drops_connections_refuses_and_comes_back_with_defaults(
+    panel: Panel, clock: RunningClock
+) -> None:
     await mutate(panel, 4, 7, {"SetInverterTargetRpm": 12})
     async with connected(panel, "/main", EXTRUDER) as client:
         await client.event("StateEvent", where=lambda state: state["screw_state"]["target_rpm"] > 11)
-        panel.faults.restart(0.2)
+        panel.faults.restart(3600)
         await asyncio.wait_for(client.closed.wait(), 30)
         assert client.socket.close_code == 1006
     assert await _refused(panel)
+    clock.advance(3600)
     await until(lambda: panel.running)
     await until(lambda: len(panel.backend.machines) == 3)
     async with connected(panel, EXTRUDER) as client:
@@ -91,12 +101,13 @@ async def test_crash_takes_ten_seconds_of_the_panels_clock() -> None:
         assert panel.crashes == ["panic"]
 
 
-async def test_list_grows_after_a_restart_of_2x_before_machines_are_announced(old: Panel) -> None:
-    old.settings.boot_s = 0.3
+async def test_list_grows_after_a_restart_of_2x_before_machines_are_announced(old: Panel, clock: RunningClock) -> None:
+    old.settings.boot_s = 3600
     old.faults.restart(0.0)
     await until(lambda: old.running)
     async with connected(old, "/main") as client:
         assert len((await get(old, "/api/v2/machine")).json()["machines"]) == 1
+        clock.advance(3600)
         await client.event("MachinesEvent", where=lambda data: len(data["machines"]) == 3)
         assert client.names()[0] == "EthercatInterfaceDiscoveryEvent"
     assert len((await get(old, "/api/v2/machine")).json()["machines"]) == 3
@@ -162,12 +173,13 @@ async def test_without_the_right_password_everything_is_401() -> None:
         assert (await get(panel, "/api/v2/machine", auth=("machine", fresh))).status_code == 200
 
 
-async def test_caddy_answers_502_while_the_process_is_down() -> None:
-    async with Panel(MACHINES, username="machine", password="geheim") as panel:
-        panel.faults.restart(0.1)
+async def test_caddy_answers_502_while_the_process_is_down(clock: RunningClock) -> None:
+    async with Panel(MACHINES, username="machine", password="geheim", clock=clock) as panel:
+        panel.faults.restart(3600)
         answer = await get(panel, "/api/v2/machine", auth=("machine", "geheim"))
         assert (answer.status_code, answer.content) == (502, b"")
         assert (await get(panel, "/api/v2/machine")).status_code == 401
+        clock.advance(3600)
         await until(lambda: panel.running)
         assert (await get(panel, "/api/v2/machine", auth=("machine", "geheim"))).status_code == 200
 
