@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-START_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 30.0
 
 
 def free_port() -> int:

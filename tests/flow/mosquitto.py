@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tests import peers
 from tests.broker import Broker
 
-PATIENCE_S = 15.0
+PATIENCE_S = 30.0
 
 
 class Heard(NamedTuple):

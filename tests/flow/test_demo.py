@@ -24,7 +24,7 @@ from tests.broker import Broker, free_port
 from tests.docker.test_files import used_metrics
 from tests.flow.plantfloor import MqttView, until
 
-START_S = 40.0
+START_S = 100.0
 
 
 class Demo:

@@ -128,7 +128,7 @@ async def read_version(reader: LinePeer) -> str:
 async def agree(floor: PlantFloor, reader: LinePeer, host: SparkplugHost, view: MqttView) -> None:
     """Until every face says what the table holds."""
     differences = ["nothing was compared"]
-    for _ in range(200):
+    for _ in range(600):
         differences = await compare(floor, reader, host, view)
         if not differences:
             return

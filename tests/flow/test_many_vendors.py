@@ -293,7 +293,7 @@ async def _variables(node: Node) -> AsyncIterator[str]:
         ("Quantiix password", "availability", True),
     ],
 )
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_losing_a_source_touches_only_its_part(tmp_path: Path, loss: str, alive: str, dies: bool) -> None:
     part, state, begin, end = LOSSES[loss]
     async with composed(tmp_path, alive) as floor:

@@ -25,7 +25,7 @@ from tests.flow.lines import LinePeer
 from tests.flow.mosquitto import Listener, publish
 from tests.flow.plantfloor import PlantFloor, running_bridge, until
 
-pytestmark = [pytest.mark.peer("mosquitto", "mosquitto_pub", "mosquitto_sub", "node"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.peer("mosquitto", "mosquitto_pub", "mosquitto_sub", "node"), pytest.mark.timeout(300)]
 
 SITE = """
 sources:

@@ -11,7 +11,7 @@ from tests.flow.crash import both
 from tests.flow.steps import WAYS, Chain, Tally, chain
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_whatever_fails_a_step_is_booked_once_or_left_to_a_person(tmp_path: Path) -> None:
     tally = Tally()
     await _soaked(tmp_path, 3, 16, tally)

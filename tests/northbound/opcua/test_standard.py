@@ -11,6 +11,7 @@ from asyncua.server.standard_address_space import standard_address_space
 
 from bridge.northbound.opcua.server import NODESETS, _nodeset
 from bridge.northbound.opcua.stack import companion, standard
+from bridge.northbound.opcua.stack.standard import fill  # the bridge's own, not the tests' copies of what it made
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_a_shared_value_that_is_written_stays_with_the_others(ours: AddressSpace
 
 def test_the_generated_code_is_let_go_and_attributes_can_be_written() -> None:
     space = AddressSpace()
-    standard.fill(space)
+    fill(space)
     assert not [name for name in sys.modules if "standard_address_space" in name]
     attributes = space[ua.NodeId(ua.ObjectIds.ServerType)].attributes
     attributes[ua.AttributeIds.WriteMask] = written = standard.LeanValue(ua.DataValue(ua.Variant(1)))

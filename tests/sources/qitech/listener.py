@@ -92,7 +92,7 @@ async def running(source: QitechSource, listener: Listener) -> AsyncIterator[asy
         assert [one for one in asyncio.all_tasks() if one.get_name().startswith("qitech ")] == []
 
 
-async def outcome(task: asyncio.Task[None], timeout: float = 15.0) -> BaseException | None:
+async def outcome(task: asyncio.Task[None], timeout: float = 30.0) -> BaseException | None:
     """How a run ended by itself."""
     await asyncio.wait({task}, timeout=timeout)
     assert task.done(), "the source still runs"

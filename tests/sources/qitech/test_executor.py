@@ -68,7 +68,7 @@ class Desk:
     def now(self) -> float:
         return self.source._clock.monotonic()
 
-    async def execute(self, wanted: Action, seconds: float = 30.0) -> Outcome:
+    async def execute(self, wanted: Action, seconds: float = 300.0) -> Outcome:
         """Execute, which must send exactly once."""
         before = len(self.posts)
         result = await self.executor.execute(wanted, self.now() + seconds)
