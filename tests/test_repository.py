@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,20 @@ def test_every_example_passes_check_and_names_its_schema(example: str) -> None:
     assert [str(fault) for fault in checked.faults] == []
     assert len(checked.sites) == 1
     assert "$schema=../bridge.schema.json" in file.read_text().splitlines()[0]
+
+
+def test_the_own_mapping_of_the_iotistica_example_passes_check(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples" / "iotistica", tmp_path / "site")
+    file = tmp_path / "site" / "bridge.yaml"
+    chosen = ("writes: true", "allow_hazards: [power]", "mapping: acme/hall-1", "mappings: [mappings]")
+    text = file.read_text()
+    for line in chosen:
+        assert f"# {line}" in text
+        text = text.replace(f"# {line}", line)
+    file.write_text(text)
+    checked = check_paths([file], ENVIRONMENT)
+    assert [str(fault) for fault in checked.faults] == []
+    assert "acme/hall-1" in str(checked)
 
 
 @pytest.mark.parametrize("mapping", sorted((ROOT / "mappings").rglob("*.yaml")), ids=lambda path: path.stem)

@@ -127,7 +127,8 @@ ConfirmRule = dict[str, Scalar | None] | dict[Literal["any"], list[dict[str, Sca
 
 
 ConfirmWithin = Annotated[
-    Duration | None, Field(le=600, description="How long it may take until that is read back; 2 s by default.")
+    Duration | None,
+    Field(le=600, description="How long it may take until that is read back; by default as the site's commands say."),
 ]
 
 

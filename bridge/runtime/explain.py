@@ -110,16 +110,20 @@ def _vendor(bridge: Bridge, part: PartState, plan: TagPlan, current: DataValue) 
     payloads = projection.payloads_of(plan)
     traced = trace(spec, payloads)
     chosen = next((look.path for look in traced.looks if look.chosen), traced.looks[0].path)
+    sources = _as_written(projection.mapping, spec).sources
     redactor = Redactor(Known.of(bridge.site.file, bridge.site.people, bridge.secrets), keep_hosts=True)
     heard = part.last.get(chosen.channel) or part.last.get(plan.channel)
     payload = payloads.get(chosen.channel)
     keys = placed(chosen.keys, payload)
     return {
         "channel": plan.channel,
-        "from": [str(path) for _, path in _as_written(projection.mapping, spec).sources],
+        "from": [str(path) for _, path in sources],
         "observation": None if heard is None else _observation(bridge, part, heard, redactor),
         "payload": None if heard is None else redactor.tree({chosen.channel: around(payload, keys)}),
-        "paths": [{"path": str(look.path), "found": look.found, "chosen": look.chosen} for look in traced.looks],
+        "paths": [
+            {"path": str(path), "found": look.found, "chosen": look.chosen}
+            for (_, path), look in zip(sources, traced.looks, strict=True)
+        ],
         "steps": _steps(redactor, keys, traced),
         "deadband": spec.deadband or None,
         "change": _change(plan, traced, heard),

@@ -100,6 +100,7 @@ def check_chosen(floor: PlantFloor) -> None:
     assert why["freshness"]["uncertain_after"] == 900
     why = BridgeOperations(floor.bridge).explain(never)
     assert (why["payload"], why["paths"][0]["found"]) == ({"row": None}, "absent")
+    assert why["paths"][0]["path"] == why["from"][0]
     assert why["change"] == "No row of the list has said so yet"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bridge.model.command import Result
 from bridge.model.status import StatusCode
 from bridge.model.tag import Tag
 from bridge.northbound.sparkplug import codec
@@ -21,8 +22,10 @@ from bridge.sim.iotistica import signals as vendor_signals
 from bridge.sim.iotistica.plant import Agent, Device, default_agent
 from bridge.sources.iotistica.source import IotisticaSource
 from tests.broker import Broker, broker, free_port
+from tests.flow.commanded import OPERATOR, faces, last_entry, node, people
 from tests.flow.lines import LinePeer
 from tests.flow.mosquitto import Listener, publish
+from tests.flow.opcua_peer import OpcuaPeer
 from tests.flow.plantfloor import MqttView, PlantFloor, SparkplugHost, compare, running_bridge, until
 
 SITE = """
@@ -49,8 +52,27 @@ northbound:
   uns: {{publish_interval: 100ms, commands: {{enabled: true}}, broker: {{host: 127.0.0.1, port: {mqtt}}}}}
   status: {{port: 0}}
 """
+SET_POINTS = """
+version: 1
+mapping: acme/agent
+extends: iotistica/agent
+tags:
+  Setpoints/Pressure:
+    from: readings[device_uuid={first},metric=pressure_setpoint].value
+    type: Double
+    unit: bar
+    range: [0, 12]
+    write: {{send: {{device_write: {{device: {first}, point: pressure_setpoint, value: $value}}}}, confirm_within: 25s}}
+  Setpoints/Hasty:
+    from: readings[device_uuid={second},metric=pressure_setpoint].value
+    type: Double
+    write:
+      send: {{device_write: {{device: {second}, point: pressure_setpoint, value: $value}}}}
+      confirm_within: 500ms
+"""
 METRIC, POINT = "barrel_temp", "pressure_setpoint"
 POLL_S = 1.0
+PRESSURE, HASTY = "hall-1.Setpoints.Pressure", "hall-1.Setpoints.Hasty"
 BEHIND = timedelta(seconds=40)
 """The vendor's clock is moved by the test, by whole seconds; a time that is ahead would be a wrong one."""
 HALL = "acme/essen/hall/hall-1"
@@ -139,16 +161,13 @@ class View(MqttView):
         return [(datetime.fromisoformat(one["timestamp"]), one["value"]) for one in told if one["tag"] == tag.name]
 
 
-class Stage:
+class Hall:
     """A running bridge, its vendor, and the vendor's clock, which only the test moves."""
 
-    def __init__(self, vendor: Iotistica, floor: PlantFloor, view: View, reader: LinePeer, decoder: LinePeer) -> None:
+    def __init__(self, vendor: Iotistica, floor: PlantFloor) -> None:
         self.vendor = vendor
         self.agent = vendor.tenant.agents[0]
         self.floor = floor
-        self.view = view
-        self.reader = reader
-        self.host = SparkplugHost(view, decoder)
         source = floor.bridge.runners["edge"].source
         assert isinstance(source, IotisticaSource)
         self.source = source
@@ -158,6 +177,24 @@ class Stage:
 
     def shown(self, device: Device, metric: str = METRIC) -> Any:
         return self.floor.bridge.table.read(self.tag(device, metric))
+
+    async def begin(self) -> None:
+        """Until the agents have told the first time."""
+        await self.is_connected()
+        self.vendor.clock.advance(1)
+        assert self.vendor.uplink is not None
+        await self.vendor.uplink.connected.wait()
+        self.vendor.clock.advance(POLL_S)
+
+    async def poll(self) -> None:
+        """Once, and never ahead of the bridge: Sparkplug is told no time of the future, the table is."""
+        await until(lambda: self.behind >= POLL_S)
+        self.vendor.clock.advance(POLL_S)
+
+    @property
+    def behind(self) -> float:
+        """Seconds by which the vendor's clock is behind the bridge's."""
+        return (self.floor.bridge.clock.now() - self.vendor.clock.now()).total_seconds()
 
     def polled(self, device: Device) -> list[tuple[datetime, Any]]:
         """What the agent has read by now, newest last."""
@@ -173,15 +210,25 @@ class Stage:
         assert rest is not None
         await until(lambda: listener.is_connected and rest.is_connected)
 
+
+class Stage(Hall):
+    """A hall, and what three faces say of it."""
+
+    def __init__(self, vendor: Iotistica, floor: PlantFloor, view: View, reader: LinePeer, decoder: LinePeer) -> None:
+        super().__init__(vendor, floor)
+        self.view = view
+        self.reader = reader
+        self.host = SparkplugHost(view, decoder)
+
     async def step(self, number: int = 1) -> None:
         """Poll so many times, and see each on the way."""
         for _ in range(number):
-            await self._poll()
+            await self.poll()
             await until(self._is_seen)
 
     async def pass_unheard(self, theirs: MqttView) -> None:
         """Poll once; the vendor's broker is told, and the bridge is not there."""
-        await self._poll()
+        await self.poll()
         newest = [at.isoformat(timespec="milliseconds")[:23].encode() for at, _ in self.newest().values()]
         await until(lambda: all(any(at in one for one in theirs.uns.values()) for at in newest))
 
@@ -194,11 +241,6 @@ class Stage:
         self.vendor.clock.advance(max(0, math.floor(self.behind) - 2))
         while min(at for at, _ in self.newest().values()) <= since:
             await self.step()
-
-    async def _poll(self) -> None:
-        """Once, and never ahead of the bridge: Sparkplug is told no time of the future, the table is."""
-        await until(lambda: self.behind >= POLL_S)
-        self.vendor.clock.advance(POLL_S)
 
     def _is_seen(self) -> bool:
         shown = [(self.shown(one).source_timestamp, self.shown(one).value) for one in self.agent.devices]
@@ -230,11 +272,6 @@ class Stage:
         """The polls after that one."""
         polled = self.polled(device)
         return polled[polled.index(last) + 1 :]
-
-    @property
-    def behind(self) -> float:
-        """Seconds by which the vendor's clock is behind the bridge's."""
-        return (self.floor.bridge.clock.now() - self.vendor.clock.now()).total_seconds()
 
     def newest(self) -> dict[str, tuple[datetime, Any]]:
         """The newest poll of each device."""
@@ -303,9 +340,9 @@ async def test_what_agents_said_while_the_bridge_was_stopped_is_of_the_past(tmp_
         LinePeer("sparkplug_decoder.js") as decoder,
     ):
         site = SITE.format(line=theirs.port, url=vendor.url, agent=vendor.tenant.agents[0].uuid)
-        faces = FACES.format(opcua=opcua, mqtt=ours.port)
+        three = FACES.format(opcua=opcua, mqtt=ours.port)
         async with (
-            running_bridge(tmp_path, site, ours, faces=faces, opcua=opcua) as floor,
+            running_bridge(tmp_path, site, ours, faces=three, opcua=opcua) as floor,
             LinePeer("opcua_reader.js", floor.opcua_url) as reader,
         ):
             stage = Stage(vendor, floor, view, reader, decoder)
@@ -315,7 +352,7 @@ async def test_what_agents_said_while_the_bridge_was_stopped_is_of_the_past(tmp_
             await stage.pass_unheard(heard)
         missed = {device.uuid: stage.after(device, before[device.uuid]) for device in stage.agent.devices}
         async with (
-            running_bridge(tmp_path, site, ours, faces=faces, opcua=opcua) as floor,
+            running_bridge(tmp_path, site, ours, faces=three, opcua=opcua) as floor,
             LinePeer("opcua_reader.js", floor.opcua_url) as reader,
         ):
             stage = Stage(vendor, floor, view, reader, decoder)
@@ -327,13 +364,80 @@ async def test_what_agents_said_while_the_bridge_was_stopped_is_of_the_past(tmp_
             await stage.agree()
 
 
+@pytest.mark.peer("mosquitto", "node")
+async def test_a_point_behind_an_agent_is_a_set_point_that_reads_back(tmp_path: Path) -> None:
+    clock, opcua = VirtualClock((datetime.now(UTC) - BEHIND).replace(microsecond=500_000), speed=0), free_port()
+    async with (
+        broker() as theirs,
+        Iotistica(
+            _agents(clock), broker=MqttAccess(theirs.host, theirs.port), clock=clock, agents_after_s=1.0
+        ) as vendor,
+    ):
+        first, second = (device.endpoint_uuid for device in vendor.tenant.agents[0].devices)
+        (tmp_path / "agent.yaml").write_text(SET_POINTS.format(first=first, second=second))
+        site = SITE.format(line=theirs.port, url=vendor.url, agent=vendor.tenant.agents[0].uuid)
+        patient = faces(opcua, None).replace("    trust:", "    answer_within: 30\n    trust:")
+        async with running_bridge(tmp_path, site, None, faces=patient, opcua=opcua) as floor, people(floor) as peer:
+            hall = Hall(vendor, floor)
+            await hall.begin()
+            await until(lambda: floor.value(PRESSURE).value == floor.value(HASTY).value == 3.5)
+            await _confirmed(hall, peer)
+            await _refused(hall, peer)
+            await _unconfirmed(hall, peer)
+            assert await peer.write(OPERATOR, (node(PRESSURE), "Double", 12.5)) == [("BadOutOfRange", 0x803C_0000)]
+
+
+async def _confirmed(hall: Hall, peer: OpcuaPeer) -> None:
+    """The agent's word is not enough, nor is what it had read before: the new reading is."""
+    writing = asyncio.create_task(peer.write(OPERATOR, (node(PRESSURE), "Float", 4.25)))
+    device = hall.agent.devices[0]
+    await until(lambda: _held(device) == 4.25)
+    hall.vendor.faults.write(hall.agent.uuid, hall.agent.devices[1].uuid, POINT, 4.25)
+    assert hall.floor.value(PRESSURE).value == 3.5
+    assert not writing.done()
+    await hall.poll()
+    assert await writing == [("Good", 0)]
+    await until(lambda: hall.floor.value(HASTY).value == 4.25)
+    assert hall.floor.value(PRESSURE).value == 4.25
+    assert await _outcome(hall, PRESSURE) == (Result.CONFIRMED, "The machine reads back what was asked")
+
+
+async def _refused(hall: Hall, peer: OpcuaPeer) -> None:
+    """By the device's driver: nothing is waited for."""
+    hall.vendor.faults.write_mode(hall.agent.uuid, hall.agent.devices[0].uuid, "reject")
+    assert await peer.write(OPERATOR, (node(PRESSURE), "Double", 5.5)) == [("BadInvalidState", 0x80AF_0000)]
+    result, sentence = await _outcome(hall, PRESSURE)
+    assert (result, sentence.startswith("The device refuses it")) == (Result.REFUSED, True)
+    await hall.poll()
+    assert hall.floor.value(PRESSURE).value == 4.25
+
+
+async def _unconfirmed(hall: Hall, peer: OpcuaPeer) -> None:
+    """Taken, and not read in time: unknown; then it is read."""
+    assert await peer.write(OPERATOR, (node(HASTY), "Double", 6.0)) == [("BadTimeout", 0x800A_0000)]
+    result, sentence = await _outcome(hall, HASTY)
+    assert (result, "within 0.5 s: outcome unknown" in sentence) == (Result.UNKNOWN, True)
+    assert hall.floor.value(HASTY).value == 4.25
+    await hall.poll()
+    await until(lambda: hall.floor.value(HASTY).value == 6.0)
+
+
+def _held(device: Device) -> Any:
+    """What the device itself has."""
+    point = device.point(POINT)
+    assert point is not None
+    return point.written[-1][1] if point.written else None
+
+
+async def _outcome(hall: Hall, target: str) -> tuple[Result, str]:
+    outcome = (await last_entry(hall.floor, "hall-1", target)).outcome
+    assert outcome is not None
+    return outcome.result, outcome.sentence
+
+
 async def _begin(stage: Stage) -> None:
     """Two devices with one metric name are two tags, and every face says the same of them."""
-    await stage.is_connected()
-    stage.vendor.clock.advance(1)
-    assert stage.vendor.uplink is not None
-    await stage.vendor.uplink.connected.wait()
-    stage.vendor.clock.advance(POLL_S)
+    await stage.begin()
     await until(lambda: len([tag for tag in stage.floor.tags() if ".readings." in tag.id]) == 12)
     await stage.step(2)
     first, second = (stage.tag(device) for device in stage.agent.devices)
