@@ -252,6 +252,12 @@ class Site:
     """Every file it was made of, mappings included: what a reload watches."""
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """Those of `paths` that are the site itself: no mapping, no vendor's profile."""
+        others = {*self.library.files, *own_profiles(self.file.sources)}
+        return tuple(path for path in self.paths if path not in others)
+
+    @property
     def state_directory(self) -> Path:
         """Absolute path of the state directory."""
         return (self.folder / self.file.bridge.state_directory).resolve()

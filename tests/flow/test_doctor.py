@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bridge.cli.main import main
+from bridge.config.site import load_site
+from bridge.model.command import Role
 from bridge.model.observation import Condition, FoundMachine, Inventory, Reading
 from bridge.model.status import StatusCode
 from bridge.northbound.opcua.certificates import load_or_make
@@ -174,6 +179,23 @@ async def test_opcua_port_names_and_certificate(doctor: Doctor, tmp_path: Path) 
     assert "plantbridge certs new" in names["next_step"]
     taken = one(found, "opcua", "port")
     assert (code, taken["verdict"]) == (1, "fault")
+
+
+async def test_the_command_that_gives_somebody_a_login_is_one(
+    doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    off = "sparkplug: {enabled: false}\n  uns: {enabled: false}\n  status: {port: 0}"
+    _, found = await doctor(f"sources: {{}}\nnorthbound:\n  {off}\n  opcua:\n    port: {free_port()}\n")
+    users = one(found, "opcua", "users")
+    advised = shlex.split(users["next_step"].partition("plantbridge ")[2].replace("NAME", "anna"))
+    file = tmp_path / "examined.yaml"
+    assert advised == ["users", "add", "anna", str(file), "--role", "Observer"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a long enough password\n"))
+    with pytest.raises(SystemExit) as caught:
+        main([*advised, "--password-stdin"])
+    assert (users["verdict"], caught.value.code) == ("warning", 0)
+    [user] = load_site([file]).file.northbound.opcua.users
+    assert (user.name, user.role) == ("anna", Role.OBSERVER)
 
 
 async def test_a_state_directory_that_cannot_be_is_a_fault(doctor: Doctor, tmp_path: Path) -> None:

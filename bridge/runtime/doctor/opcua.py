@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,7 +101,8 @@ def _people(chart: Chart, site: Site) -> Finding:
     pki = Path(config.pki) if config.pki else site.state_directory / "pki"
     trusted = len(certificates.files_of(pki / "trusted", certificates.SUFFIXES)) if (pki / "trusted").is_dir() else 0
     if not config.users and not config.unsecured_read_only:
-        step = "Give somebody a login: plantbridge users add NAME --role viewer"
+        files = shlex.join(map(str, site.files))
+        step = f"Give somebody a login: plantbridge users add NAME {files} --role Observer"
         return chart.warning("users", "nobody may log in", step)
     if config.trust is Trust.REQUIRED and not trusted and not config.unsecured_read_only:
         step = "Let a client try, then: plantbridge certs list, plantbridge certs trust THUMBPRINT"
