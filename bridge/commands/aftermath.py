@@ -46,6 +46,8 @@ def aftermath(
         now = "does not read as asked" if read.actual is None else f"reads {read.actual}"
         sentence = f"It has no effect: the machine {now}"
         return Outcome(Result.REFUSED, StatusCode.BadInvalidState, sentence, read.actual)
+    if old is None:
+        return _unknown(f"The machine reads {read.actual}, not what was asked, and what it read before is not known")
     return _unknown(f"The machine reads {read.actual}, which is neither what was asked nor what was before")
 
 

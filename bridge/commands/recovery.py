@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.commands import recipe
 from bridge.commands.aftermath import aftermath
-from bridge.commands.journal import State
+from bridge.commands.earlier import left_by_earlier
+from bridge.commands.journal import MAX_LISTED, State
 from bridge.commands.masking import MASK, is_masked
 from bridge.commands.recipe import Part
 from bridge.model.action import Action, Expectation
@@ -210,6 +211,7 @@ class Recovery:
         age = (self._clock.now() - entry.changed).total_seconds()
         landed = began + min(max(self._late_s - age, 0.0), self._late_s)
         was_taken = entry.state is State.ANSWERED
+        old = await self._old(entry, sent)
         while sent.is_readable:
             if not self._can_read(entry, sent):
                 return UNTOLD
@@ -221,7 +223,7 @@ class Recovery:
                 return read
             told = read and aftermath(
                 read,
-                sent.old,
+                old,
                 is_set_point=sent.is_set_point,
                 absolute=sent.action.absolute,
                 was_taken=was_taken,
@@ -233,6 +235,12 @@ class Recovery:
                 return read if read and read.result is Result.UNKNOWN else UNTOLD
             await self._clock.sleep(min(AGAIN_S, self._within_s))
         return UNTOLD
+
+    async def _old(self, entry: Entry, sent: _InFlight) -> Value:
+        """What the set point was before; it may have been sent before its machine was read."""
+        if sent.old is not None or not sent.is_set_point or not sent.is_readable:
+            return sent.old
+        return left_by_earlier(entry, sent.action, await self._journal.newest(MAX_LISTED, entry.machine))
 
     def _can_read(self, entry: Entry, sent: _InFlight) -> bool:
         """Reading can tell; so it may turn out to where nobody can be asked yet."""

@@ -79,6 +79,18 @@ def test_a_third_value_tells_nothing(old: float | None, was_taken: bool) -> None
     assert said(THIRD, True, was_taken, has_landed=True, old=old) is Result.UNKNOWN
 
 
+def test_what_is_not_known_to_have_been_before_is_not_said_to_differ() -> None:
+    sentences = [
+        outcome.sentence
+        for old in (OLD, None)
+        if (outcome := aftermath(THIRD, old, is_set_point=True, absolute=True, was_taken=False, has_landed=True))
+    ]
+    assert sentences == [
+        "The machine reads 7.0, which is neither what was asked nor what was before",
+        "The machine reads 7.0, not what was asked, and what it read before is not known",
+    ]
+
+
 @pytest.mark.parametrize("was_taken", [False, True])
 def test_what_must_not_be_done_twice_is_left_to_a_person_when_it_reads_otherwise(was_taken: bool) -> None:
     assert said(OTHERWISE, False, was_taken, has_landed=True, old=None) is Result.UNKNOWN

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from bridge.commands.desk import DeskRules
 from bridge.commands.journal import State
 from bridge.errors import NotRecorded
@@ -145,3 +147,36 @@ async def test_a_full_disk_does_not_end_the_desk(tmp_path: Path) -> None:
         await until(lambda: not office.desk.is_recovering(("panel", "1/7/1")))
         await asyncio.sleep(0)
         assert not office.task.done()
+
+
+async def left_unread(folder: Path) -> None:
+    """5 is confirmed; a start later 7 may have been sent before the machine was read."""
+    async with Office(folder) as office:
+        assert (await office.ends(FREQUENCY, {"value": 5.0})).result is Result.CONFIRMED
+    office = Office(folder)
+    office.panel.announce = lambda: None  # type: ignore[method-assign]
+    office.panel.gate.clear()
+    async with office:
+        office.submit(FREQUENCY, {"value": 7.0}, id="c1")
+        await office.panel.began.wait()
+        [left] = await office.journal.unfinished()
+        assert (left.state, left.old) == (State.SENDING, None)
+
+
+@pytest.mark.parametrize(
+    ("reads", "result", "sentence"),
+    [
+        (5.0, Result.REFUSED, "It has no effect: the machine reads 5.0"),
+        (9.0, Result.UNKNOWN, "The machine reads 9.0, which is neither what was asked nor what was before"),
+    ],
+)
+async def test_of_a_set_point_that_was_not_read_before_the_earlier_command_tells_what_it_was(
+    tmp_path: Path, reads: float, result: Result, sentence: str
+) -> None:
+    await left_unread(tmp_path)
+    office = Office(tmp_path, DeskRules(execute_timeout_s=0.05, reconcile_within_s=0.2))
+    office.panel.reconcile_answer = Outcome(Result.CHANGED, StatusCode.GoodClamped, f"It reads {reads}", reads)
+    async with office:
+        outcome = (await ended(office)).outcome
+        assert (outcome.result, outcome.sentence) == (result, sentence)
+        assert office.panel.sent == []

@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -150,6 +151,8 @@ class Kept(NamedTuple):
     sentence: str
     is_rejected: bool
     steps: tuple[str, ...]
+    old: Any
+    """What the set point read before it was sent; None where the bridge had not read it."""
 
     @property
     def is_over(self) -> bool:
@@ -510,12 +513,26 @@ class Chain:
             yield "it was done"
         if kept.result in ("changed", "queued"):
             yield "nothing made it so"
-        if kept.state == "dead" and one.kind.is_knowable and not is_lost:
+        if kept.state == "dead" and one.kind.is_knowable and not is_lost and self._was_known(one, kept):
             yield "it is left to a person, and reading would have told"
         for answer in one.answers:
             # who is rejected is told at once, and a kill may come before that is written: then the id means nothing yet
             if answer["result"] not in ("rejected", kept.result):
                 yield f"it was answered {answer['result']}"
+
+    def _was_known(self, one: Asked, kept: Kept) -> bool:
+        """What a set point was before it was sent: the bridge had read it, or saw what the last one there made it."""
+        if kept.old is not None or not one.kind.name.startswith("Setpoints/"):
+            return True
+        journal = self.journal()
+        earlier = takewhile(lambda other: other is not one, self._asked.values())
+        kept_earlier = [(other, journal.get(other.id)) for other in earlier if other.topic == one.topic]
+        sent = [(other, end.result) for other, end in kept_earlier if end is not None and "sending" in end.steps]
+        effective = [(other, result) for other, result in sent if result not in ("refused", "unreached")]
+        if not effective:
+            return False
+        last, result = effective[-1]
+        return result == "confirmed" and last.crashes == len(self.panel.crashes)
 
     def _compare(self, one: Asked, kept: Kept | None, answer: dict[str, Any]) -> None:
         if kept is not None and (answer["result"], answer["sentence"]) != (kept.result, kept.sentence):
@@ -534,7 +551,7 @@ class Chain:
 def _kept(state: str, is_rejected: int, told: str) -> Kept:
     progress = json.loads(told)
     steps = tuple(step for step, _, _ in progress["history"])
-    return Kept(state, progress.get("result"), progress.get("sentence", ""), bool(is_rejected), steps)
+    return Kept(state, progress.get("result"), progress.get("sentence", ""), bool(is_rejected), steps, progress["old"])
 
 
 def _name(kept: Kept | None) -> str:
