@@ -24,6 +24,7 @@ from bridge.northbound.opcua import convert
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bridge.model.status import StatusCode
     from bridge.model.value import DataValue
 
 MASK, BAD = 0x0F, 0x80000000
@@ -61,15 +62,29 @@ def ticks(moment: datetime) -> int:
     return max(0, (delta.days * 86_400 + delta.seconds) * 10_000_000 + delta.microseconds * 10)
 
 
+_kept: tuple[StatusCode | None, datetime | None, datetime | None, bytes] = None, None, None, b""
+
+
+def _tail(status: StatusCode, source: datetime, server: datetime) -> bytes:
+    """Status and times. Those of the last value are kept: values of one batch share theirs."""
+    global _kept
+    data = _TAIL.pack(status, _TICKS[source], _TICKS[server])
+    _kept = status, source, server, data
+    return data
+
+
 def _fixed(data_type: DataType, kind: type, letter: str) -> Callable[[DataValue], bytes]:
     """The encoder of a type of fixed size."""
-    pack, number = struct.Struct(f"<BB{letter}Iqq").pack, convert.variant_type(data_type).value
+    pack, head = struct.Struct(f"<2s{letter}20s").pack, bytes((MASK, convert.variant_type(data_type).value))
 
     def encode(now: DataValue) -> bytes:
         value, status, source, server, _, _ = now
         if type(value) is kind and status < BAD:
+            known, moment, received, tail = _kept
+            if status is not known or source is not moment or server is not received:
+                tail = _tail(status, source, server)
             try:
-                return pack(MASK, number, value, status, _TICKS[source], _TICKS[server])
+                return pack(head, value, tail)
             except struct.error:
                 pass
         return _as_converted(now, data_type)
@@ -80,28 +95,31 @@ def _fixed(data_type: DataType, kind: type, letter: str) -> Callable[[DataValue]
 def _double(now: DataValue) -> bytes:
     value, status, source, server, _, _ = now
     if type(value) is float and status < BAD and isfinite(value):
-        return _PACK_DOUBLE(MASK, 11, value, status, _TICKS[source], _TICKS[server])
+        known, moment, received, tail = _kept
+        if status is not known or source is not moment or server is not received:
+            tail = _tail(status, source, server)
+        return _PACK_DOUBLE(_DOUBLE, value, tail)
     return _as_converted(now, DataType.Double)
 
 
-_PACK_DOUBLE = struct.Struct("<BBdIqq").pack
+_DOUBLE, _PACK_DOUBLE = bytes((MASK, 11)), struct.Struct("<2sd20s").pack
 
 
 def _string(now: DataValue) -> bytes:
     value, status, source, server, _, _ = now
     if type(value) is not str or status >= BAD or not value.isascii():
         return _as_converted(now, DataType.String)
-    return _LENGTH.pack(MASK, 12, len(value)) + value.encode() + _TAIL.pack(status, _TICKS[source], _TICKS[server])
+    return _LENGTH.pack(MASK, 12, len(value)) + value.encode() + _tail(status, source, server)
 
 
 def _moment(now: DataValue) -> bytes:
     value, status, source, server, _, _ = now
     if type(value) is not datetime or status >= BAD or value.tzinfo is None:
         return _as_converted(now, DataType.DateTime)
-    return _PACK_MOMENT(MASK, 13, ticks(value), status, _TICKS[source], _TICKS[server])
+    return _PACK_MOMENT(MASK, 13, ticks(value)) + _tail(status, source, server)
 
 
-_PACK_MOMENT = struct.Struct("<BBqIqq").pack
+_PACK_MOMENT = struct.Struct("<BBq").pack
 
 
 def _as_converted(now: DataValue, data_type: DataType) -> bytes:
