@@ -4,6 +4,7 @@ Rules
 1. That it reads as asked, whoever made it so, says that this command did it only where the vendor had said yes.
 2. That it reads otherwise says nothing while the request may still be on its way.
 3. That a set point reads a third value says nothing: somebody may have changed it, or the machine was restarted.
+4. Some vendors know what became of a command by its id: that they refused it, or took it as too late, is its end.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def aftermath(
     """
     if read.result is Result.UNKNOWN:
         return None
-    if read.result is Result.CONFIRMED:
+    if read.result in (Result.CONFIRMED, Result.REFUSED, Result.EXPIRED):
         return read
     if read.result is Result.ACCEPTED:
         taken = Outcome(Result.CONFIRMED, StatusCode.Good, "The machine took it, and reads as asked")

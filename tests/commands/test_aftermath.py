@@ -91,6 +91,14 @@ def test_what_is_not_known_to_have_been_before_is_not_said_to_differ() -> None:
     ]
 
 
+@pytest.mark.parametrize("result", [Result.REFUSED, Result.EXPIRED])
+@pytest.mark.parametrize("old", [OLD, None])
+def test_what_a_vendor_says_became_of_it_is_told_in_its_words(result: Result, old: float | None) -> None:
+    told = Outcome(result, StatusCode.BadInvalidState, "The device refuses it: locked", vendor_text="locked")
+    for has_landed in (False, True):
+        assert told == aftermath(told, old, is_set_point=True, absolute=True, was_taken=False, has_landed=has_landed)
+
+
 @pytest.mark.parametrize("was_taken", [False, True])
 def test_what_must_not_be_done_twice_is_left_to_a_person_when_it_reads_otherwise(was_taken: bool) -> None:
     assert said(OTHERWISE, False, was_taken, has_landed=True, old=None) is Result.UNKNOWN
