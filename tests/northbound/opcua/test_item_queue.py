@@ -9,6 +9,7 @@ from asyncua import ua
 from bridge.model.status import StatusCode
 from bridge.model.value import DataType, DataValue
 from bridge.northbound.opcua.stack import wire
+from bridge.northbound.opcua.stack.space import Gone
 from bridge.northbound.opcua.stack.tag_item import TagItem, Wish
 from bridge.northbound.opcua.stack.values import PlainValue
 from tests.one_of_everything import NOW
@@ -96,3 +97,11 @@ def test_telling_again_keeps_what_waits() -> None:
     item.put(1.0, 2.0)
     item.item.tell_again()
     assert item.sent() == [(1.0, 0), (2.0, 0)]
+
+
+def test_what_was_sampled_before_its_node_went_is_sent_as_it_was() -> None:
+    item = Item(WISH)
+    item.put(1.0)
+    item.steps += 1
+    item.tag.hand_over(Gone(NOW))
+    assert item.sent() == [(1.0, 0), (None, ua.StatusCodes.BadNodeIdUnknown)]

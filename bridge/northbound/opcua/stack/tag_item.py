@@ -142,7 +142,9 @@ class TagItem:
             self._sampled = self.tag.now
 
     def follow(self, value: TagValue) -> None:
-        """Its node has come back after it was taken out."""
+        """Its node was made anew, taken out, or has come back."""
+        if self._queue is not None:
+            self._settle(self._queue)  # the sample is of the tag before, and would be encoded as one of this
         self.tag = value
         value.watch(self)
         self.changed()
