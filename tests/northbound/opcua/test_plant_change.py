@@ -191,3 +191,48 @@ async def test_items_on_a_node_that_was_taken_out_go_on_when_it_returns(mode: ua
         await subscription.set_monitoring_mode(ua.MonitoringMode.Reporting)
         home.table.update([(home.tag("Monitoring/Pressure", "first").slot, DataValue(3.5, StatusCode.Good, NOW, NOW))])
         await eventually(lambda: [one.Value.Value for one in seen.of(tag)[count:]].count(3.5) == 2)
+
+
+async def test_items_enabled_while_their_node_is_gone_hear_so_and_go_on_when_it_returns() -> None:
+    tag = "first.Monitoring.Pressure"
+    async with house(unsecured_read_only=True, limits={"retired_tags": 0}) as home, Client(home.url) as client:
+        known = here(home)
+        show(home, *known.values(), machine(home.slots, "first"))
+        fill(home.table, "first")
+        await until(client, tag, "Good")
+        seen = Seen()
+        subscription = await client.create_subscription(50, seen)
+        item = await subscription.subscribe_data_change(client.get_node(f"ns=2;s={tag}"))
+        await eventually(lambda: names(seen, tag) == ["Good"])
+        await subscription.set_monitoring_mode(ua.MonitoringMode.Disabled)
+        show(home, *known.values())
+        await until(client, tag, "BadNodeIdUnknown")
+        await subscription.set_monitoring_mode(ua.MonitoringMode.Reporting)
+        await eventually(lambda: names(seen, tag) == ["Good", "BadNodeIdUnknown"])
+        show(home, *known.values(), machine(home.slots, "first"))
+        fill(home.table, "first")
+        await eventually(lambda: names(seen, tag)[-1] == "Good")
+        home.table.update([(home.tag("Monitoring/Pressure", "first").slot, DataValue(3.5, StatusCode.Good, NOW, NOW))])
+        await eventually(lambda: seen.of(tag)[-1].Value.Value == 3.5)
+        await subscription.unsubscribe(item)
+
+
+async def test_a_deadband_for_a_node_that_is_gone_is_refused_for_that_item_only() -> None:
+    tag, other = "first.Monitoring.Pressure", "extruder-1.Monitoring.Pressure"
+    async with house(unsecured_read_only=True, limits={"retired_tags": 0}) as home, Client(home.url) as client:
+        known = here(home)
+        show(home, *known.values(), machine(home.slots, "first"))
+        await until(client, tag, "BadWaitingForInitialData")
+        subscription = await client.create_subscription(50, Seen())
+        nodes = [client.get_node(f"ns=2;s={one}") for one in (tag, other)]
+        items = await subscription.subscribe_data_change(nodes)
+        show(home, *known.values())
+        await until(client, tag, "BadNodeIdUnknown")
+        narrow = ua.DataChangeFilter(ua.DataChangeTrigger.StatusValue, ua.DeadbandType.Absolute, 1.0)
+        wanted = ua.ModifyMonitoredItemsParameters(
+            subscription.subscription_id,
+            ua.TimestampsToReturn.Both,
+            [ua.MonitoredItemModifyRequest(one, ua.MonitoringParameters(1, 50, narrow, 1, True)) for one in items],
+        )
+        results = await client.uaclient.modify_monitored_items(wanted)
+        assert [one.StatusCode.name for one in results] == ["BadDeadbandFilterInvalid", "Good"]

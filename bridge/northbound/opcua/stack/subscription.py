@@ -30,6 +30,7 @@ from asyncua.ua.uaprotocol_auto import DataChangeFilter  # what is decoded; ua h
 
 from bridge.northbound.opcua.stack import data_encoding, ranges, services, wire
 from bridge.northbound.opcua.stack.event_items import EventItems
+from bridge.northbound.opcua.stack.space import Gone
 from bridge.northbound.opcua.stack.tag_item import HANDLE, TagItem, Wish
 from bridge.northbound.opcua.stack.values import TagValue
 from bridge.northbound.opcua.stack.wire import SOURCE
@@ -115,6 +116,8 @@ class TagItems(MonitoredItemService):
         """Items of asyncua's that are not sent with both times."""
         self._watched: dict[int, Any] = {}
         """The attribute's value that one of asyncua's items is on, by its handle; None where its node is gone."""
+        self._homeless: dict[int, TagItem] = {}
+        """Items that were enabled while their node was not there."""
         self._ranges: dict[int, str] = {}
         """The part of the value that is asked for, by item; of nodes that are no tags."""
         self.keeping_oldest: set[int] = set()
@@ -348,6 +351,8 @@ class TagItems(MonitoredItemService):
 
     def _is_numeric(self, node_id: ua.NodeId) -> bool:
         data_type = self.aspace.read_attribute_value(node_id, ua.AttributeIds.DataType).Value.Value
+        if data_type is None:  # its node was taken out
+            return False
         return isinstance(data_type.Identifier, int) and 2 <= data_type.Identifier <= 11  # SByte to Double
 
     def _span(self, node_id: ua.NodeId) -> float | None:
@@ -395,11 +400,9 @@ class TagItems(MonitoredItemService):
         was = item.mode
         item.report(mode)
         if mode == ua.MonitoringMode.Disabled:
-            item.tag.unwatch(item)
-            self._news.pop(mid, None)
+            self._stop(item)
         elif was == ua.MonitoringMode.Disabled:
-            here = self._tag_value(ua.ReadValueId(item.node_id, ua.AttributeIds.Value))
-            item.tag = here or item.tag  # its node may have been made anew meanwhile
+            item.tag = self._there(item) or self._lost(item)  # its node may have been made anew meanwhile
             item.tag.watch(item)
             item.forget()
         return ua.StatusCode()
@@ -420,9 +423,21 @@ class TagItems(MonitoredItemService):
                 # asyncua would look for it at a node that may be gone.
                 self.aspace._handle_to_attribute_map.pop(data.callback_handle, None)
             return super()._delete_monitored_items(mid)
-        item.tag.unwatch(item)
-        self._news.pop(mid, None)
+        self._stop(item)
         return ua.StatusCode()
+
+    def _stop(self, item: TagItem) -> None:
+        item.tag.unwatch(item)
+        self._news.pop(item.id, None)
+        self._homeless.pop(item.id, None)
+
+    def _there(self, item: TagItem) -> TagValue | None:
+        return self._tag_value(ua.ReadValueId(item.node_id, ua.AttributeIds.Value))
+
+    def _lost(self, item: TagItem) -> Gone:
+        """What stands for the value of a node that went while the item was disabled, and nobody looked."""
+        self._homeless[item.id] = item
+        return Gone(self._clock.now())
 
     async def look_again(self) -> None:
         """Nodes were made anew or taken out: asyncua's items on them go on, or hear that there is none."""
@@ -436,6 +451,11 @@ class TagItems(MonitoredItemService):
             _callbacks(found)[handle] = self.datachange_callback
             self._watched[handle] = found
             await self.trigger_datachange(handle, target.NodeId, target.AttributeId)
+        for item in list(self._homeless.values()):
+            here = self._there(item)
+            if here is not None:
+                del self._homeless[item.id]
+                item.tag.hand_over(here)
 
     def tell_again(self) -> None:
         """Every item that reports is to tell its value, whatever it told before."""
