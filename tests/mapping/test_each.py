@@ -498,3 +498,38 @@ tags:
     assert rig.take({"zones": [first, front]})["Monitoring/Front"].value == 7.0
     assert rig.take({"zones": [{**front, "ok": False}]})["Monitoring/Front"].status is StatusCode.BadDeviceFailure
     assert rig.take({"zones": [first]})["Monitoring/Front"].status is StatusCode.BadNotConnected
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "problem"),
+    [
+        (("in: readings.rows", "in: reading.rows"), ("each", "readings", "in"), "no channel"),
+        (
+            ("key: [device_uuid, metric]", "key: [metric]"),
+            ("each", "readings", "tag", "Monitoring/<device>/<metric>"),
+            "2 fields",
+        ),
+        (
+            ("<device>/<metric>:", "<device>-<metric>:"),
+            ("each", "readings", "tag", "Monitoring/<device>-<metric>"),
+            "no name",
+        ),
+        (
+            ("Monitoring/<", "Monitor/<"),
+            ("each", "readings", "tag", "Monitor/<device>/<metric>"),
+            "no group|not a group",
+        ),
+        (("time: time", "time: 3x"), ("each", "readings", "tag", "Monitoring/<device>/<metric>"), "not a path"),
+        (
+            ("from: value", "from: value\n        expr: v * 2.0"),
+            ("each", "readings", "tag", "Monitoring/<device>/<metric>"),
+            "no type",
+        ),
+        (("  readings:\n    in", "  Readings:\n    in"), ("each", "Readings"), "no name for a rule"),
+    ],
+)
+def test_a_fault_is_told_with_its_place(change: tuple[str, str], where: tuple[str, ...], problem: str) -> None:
+    assert change[0] in EACH
+    found = faults(EACH.replace(*change), head=HEAD)
+    assert [one.path for one in found] == [where]
+    assert any(word in found[0].problem for word in problem.split("|"))
