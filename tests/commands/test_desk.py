@@ -453,7 +453,7 @@ async def test_what_nobody_can_tell_after_a_crash_waits_for_a_person(tmp_path: P
 
 async def test_the_old_value_after_a_crash_means_it_had_no_effect(tmp_path: Path) -> None:
     await left_sending(tmp_path)
-    office = Office(tmp_path, DeskRules(execute_timeout_s=0.05, reconcile_within_s=0.2))
+    office = Office(tmp_path, DeskRules(execute_timeout_s=0.05, reconcile_within_s=30.0))
     office.panel.reconcile_answer = Outcome(Result.CHANGED, StatusCode.GoodClamped, "It reads 1", 1.0)
     async with office:
         assert (await ended(office)).outcome.result is Result.REFUSED

@@ -350,9 +350,9 @@ async def killed(folder: Path, mutation: str, when: str) -> Path:
     return left
 
 
-async def recovered(folder: Path, found: Outcome) -> tuple[Entry, Office]:
+async def recovered(folder: Path, found: Outcome, *, within_s: float = 30.0) -> tuple[Entry, Office]:
     """What became of c1 when the bridge starts again and reads this."""
-    office = make_office(folder, DeskRules(execute_timeout_s=0.02, reconcile_within_s=0.05))
+    office = make_office(folder, DeskRules(execute_timeout_s=0.02, reconcile_within_s=within_s))
     office.panel.reconcile_answer = found
     async with office, asyncio.timeout(30):
         while await office.journal.unfinished():  # noqa: ASYNC110 - the journal is asked, not listened to
@@ -396,7 +396,7 @@ async def test_after_a_crash_an_item_without_effect_is_told(tmp_path: Path) -> N
 
 
 async def test_after_a_crash_an_item_nobody_can_tell_of_waits_for_a_person(tmp_path: Path) -> None:
-    entry, _ = await recovered(await killed(tmp_path, "SetFrequency3", "answered"), UNKNOWN)
+    entry, _ = await recovered(await killed(tmp_path, "SetFrequency3", "answered"), UNKNOWN, within_s=0.05)
     assert entry.state is State.DEAD
     assert entry.outcome is not None
     assert results(entry.outcome) == [Result.CONFIRMED, Result.CONFIRMED, Result.UNKNOWN, Result.UNREACHED]

@@ -174,7 +174,7 @@ async def test_of_a_set_point_that_was_not_read_before_the_earlier_command_tells
     tmp_path: Path, reads: float, result: Result, sentence: str
 ) -> None:
     await left_unread(tmp_path)
-    office = Office(tmp_path, DeskRules(execute_timeout_s=0.05, reconcile_within_s=0.2))
+    office = Office(tmp_path, DeskRules(execute_timeout_s=0.05, reconcile_within_s=30.0))
     office.panel.reconcile_answer = Outcome(Result.CHANGED, StatusCode.GoodClamped, f"It reads {reads}", reads)
     async with office:
         outcome = (await ended(office)).outcome
