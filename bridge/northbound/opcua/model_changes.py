@@ -66,7 +66,7 @@ class ModelChanges:
         changes = self._added(record.added)
         self._referred(record, changes)
         for parent, node_id in record.removed:
-            changes[node_id] = NODE_DELETED
+            changes[node_id] = NODE_DELETED | changes.get(node_id, 0) & NODE_ADDED  # of another type, it is both
             changes[parent] = changes.get(parent, 0) | REFERENCE_DELETED
         self._versions = {one: value for one, value in self._versions.items() if self._tree.space.get(one)}
         if changes:

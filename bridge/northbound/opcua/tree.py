@@ -148,7 +148,7 @@ class Tree:
     def variable(self, parent: NodeData, tag: Tag) -> TagValue:
         """The variable of a tag below `parent`, and where its values go."""
         looks, identifier = self.shape(tag.definition), node_id(tag.id)
-        variable = self.space.get(identifier)
+        variable = self._same_variable(identifier, tag)
         if variable is None:
             value: TagValue = PlainValue(self._shared.waiting, tag.definition.data_type)
             variable = self.space.add(parent, identifier, looks.attributes, looks.type_id, value=value)
@@ -159,6 +159,18 @@ class Tree:
             self._withdraw(variable, {one.name for one in looks.properties})
         self._properties(variable, tag, looks, value)
         return value
+
+    def _same_variable(self, identifier: ua.NodeId, tag: Tag) -> NodeData | None:
+        """The node, where its values are of the tag's type.
+
+        One that a reload took away and a later one brings back with another type is another variable.
+        """
+        variable = self.space.get(identifier)
+        value = None if variable is None else self.value_of(tag)
+        if variable is not None and isinstance(value, PlainValue) and value.data_type is not tag.definition.data_type:
+            self.take_out(variable)
+            return None
+        return variable
 
     def _withdraw(self, variable: NodeData, wanted: set[str]) -> None:
         """Properties that its mapping does not give it any more."""

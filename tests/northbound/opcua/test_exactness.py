@@ -46,7 +46,7 @@ class Hand:
 
     def changed(self) -> None:
         """The filter comes before the queue (Part 4, 5.13.1); of a queue of one, the newest counts when it is sent."""
-        value = convert.data_value(self.tag.now, self.tag._data_type)
+        value = convert.data_value(self.tag.now, self.tag.data_type)
         if self.queue_size == 1:
             self.waiting.clear()
         elif self.is_known(value):
@@ -117,7 +117,7 @@ def test_messages_are_those_asyncuas_encoders_make(seed: int) -> None:
         for step in range(chance.randrange(60)):
             clock.at += 0.011
             tag = chance.choice(tags)
-            tag.set(sample(chance, tag._data_type, cycle * 100 + step))
+            tag.set(sample(chance, tag.data_type, cycle * 100 + step))
             for hand in hands:
                 if hand.tag is tag:
                     hand.changed()

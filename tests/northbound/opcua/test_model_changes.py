@@ -120,6 +120,22 @@ async def test_nodes_that_are_taken_out_are_told() -> None:
         assert all(verb & (DELETED | REFERENCE_DELETED) for verb in verbs.values())
 
 
+@pytest.mark.peer("node")
+async def test_a_tag_that_comes_back_with_another_type_is_told_as_another_node() -> None:
+    async with house() as home, event_peer(home) as peer:
+        wish = {"node": SERVER, "fields": ["Changes"], "where": MODEL_CHANGE}
+        assert (await peer.ask(watch=wish))["status"] == "Good"
+        known, (pressure, *others) = here(home), DEFINITIONS
+        show(home, machine(home.slots, "extruder-1", tuple(others)), known["winder-2"])  # no node goes yet
+        words = TagDefinition(pressure.name, DataType.String)
+        show(home, machine(home.slots, "extruder-1", (words, *others)), known["winder-2"])
+        [[changes]] = await peer.ask(heard=1)
+        assert {one["affected"]: one["verb"] for one in changes} == {
+            "ns=2;s=extruder-1.Monitoring.Pressure": ADDED | DELETED,
+            "ns=2;s=extruder-1.Monitoring": REFERENCE_ADDED | REFERENCE_DELETED,
+        }
+
+
 async def test_node_version_changes_with_what_is_below() -> None:
     async with house(unsecured_read_only=True) as home, Client(home.url) as client:
         seen = Seen()

@@ -236,3 +236,26 @@ async def test_a_deadband_for_a_node_that_is_gone_is_refused_for_that_item_only(
         )
         results = await client.uaclient.modify_monitored_items(wanted)
         assert [one.StatusCode.name for one in results] == ["BadDeadbandFilterInvalid", "Good"]
+
+
+async def test_a_tag_that_comes_back_with_another_type_has_values_of_it_and_items_go_on() -> None:
+    tag = "first.Monitoring.Pressure"
+    async with house(unsecured_read_only=True) as home, Client(home.url) as client:
+        known = here(home)
+        show(home, *known.values(), machine(home.slots, "first"))
+        fill(home.table, "first")
+        await until(client, tag, "Good")
+        seen, node = Seen(), client.get_node(f"ns=2;s={tag}")
+        subscription = await client.create_subscription(50, seen)
+        for queue in (1, 5):
+            await subscription.subscribe_data_change(node, queuesize=queue)
+        await eventually(lambda: len(seen.of(tag)) == 2)
+        show(home, *known.values(), machine(home.slots, "first", DEFINITIONS[1:]))
+        await until(client, tag, "BadOutOfService")
+        words = TagDefinition("Monitoring/Pressure", DataType.String)
+        show(home, *known.values(), machine(home.slots, "first", (words, *DEFINITIONS[1:])))
+        slot = home.tag("Monitoring/Pressure", "first").slot
+        home.table.update([(slot, DataValue("high", StatusCode.Good, NOW, NOW))])
+        await eventually(lambda: [one.Value.Value for one in seen.of(tag) if one.Value].count("high") == 2)
+        assert await node.read_value() == "high"
+        assert await node.read_data_type() == ua.NodeId(ua.ObjectIds.String)

@@ -119,14 +119,14 @@ class TagValue:
 class PlainValue(TagValue):
     """A tag's own value."""
 
-    __slots__ = ("_data_type",)
+    __slots__ = ("data_type",)
 
     def __init__(self, now: DataValue, data_type: DataType) -> None:
         super().__init__(now, wire.ENCODERS[data_type])
-        self._data_type = data_type
+        self.data_type = data_type
 
     def _convert(self, now: DataValue) -> ua.DataValue:
-        return convert.data_value(now, self._data_type)
+        return convert.data_value(now, self.data_type)
 
 
 class Mirror(TagValue):
