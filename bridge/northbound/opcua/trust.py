@@ -117,11 +117,13 @@ class TrustStore:
         return None
 
     def stamp(self) -> frozenset[tuple[str, int, int, int]]:
-        """Another one when a file that decides is another one."""
+        """Another one when a file that decides is another one, or was there between two looks.
+
+        A client may be trusted, come in and be rejected within a second: then only its folder has another time.
+        """
         folders = {"trusted": SUFFIXES, "issuers": SUFFIXES, "crl": CRL_SUFFIXES}
-        return frozenset(
-            _stamps(path for name, suffixes in folders.items() for path in files_of(self._pki / name, suffixes))
-        )
+        files = (path for name, suffixes in folders.items() for path in files_of(self._pki / name, suffixes))
+        return frozenset(_stamps(itertools.chain((self._pki / name for name in folders), files)))
 
     def _check_form(self, certificate: x509.Certificate, key: object) -> None:
         if not isinstance(key, rsa.RSAPublicKey) or not MIN_KEY_BITS <= key.key_size <= MAX_KEY_BITS:

@@ -1,6 +1,7 @@
 """Sessions are looked at when other files decide, and a disk that fails ends none of them."""
 
 import logging
+import os
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -56,6 +57,21 @@ async def test_a_disk_that_fails_for_a_moment_ends_nothing(
     assert [one.levelname for one in caplog.records] == ["ERROR"]
     assert not sessions.cut
     (tmp_path / "trusted" / "one.der").unlink()
+    await watch._look(sessions, here, seen)
+    assert len(sessions.cut) == 1
+
+
+async def test_a_client_that_was_trusted_only_between_two_looks_is_cut_off(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    client, file = identity("watched", days=30), tmp_path / "trusted" / "one.der"
+    os.utime(file.parent, (0, 0))  # else all of it may happen within one tick of the file system's clock
+    sessions: Any = Sessions(client.der)
+    watch = TrustWatch(TrustStore(tmp_path, SystemClock(), trust_required=True), SystemClock())
+    sessions.client_certificates = set
+    seen = await watch._look(sessions, here, None)
+    file.write_bytes(client.der)
+    del sessions.client_certificates
+    file.unlink()
     await watch._look(sessions, here, seen)
     assert len(sessions.cut) == 1
 
