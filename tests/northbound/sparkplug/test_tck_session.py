@@ -151,8 +151,9 @@ async def test_tck_unique_edge_node_descriptor(tmp_path: Path) -> None:
             node = SparkplugNode(config, CLOCK, tmp_path / str(len(tap.sessions)), "acme", "essen", name)
             await stack.enter_async_context(running(node, table))
             await until(lambda: node.is_online)  # noqa: B023
-        first, second, other = (session.connect.client_id for session in tap.sessions[:3])
-        assert first == second != other
+        first, second, *others = (session.connect.client_id for session in tap.sessions)
+        assert first == second
+        assert len({*others} - {first}) == 1  # the first two take each other's place, perhaps before the third came
         await until(lambda: tap.sessions[0].is_over)
 
 
